@@ -1,0 +1,125 @@
+"""The types that encoder, tasks and pipelines exchange.
+
+Shapes use: B images, R rows (images, or images times windows), K tokens in a row, C channels,
+N patches of an image, (h, w) the patch grid, P the patch size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """One augmented view of a batch of images.
+
+    Attributes:
+        pixels: (B, 3, H, W) float in [0, 1], the view before normalisation.
+        images: (B, 3, H, W) float, ``pixels`` normalised: what the encoder sees.
+    """
+
+    pixels: Tensor
+    images: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.images.shape[-2], self.images.shape[-1]
+
+    @property
+    def batch_size(self) -> int:
+        return self.images.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenPlan:
+    """Which patches of which image the encoder sees. Maskers make plans; the encoder obeys them.
+
+    Attributes:
+        image_index: (R,) long, the image of each row; None: one row an image.
+        tokens: (R, K) long, the patch indices (raster order of the grid) that enter, in order;
+            None: all patches in raster order.
+        masked: (R, K) bool, which of the entering tokens are replaced by the mask token.
+        mask_at: the block before which masked tokens join; 0 is at the input. When positive, the
+            blocks before it see only the unmasked tokens, of which every row must have as many.
+        window: (height, width) in patches when every row is one raster window, whose relative
+            positions are then the same in all rows.
+    """
+
+    image_index: Tensor | None = None
+    tokens: Tensor | None = None
+    masked: Tensor | None = None
+    mask_at: int = 0
+    window: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_index is not None and self.tokens is None:
+            raise ValueError("TokenPlan.image_index needs TokenPlan.tokens: one row per window.")
+        if self.masked is not None:
+            if self.masked.dtype != torch.bool:
+                raise TypeError(f"TokenPlan.masked must be bool, not {self.masked.dtype}.")
+            if self.tokens is not None and self.masked.shape != self.tokens.shape:
+                raise ValueError(
+                    f"TokenPlan.masked {tuple(self.masked.shape)} and TokenPlan.tokens "
+                    f"{tuple(self.tokens.shape)} must have the same shape."
+                )
+        if self.mask_at < 0 or (self.mask_at > 0 and self.masked is None):
+            raise ValueError("TokenPlan.mask_at > 0 needs TokenPlan.masked; it cannot be negative.")
+
+    def validate(self, batch_size: int, grid: tuple[int, int]) -> None:
+        """Check indices against a batch and a grid; synchronises, so for tests and debugging.
+
+        Raises:
+            ValueError: an index is out of range or a token stands twice in a row.
+        """
+        patches = grid[0] * grid[1]
+        if self.tokens is not None:
+            if self.tokens.min() < 0 or self.tokens.max() >= patches:
+                raise ValueError(f"TokenPlan.tokens must lie in 0..{patches - 1} for grid {grid}.")
+            ordered = self.tokens.sort(dim=1).values
+            if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
+                raise ValueError("TokenPlan.tokens names a patch twice in one row.")
+        if self.image_index is not None and (
+            self.image_index.min() < 0 or self.image_index.max() >= batch_size
+        ):
+            raise ValueError(f"TokenPlan.image_index must lie in 0..{batch_size - 1}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What an encoder returns, and the only thing that tasks read of it.
+
+    Attributes:
+        cls: (R, C) class token after the final norm, or the pooled feature where there is none.
+        prefix: (R, C) of each named extra token, after the final norm.
+        patches: (R, K, C) patch tokens after the final norm.
+        hierarchy: features at the asked depths, by depth; ViT: (R, K, C) raw block outputs of the
+            patch tokens; hierarchical encoders: (R, C_i, h_i, w_i) before downsampling.
+        grid: (h, w) of the whole image in patches.
+        plan: the plan that was obeyed; None: all patches, one row an image.
+    """
+
+    cls: Tensor
+    prefix: dict[str, Tensor]
+    patches: Tensor
+    hierarchy: dict[int, Tensor]
+    grid: tuple[int, int]
+    plan: TokenPlan | None = None
+
+    def rows(self, start: int, stop: int) -> Encoded:
+        """The same features for rows ``start`` to ``stop`` only (views, no copies).
+
+        Only for passes without a plan, where row = image.
+        """
+        if self.plan is not None:
+            raise ValueError("Rows of a planned pass belong to its plan and cannot be cut out.")
+        return Encoded(
+            cls=self.cls[start:stop],
+            prefix={name: token[start:stop] for name, token in self.prefix.items()},
+            patches=self.patches[start:stop],
+            hierarchy={depth: level[start:stop] for depth, level in self.hierarchy.items()},
+            grid=self.grid,
+        )
