@@ -47,6 +47,8 @@ class TokenPlan:
             blocks before it see only the unmasked tokens, of which every row must have as many.
         window: (height, width) in patches when every row is one raster window, whose relative
             positions are then the same in all rows.
+        num_visible: unmasked tokens of every row; needed with ``mask_at`` > 0, where it fixes the
+            shapes without asking the device.
     """
 
     image_index: Tensor | None = None
@@ -54,6 +56,7 @@ class TokenPlan:
     masked: Tensor | None = None
     mask_at: int = 0
     window: tuple[int, int] | None = None
+    num_visible: int | None = None
 
     def __post_init__(self) -> None:
         if self.image_index is not None and self.tokens is None:
@@ -66,8 +69,16 @@ class TokenPlan:
                     f"TokenPlan.masked {tuple(self.masked.shape)} and TokenPlan.tokens "
                     f"{tuple(self.tokens.shape)} must have the same shape."
                 )
-        if self.mask_at < 0 or (self.mask_at > 0 and self.masked is None):
-            raise ValueError("TokenPlan.mask_at > 0 needs TokenPlan.masked; it cannot be negative.")
+        late = self.masked is not None and self.num_visible is not None
+        if self.mask_at < 0 or (self.mask_at > 0 and not late):
+            raise ValueError(
+                "TokenPlan.mask_at cannot be negative, and > 0 needs masked and num_visible."
+            )
+
+    def visible_slots(self) -> Tensor:
+        """(R, num_visible) long: where in the row the unmasked tokens stand, ascending."""
+        assert self.masked is not None and self.num_visible is not None
+        return self.masked.byte().argsort(dim=1, stable=True)[:, : self.num_visible]
 
     def validate(self, batch_size: int, grid: tuple[int, int]) -> None:
         """Check indices against a batch and a grid; synchronises, so for tests and debugging.
@@ -82,6 +93,13 @@ class TokenPlan:
             ordered = self.tokens.sort(dim=1).values
             if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
                 raise ValueError("TokenPlan.tokens names a patch twice in one row.")
+        if self.masked is not None and self.num_visible is not None:
+            visible = (~self.masked).sum(dim=1)
+            if bool((visible != self.num_visible).any()):
+                raise ValueError(
+                    f"TokenPlan.num_visible={self.num_visible}, but rows leave "
+                    f"{visible.tolist()} tokens unmasked."
+                )
         if self.image_index is not None and (
             self.image_index.min() < 0 or self.image_index.max() >= batch_size
         ):

@@ -1,0 +1,43 @@
+"""Collective operations that work with and without a process group, on any device."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn import functional as dist_nn
+
+
+def world_size() -> int:
+    """Number of processes; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Rank of this process; 0 without a process group."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def gather_without_grad(features: Tensor) -> Tensor:
+    """(B, ...) of every process, in order of rank: (world * B, ...), detached."""
+    features = features.detach()
+    if world_size() == 1:
+        return features
+    parts = [torch.empty_like(features) for _ in range(world_size())]
+    dist.all_gather(parts, features.contiguous())
+    return torch.cat(parts)
+
+
+def all_reduce_with_grad(values: Tensor) -> Tensor:
+    """Sum over processes, through which gradients flow."""
+    return values if world_size() == 1 else dist_nn.all_reduce(values)
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """Mean over processes, detached."""
+    values = values.detach()
+    if world_size() > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+        values /= world_size()
+    return values

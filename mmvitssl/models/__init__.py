@@ -1,0 +1,23 @@
+"""Encoders, tasks and what they are made of; importing this registers all of them."""
+
+from mmvitssl.models import (
+    algorithms,
+    backbones,
+    balancers,
+    data_preprocessor,
+    heads,
+    necks,
+    targets,
+    tasks,
+)
+
+__all__ = [
+    "algorithms",
+    "backbones",
+    "balancers",
+    "data_preprocessor",
+    "heads",
+    "necks",
+    "targets",
+    "tasks",
+]

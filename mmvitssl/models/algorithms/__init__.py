@@ -1,0 +1,5 @@
+"""Pretraining algorithms."""
+
+from mmvitssl.models.algorithms.pretrainer import Pretrainer
+
+__all__ = ["Pretrainer"]

@@ -1,0 +1,149 @@
+"""The only pretraining algorithm: tasks over shared encoder passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.targets.momentum import as_config
+from mmvitssl.models.tasks.base import PretextTask, TaskResult
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import View
+
+
+@MODELS.register_module()
+class Pretrainer(BaseModel):
+    """Run any set of pretext tasks over one encoder.
+
+    A method is a choice of tasks, target and balancer in a config; nothing here knows one.
+
+    Args:
+        encoder: config of the encoder.
+        tasks: config of each task, by a name of your choice; the log and the balancer use it.
+        target: config of the momentum branch (:class:`MomentumTarget` without ``online``); None:
+            the target branch is the online one without gradient.
+        balancer: config of the weights of the losses; by default all 1.
+        data_preprocessor: config; by default ImageNet normalisation.
+        seed: seed of the randomness inside a step (masking, corruption).
+
+    Raises:
+        ValueError: tasks that do not fit the encoder, the balancer or each other.
+    """
+
+    def __init__(
+        self,
+        encoder: dict[str, Any],
+        tasks: Mapping[str, dict[str, Any]],
+        target: dict[str, Any] | None = None,
+        balancer: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or dict(type="ViewPreprocessor"))
+        if not tasks:
+            raise ValueError("Pretrainer.tasks is empty: name at least one pretext task.")
+        self.seed = seed
+        self.encoder = MODELS.build(encoder)
+        self.tasks = nn.ModuleDict({name: MODELS.build(task) for name, task in tasks.items()})
+        self.balancer = MODELS.build(balancer or dict(type="FixedWeights"))
+        self.balancer.check(list(self.tasks))
+        for task in self.tasks.values():
+            task.check(self.encoder, has_target=target is not None)
+        self.target = None
+        if target is not None:
+            self.target = MODELS.build({**as_config(target), "online": self.momentum_modules()})
+
+    def named_tasks(self) -> list[tuple[str, PretextTask]]:
+        """Tasks in the order of the config."""
+        return [(name, task) for name, task in self.tasks.items() if isinstance(task, PretextTask)]
+
+    def momentum_modules(self) -> dict[str, nn.Module]:
+        """What the momentum target follows: the encoder and modules of the tasks."""
+        modules: dict[str, nn.Module] = {"encoder": self.encoder}
+        for name, task in self.named_tasks():
+            for part, module in task.momentum_modules().items():
+                modules[f"{name}_{part}"] = module
+        return modules
+
+    def update_target(self, progress: float) -> float | None:
+        """Move the momentum target; returns the momentum, None without a target.
+
+        Args:
+            progress: fraction of the training that is done, in [0, 1].
+        """
+        if self.target is None:
+            return None
+        return self.target.update(self.momentum_modules(), progress)
+
+    def begin(self, views: Sequence[View], samples: dict[str, Any]) -> PretrainStep:
+        """A step whose requested encoder passes have run."""
+        names = {id(task): name for name, task in self.tasks.items()}
+        step = PretrainStep(views, samples, self.encoder, self.target, names, self.seed)
+        step.prepare(
+            request for _, task in self.named_tasks() for request in task.requests(step)
+        )
+        return step
+
+    def ask(self, step: PretrainStep) -> dict[str, TaskResult]:
+        """Results of all tasks by name."""
+        return {name: task.loss(step) for name, task in self.named_tasks()}
+
+    def forward(
+        self, views: Sequence[View], samples: dict[str, Any], mode: str = "loss"
+    ) -> dict[str, Tensor] | list[dict[str, Any]] | dict[str, dict[str, Tensor]]:
+        """Run one batch.
+
+        Args:
+            views: from the data preprocessor, (B, 3, H_v, W_v) each.
+            samples: what the collate function kept of the samples.
+            mode: 'loss' gives ``loss_<task>`` (weighted, summed by MMEngine into the total),
+                ``raw_<task>``, ``weight_<task>`` and the tasks' metrics; 'predict' gives a list
+                with one dict of raw losses and metrics of this batch, for evaluation; 'pictures'
+                gives each task's pictures.
+
+        Raises:
+            ValueError: an unknown mode.
+        """
+        if mode == "loss":
+            return self._log(self.ask(self.begin(views, samples)))
+        if mode == "predict":
+            step = self.begin(views, samples)
+            return [_scalars(self.ask(step), step.batch_size)]
+        if mode == "pictures":
+            step = self.begin(views, samples)
+            return {name: task.pictures(step) for name, task in self.named_tasks()}
+        raise ValueError(f"Pretrainer.forward knows 'loss', 'predict', 'pictures', not '{mode}'.")
+
+    def _log(self, results: dict[str, TaskResult]) -> dict[str, Tensor]:
+        balanced = self.balancer({name: result.loss for name, result in results.items()})
+        logs: dict[str, Tensor] = {}
+        for name, result in results.items():
+            logs[f"loss_{name}"] = balanced[name].term
+            logs[f"raw_{name}"] = result.loss.detach()
+            logs[f"weight_{name}"] = balanced[name].weight
+            logs.update({f"{name}_{key}": value for key, value in result.metrics.items()})
+        return logs
+
+
+def _scalars(results: dict[str, TaskResult], batch_size: int) -> dict[str, Any]:
+    values: dict[str, Any] = {"batch_size": batch_size}
+    for name, result in results.items():
+        values[f"raw_{name}"] = float(result.loss.detach())
+        values.update({f"{name}_{key}": float(value) for key, value in result.metrics.items()})
+    return values
+
+
+@torch.no_grad()
+def draw_pictures(model: Pretrainer, data: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """Each task's pictures for a collated batch, in eval mode; the mode is restored."""
+    training = model.training
+    model.eval()
+    pictures = model(**model.data_preprocessor(data, False), mode="pictures")
+    model.train(training)
+    assert isinstance(pictures, dict)
+    return pictures  # type: ignore[return-value]

@@ -1,0 +1,176 @@
+"""One iteration as the tasks see it: views, and features that are computed once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmvitssl.distributed import rank
+from mmvitssl.models.targets.momentum import MomentumTarget
+from mmvitssl.structures import Encoded, TokenPlan, View
+
+ONLINE, TARGET = "online", "target"
+
+
+class Encoder(Protocol):
+    """What the step needs of an encoder."""
+
+    def __call__(
+        self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+    ) -> Encoded: ...
+
+
+@dataclass(frozen=True, eq=False)
+class EncodeRequest:
+    """An encoder pass that a task will read.
+
+    Attributes:
+        view: index of the view.
+        branch: 'online' or 'target'.
+        plan: tokens that enter; passes without a plan over views of one size share a batch.
+        levels: blocks whose outputs are wanted.
+    """
+
+    view: int
+    branch: str = ONLINE
+    plan: TokenPlan | None = None
+    levels: tuple[int, ...] = ()
+
+
+class PretrainStep:
+    """Views of one iteration and the memoised encoder passes over them.
+
+    Requests are collected from all tasks first, so that each distinct pass runs once and views of
+    one size share a batch; what was not requested runs when it is asked for.
+
+    Args:
+        views: the views of the batch.
+        samples: what the collate function kept of the samples.
+        encoder: the online encoder.
+        target: the momentum branch; None: the target branch is the online one without gradient.
+        task_names: name of each task by its ``id``, under which the target keeps its modules.
+        seed: seed of :attr:`generator`.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        samples: dict[str, Any],
+        encoder: Encoder,
+        target: MomentumTarget | None = None,
+        task_names: dict[int, str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.views = list(views)
+        self.samples = samples
+        self.target = target
+        self._encoder = encoder
+        self._task_names = task_names or {}
+        self._seed = seed
+        self._generator: torch.Generator | None = None
+        self._cache: dict[tuple[str, int, int], Encoded] = {}
+        self._plans: list[TokenPlan] = []  # keeps the plans alive: the cache knows them by id
+
+    @property
+    def device(self) -> torch.device:
+        return self.views[0].images.device
+
+    @property
+    def batch_size(self) -> int:
+        return self.views[0].batch_size
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Randomness of this step, a function of (seed, rank, samples) only.
+
+        The same batch in the same epoch draws the same numbers after a resume.
+        """
+        if self._generator is None:
+            keys = [np.asarray(self.samples[name]).ravel()[:4] for name in ("epoch", "index")]
+            entropy = [self._seed, rank(), *(int(value) for part in keys for value in part)]
+            seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+            self._generator = torch.Generator(self.device).manual_seed(seed)
+        return self._generator
+
+    def view(self, index: int) -> View:
+        """The view, or an error that says how many there are."""
+        if not 0 <= index < len(self.views):
+            raise IndexError(
+                f"A task reads view {index}, but the pipeline makes {len(self.views)}: add views to "
+                f"MultiView or change the task's views."
+            )
+        return self.views[index]
+
+    def prepare(self, requests: Iterable[EncodeRequest]) -> None:
+        """Run all distinct passes, views of one size and branch in one batch."""
+        levels: dict[tuple[str, int, int], set[int]] = defaultdict(set)
+        plans: dict[int, TokenPlan] = {}
+        for request in requests:
+            levels[self._key(request.view, request.branch, request.plan)] |= set(request.levels)
+            if request.plan is not None:
+                plans[id(request.plan)] = request.plan
+        groups: dict[Any, list[tuple[str, int, int]]] = defaultdict(list)
+        for branch, index, plan in levels:
+            shared = (branch, self.view(index).size, 0) if plan == 0 else (branch, index, plan)
+            groups[shared].append((branch, index, plan))
+        for keys in groups.values():
+            wanted = sorted(set().union(*(levels[key] for key in keys)))
+            self._run(keys, plans.get(keys[0][2]), wanted)
+
+    def encode(
+        self, view: int, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+    ) -> Encoded:
+        """Features of a view by the online encoder."""
+        return self._lookup(EncodeRequest(view, ONLINE, plan, tuple(levels)))
+
+    def encode_target(self, view: int) -> Encoded:
+        """Features of a view by the target encoder, without gradient."""
+        return self._lookup(EncodeRequest(view, TARGET))
+
+    def target_module(self, task: nn.Module, part: str) -> nn.Module:
+        """The target's copy of a module of a task, or the online one without a momentum target."""
+        if self.target is None:
+            return getattr(task, part)
+        return self.target[f"{self._task_names[id(task)]}_{part}"]
+
+    def _key(self, view: int, branch: str, plan: TokenPlan | None) -> tuple[str, int, int]:
+        return branch, view, 0 if plan is None else id(plan)
+
+    def _lookup(self, request: EncodeRequest) -> Encoded:
+        key = self._key(request.view, request.branch, request.plan)
+        found = self._cache.get(key)
+        if found is None or not set(request.levels) <= set(found.hierarchy):
+            self.prepare([request])
+        return self._cache[key]
+
+    def _run(
+        self, keys: list[tuple[str, int, int]], plan: TokenPlan | None, levels: Sequence[int]
+    ) -> None:
+        branch = keys[0][0]
+        batches = [self.view(index).images for _, index, _ in keys]
+        images = batches[0] if len(batches) == 1 else torch.cat(batches)
+        if plan is not None:
+            self._plans.append(plan)
+        encoded = self._forward(branch, images, plan, levels)
+        if len(keys) == 1:
+            self._cache[keys[0]] = encoded
+            return
+        start = 0
+        for key, batch in zip(keys, batches, strict=True):
+            self._cache[key] = encoded.rows(start, start + batch.shape[0])
+            start += batch.shape[0]
+
+    def _forward(
+        self, branch: str, images: Tensor, plan: TokenPlan | None, levels: Sequence[int]
+    ) -> Encoded:
+        if branch == ONLINE:
+            return self._encoder(images, plan, tuple(levels))
+        with torch.no_grad():
+            encoder = self._encoder if self.target is None else self.target["encoder"]
+            return encoder(images, plan, tuple(levels))

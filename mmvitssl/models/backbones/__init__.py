@@ -1,0 +1,6 @@
+"""Encoders."""
+
+from mmvitssl.models.backbones.dense import DenseFeatures
+from mmvitssl.models.backbones.vit import ViT
+
+__all__ = ["DenseFeatures", "ViT"]

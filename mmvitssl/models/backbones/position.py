@@ -1,0 +1,68 @@
+"""Position tables of plain Vision Transformers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+SINCOS_AXES = {"sincos_row_first": ("row", "column"), "sincos_column_first": ("column", "row")}
+POSITION_KINDS = ("learned", *SINCOS_AXES, "none")
+
+
+def _axis_table(coordinates: Tensor, channels: int) -> Tensor:
+    """Sines then cosines of one coordinate: (N,) -> (N, channels)."""
+    quarter = channels // 2
+    omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    angles = coordinates.double()[:, None] * omega
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def sincos_table(grid: tuple[int, int], channels: int, order: str) -> Tensor:
+    """Fixed 2-D sine-cosine table with a zero row for the class token.
+
+    Two published orders exist and are each other's transpose: ``sincos_row_first`` (MoCo v3, CAE)
+    gives the first half of the channels to the row, ``sincos_column_first`` (MAE, LoMaR) to the
+    column. Positions are the raw integer indices.
+
+    Args:
+        grid: rows and columns in patches.
+        channels: must be divisible by 4.
+        order: one of the two kinds above.
+
+    Returns:
+        (1, 1 + rows * columns, channels) float32.
+
+    Raises:
+        ValueError: the channels are not divisible by 4.
+    """
+    if channels % 4:
+        raise ValueError(f"A sine-cosine table needs channels divisible by 4, not {channels}.")
+    rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
+    axes = {"row": rows.flatten(), "column": columns.flatten()}
+    halves = [_axis_table(axes[axis], channels // 2) for axis in SINCOS_AXES[order]]
+    table = torch.cat(halves, dim=1)
+    return torch.cat([torch.zeros(1, channels, dtype=table.dtype), table])[None].float()
+
+
+def infer_grid(tokens: int, like: tuple[int, int]) -> tuple[int, int]:
+    """The grid of a stored table of ``tokens`` patches.
+
+    A square count is read as a square grid; otherwise the aspect ratio of ``like`` must fit.
+
+    Raises:
+        ValueError: no grid can be told from the count.
+    """
+    if tokens == like[0] * like[1]:
+        return like
+    side = math.isqrt(tokens)
+    if side * side == tokens:
+        return side, side
+    rows = round(math.sqrt(tokens * like[0] / like[1]))
+    if rows and tokens % rows == 0 and rows * like[1] == (tokens // rows) * like[0]:
+        return rows, tokens // rows
+    raise ValueError(
+        f"A position table of {tokens} patches is neither square nor of the aspect of the model's "
+        f"grid {like}; build the model with the image_size of the pretraining first."
+    )

@@ -1,0 +1,345 @@
+"""The plain Vision Transformer that every method shares (Dosovitskiy et al., 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import PatchEmbed, resample_abs_pos_embed, to_2tuple
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmvitssl.models.backbones.initialisation import INITIALISERS
+from mmvitssl.models.backbones.position import (
+    POSITION_KINDS,
+    SINCOS_AXES,
+    infer_grid,
+    sincos_table,
+)
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import Encoded, TokenPlan
+
+ARCHITECTURES: dict[str, dict[str, int]] = {
+    "tiny": dict(embed_dim=192, depth=12, num_heads=3),
+    "small": dict(embed_dim=384, depth=12, num_heads=6),
+    "base": dict(embed_dim=768, depth=12, num_heads=12),
+    "large": dict(embed_dim=1024, depth=24, num_heads=16),
+    "huge": dict(embed_dim=1280, depth=32, num_heads=16),
+}
+
+
+def _architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(arch, str):
+        settings = dict(arch)
+        base = settings.pop("base", None)
+        settings = {**(ARCHITECTURES[base] if base else {}), **settings}
+        wrong = set(settings) ^ {"embed_dim", "depth", "num_heads"}
+        if wrong:
+            raise ValueError(
+                f"ViT.arch needs embed_dim, depth and num_heads (or base=... and what differs); "
+                f"missing or unknown: {sorted(wrong)}."
+            )
+        return settings
+    if arch not in ARCHITECTURES:
+        raise ValueError(f"ViT.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}.")
+    return dict(ARCHITECTURES[arch])
+
+
+@MODELS.register_module()
+class ViT(nn.Module):
+    """Vision Transformer on timm layers, with timm's parameter names.
+
+    The encoder knows nothing of pretraining methods: it obeys a
+    :class:`~mmvitssl.structures.TokenPlan` and returns :class:`~mmvitssl.structures.Encoded`.
+
+    Args:
+        arch: 'tiny', 'small', 'base', 'large', 'huge', or a dict with ``embed_dim``, ``depth`` and
+            ``num_heads`` (``base='small'`` takes the rest from a named one: MoCo v3 and CAE use
+            ViT-S with 12 heads).
+        image_size: side, or (height, width), of the images that the position table is made for,
+            in pixels; other sizes that the patch divides resize the table in the forward.
+        patch_size: side of a patch in pixels.
+        position: 'learned', 'sincos_row_first' (MoCo v3, CAE), 'sincos_column_first' (MAE) or
+            'none'. Sine-cosine tables are not trained.
+        prefix_tokens: names of extra learned tokens between the class token and the patches.
+        mask_token: whether there is a learned token for the masked patches of a plan.
+        mlp_ratio: hidden width of the MLP over ``embed_dim``.
+        drop_path: stochastic depth rate of the last block, growing linearly from 0.
+        layer_scale: initial value of the residual scales, or None for no scales.
+        qkv_bias: whether queries, keys and values have biases.
+        norm_eps: epsilon of all layer norms.
+        initialisation: 'timm' (truncated normal .02), 'xavier' (MAE) or 'mocov3'.
+        freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
+            paper: it steadies training).
+        gradient_checkpointing: recompute blocks in the backward pass to save memory.
+    """
+
+    # tensors that serve pretraining alone: a model without them may leave them in the file
+    optional_state = ("mask_token", "prefix_tokens.")
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = "base",
+        image_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        position: str = "learned",
+        prefix_tokens: Sequence[str] = (),
+        mask_token: bool = False,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        layer_scale: float | None = None,
+        qkv_bias: bool = True,
+        norm_eps: float = 1e-6,
+        initialisation: str = "timm",
+        freeze_patch_embed: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        settings = _architecture(arch)
+        if position not in POSITION_KINDS:
+            raise ValueError(f"ViT.position='{position}' is unknown; use one of {POSITION_KINDS}.")
+        if initialisation not in INITIALISERS:
+            raise ValueError(
+                f"ViT.initialisation='{initialisation}' is unknown; use one of "
+                f"{sorted(INITIALISERS)}."
+            )
+        self.embed_dim: int = settings["embed_dim"]
+        self.depth: int = settings["depth"]
+        self.patch_size = patch_size
+        self.position = position
+        self.gradient_checkpointing = gradient_checkpointing
+        self.grid = self.grid_of(to_2tuple(image_size))
+
+        self.patch_embed = PatchEmbed(
+            None, patch_size, 3, self.embed_dim, strict_img_size=False, dynamic_img_pad=False
+        )
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
+        self.prefix_tokens = nn.ParameterDict(
+            {name: nn.Parameter(torch.zeros(1, 1, self.embed_dim)) for name in prefix_tokens}
+        )
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim)) if mask_token else None
+        self.pos_embed = self._position_table()
+        norm_layer = partial(nn.LayerNorm, eps=norm_eps)
+        rates = [drop_path * i / max(self.depth - 1, 1) for i in range(self.depth)]
+        self.blocks = nn.ModuleList(
+            Block(
+                self.embed_dim,
+                settings["num_heads"],
+                mlp_ratio=mlp_ratio,
+                qkv_bias=qkv_bias,
+                init_values=layer_scale,
+                drop_path=rate,
+                norm_layer=norm_layer,
+            )
+            for rate in rates
+        )
+        self.norm = norm_layer(self.embed_dim)
+        INITIALISERS[initialisation](self)
+        if freeze_patch_embed:
+            self.patch_embed.requires_grad_(False)
+
+    def _position_table(self) -> nn.Parameter | None:
+        if self.position == "none":
+            return None
+        if self.position in SINCOS_AXES:
+            table = sincos_table(self.grid, self.embed_dim, self.position)
+            return nn.Parameter(table, requires_grad=False)
+        return nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], self.embed_dim))
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens before the patches, the class token included."""
+        return 1 + len(self.prefix_tokens)
+
+    def level_channels(self, levels: Sequence[int]) -> tuple[int, ...]:
+        """Channels of the features at some depths."""
+        return (self.embed_dim,) * len(levels)
+
+    def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of patches of an image of (height, width) pixels.
+
+        Raises:
+            ValueError: the patch does not divide the image.
+        """
+        height, width = image_size
+        if height % self.patch_size or width % self.patch_size:
+            fit = [side - side % self.patch_size or self.patch_size for side in (height, width)]
+            raise ValueError(
+                f"An image of {height}x{width} pixels cannot be cut into patches of "
+                f"{self.patch_size}: use a crop size that patch_size divides, such as "
+                f"{fit[0]}x{fit[1]}, or another ViT.patch_size."
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def resized_position(self, grid: tuple[int, int]) -> Tensor:
+        """The position table for ``grid``: (1, 1 + N, C), bicubic where the grid differs.
+
+        No antialiasing, as the official MAE, DINO and BEiT resize.
+        """
+        assert self.pos_embed is not None
+        if grid == self.grid:
+            return self.pos_embed
+        return resample_abs_pos_embed(
+            self.pos_embed, list(grid), list(self.grid), num_prefix_tokens=1, antialias=False
+        )
+
+    def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+        """Fit a state dict of this architecture to this model's grid.
+
+        Returns:
+            the adapted copy, and one line for each table that was resized.
+        """
+        table = state.get("pos_embed")
+        if table is None or self.pos_embed is None or table.shape == self.pos_embed.shape:
+            return state, []
+        if table.shape[-1] != self.embed_dim:
+            return state, []  # another width: the shape check of the loader reports it
+        old = infer_grid(table.shape[1] - 1, self.grid)
+        resized = resample_abs_pos_embed(
+            table, list(self.grid), list(old), num_prefix_tokens=1, antialias=False
+        )
+        note = f"pos_embed {old[0]}x{old[1]} -> {self.grid[0]}x{self.grid[1]} (bicubic)"
+        return {**state, "pos_embed": resized}, [note]
+
+    def get_layer_depth(self, name: str) -> tuple[int, int]:
+        """Layer of a parameter for layer-wise learning-rate decay.
+
+        0 is the embedding (patches, tokens, positions), block i is i + 1, the rest depth + 1.
+
+        Args:
+            name: parameter name relative to this module.
+
+        Returns:
+            the layer, and the number of layers (depth + 2).
+        """
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1, self.depth + 2
+        embedding = ("patch_embed.", "cls_token", "pos_embed", "prefix_tokens.", "mask_token")
+        return (0 if name.startswith(embedding) else self.depth + 1), self.depth + 2
+
+    def embed(self, images: Tensor, plan: TokenPlan | None = None) -> Tensor:
+        """Patch tokens with positions, before the first block: (R, K, C).
+
+        Only the patches of the plan are projected, so the cost follows the plan, not the image.
+        """
+        grid = self.grid_of((images.shape[-2], images.shape[-1]))
+        if plan is None or plan.tokens is None:
+            tokens = self.patch_embed(images)
+        else:
+            tokens = self._embed_chosen(images, plan, grid)
+        if plan is not None and plan.masked is not None:
+            if self.mask_token is None:
+                raise ValueError("This plan masks tokens: build the encoder with mask_token=True.")
+            tokens = torch.where(plan.masked[..., None], self.mask_token.to(tokens.dtype), tokens)
+        if self.pos_embed is not None:
+            position = self.resized_position(grid)[:, 1:]
+            chosen = None if plan is None else plan.tokens
+            tokens = tokens + (position if chosen is None else position[0][chosen])
+        return tokens
+
+    def _embed_chosen(self, images: Tensor, plan: TokenPlan, grid: tuple[int, int]) -> Tensor:
+        size = self.patch_size
+        batch = images.shape[0]
+        patches = images.reshape(batch, 3, grid[0], size, grid[1], size)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, grid[0] * grid[1], -1)
+        assert plan.tokens is not None
+        rows = plan.image_index
+        if rows is None:
+            rows = torch.arange(batch, device=images.device)
+        projection = self.patch_embed.proj
+        chosen = patches[rows[:, None], plan.tokens]
+        return F.linear(chosen, projection.weight.flatten(1), projection.bias)
+
+    def with_prefix(self, tokens: Tensor) -> Tensor:
+        """Put the class token (with its position) and the named tokens before (R, K, C)."""
+        rows = tokens.shape[0]
+        cls = self.cls_token
+        if self.pos_embed is not None:
+            cls = cls + self.pos_embed[:, :1]
+        prefix = [cls, *self.prefix_tokens.values()]
+        return torch.cat([token.expand(rows, -1, -1) for token in prefix] + [tokens], dim=1)
+
+    def _run(self, index: int, tokens: Tensor) -> Tensor:
+        block = self.blocks[index]
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, tokens, use_reentrant=False)
+        return block(tokens)
+
+    def _run_blocks(
+        self, tokens: Tensor, plan: TokenPlan | None, levels: Sequence[int], stop: int
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        join = 0 if plan is None else plan.mask_at
+        waiting = None
+        if join:
+            assert plan is not None
+            tokens, waiting = self._leave_masked(tokens, plan)
+        hierarchy = {}
+        for index in range(stop):
+            if waiting is not None and index == join:
+                tokens = self._join_masked(tokens, waiting, plan)
+            tokens = self._run(index, tokens)
+            if index in levels:
+                hierarchy[index] = tokens[:, self.num_prefix_tokens :]
+        return tokens, hierarchy
+
+    def _leave_masked(self, tokens: Tensor, plan: TokenPlan) -> tuple[Tensor, Tensor]:
+        """Keep prefix and unmasked tokens; also return the patch tokens that wait, all of them."""
+        skip = self.num_prefix_tokens
+        prefix, patches = tokens[:, :skip], tokens[:, skip:]
+        visible = plan.visible_slots()
+        kept = patches.gather(1, visible[..., None].expand(-1, -1, patches.shape[-1]))
+        return torch.cat([prefix, kept], dim=1), patches
+
+    def _join_masked(self, tokens: Tensor, waiting: Tensor, plan: TokenPlan | None) -> Tensor:
+        assert plan is not None
+        skip = self.num_prefix_tokens
+        slots = plan.visible_slots()[..., None].expand(-1, -1, waiting.shape[-1])
+        joined = waiting.to(tokens.dtype).scatter(1, slots, tokens[:, skip:])
+        return torch.cat([tokens[:, :skip], joined], dim=1)
+
+    def _check_levels(self, levels: Sequence[int], plan: TokenPlan | None) -> None:
+        first = 0 if plan is None else plan.mask_at
+        wrong = [level for level in levels if not first <= level < self.depth]
+        if wrong:
+            raise ValueError(
+                f"Levels {wrong} do not exist: this encoder gives blocks {first}..{self.depth - 1}."
+            )
+
+    def forward(
+        self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+    ) -> Encoded:
+        """Encode images.
+
+        Args:
+            images: (B, 3, H, W), normalised; the patch must divide H and W.
+            plan: which patches of which image enter; None: all of all.
+            levels: zero-based blocks whose raw patch outputs are wanted in ``hierarchy``.
+
+        Raises:
+            ValueError: a size that the patch does not divide, a level that does not exist, or a
+                plan with masked tokens for an encoder without a mask token.
+        """
+        self._check_levels(levels, plan)
+        grid = self.grid_of((images.shape[-2], images.shape[-1]))
+        tokens = self.with_prefix(self.embed(images, plan))
+        tokens, hierarchy = self._run_blocks(tokens, plan, levels, self.depth)
+        tokens = self.norm(tokens)
+        names = list(self.prefix_tokens.keys())
+        return Encoded(
+            cls=tokens[:, 0],
+            prefix={name: tokens[:, 1 + i] for i, name in enumerate(names)},
+            patches=tokens[:, self.num_prefix_tokens :],
+            hierarchy=hierarchy,
+            grid=grid,
+            plan=plan,
+        )
+
+    def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
+        """Raw patch outputs (B, N, C) of some blocks only; later blocks and the norm do not run."""
+        self._check_levels(levels, None)
+        tokens = self.with_prefix(self.embed(images))
+        return self._run_blocks(tokens, None, levels, max(levels) + 1)[1]

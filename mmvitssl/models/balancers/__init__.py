@@ -1,0 +1,6 @@
+"""Weights of losses."""
+
+from mmvitssl.models.balancers.fixed import FixedWeights
+from mmvitssl.models.balancers.uncertainty import UncertaintyWeights
+
+__all__ = ["FixedWeights", "UncertaintyWeights"]

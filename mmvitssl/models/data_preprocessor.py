@@ -1,0 +1,68 @@
+"""From collated uint8 views to what the encoder sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import View
+
+
+@MODELS.register_module()
+class ViewPreprocessor(BaseDataPreprocessor):
+    """Move views to the device and normalise them there.
+
+    Args:
+        mean: mean of red, green and blue, in [0, 1].
+        std: standard deviation of red, green and blue, in [0, 1].
+        non_blocking: whether the transfer to the device may overlap with computation.
+
+    Raises:
+        ValueError: not three means and three positive deviations in [0, 1].
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        if len(mean) != 3 or len(std) != 3 or not all(0 < value <= 1 for value in std):
+            raise ValueError(
+                f"ViewPreprocessor needs three means and three positive deviations for pixels in "
+                f"[0, 1]; got mean={mean}, std={std}."
+            )
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> zero mean, unit variance."""
+        return (pixels - self.mean) / self.std
+
+    def denormalise(self, images: Tensor) -> Tensor:
+        """The inverse of :meth:`normalise`."""
+        return images * self.std + self.mean
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """``{'views': [uint8 (B, 3, H, W)], 'samples': ...}`` -> ``{'views': [View], ...}``.
+
+        Raises:
+            TypeError: a view is not uint8.
+        """
+        views = [self._view(view) for view in self.cast_data(data["views"])]
+        return {"views": views, "samples": data["samples"]}
+
+    def _view(self, view: Tensor) -> View:
+        if view.dtype != torch.uint8:
+            raise TypeError(
+                f"ViewPreprocessor takes uint8 views and got {view.dtype}: normalisation happens "
+                f"here, so remove it from the pipeline."
+            )
+        pixels = view.float() / 255
+        return View(pixels=pixels, images=self.normalise(pixels))

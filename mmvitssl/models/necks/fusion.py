@@ -1,0 +1,98 @@
+"""RePre's light reconstruction decoder over multi-hierarchy features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmvitssl.registry import MODELS
+
+
+def _fusion_block(channels: int, width: int, layers: int) -> nn.Sequential:
+    """``layers`` times 3x3 convolution and ReLU; the first reduces ``channels`` to ``width``."""
+    modules: list[nn.Module] = []
+    for i in range(layers):
+        modules.append(nn.Conv2d(channels if i == 0 else width, width, 3, padding=1))
+        modules.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*modules)
+
+
+@MODELS.register_module()
+class MultiHierarchyFusion(nn.Module):
+    """Fuse features from deep to shallow and predict all pixels (RePre, section 3.3).
+
+    The deepest map is merged with the next shallower one by concatenation and a block of 3x3
+    convolutions, K - 1 times for K levels; a 1x1 convolution then gives each position the pixels
+    of its patch. Deeper maps of hierarchical encoders are upsampled bilinearly first.
+
+    The paper states only that the concatenation has 2C channels. Read literally (``width=None``:
+    2C to C, no lateral convolution) the decoder costs far more than the paper's 4 %; by default a
+    1x1 convolution brings each level to ``width`` channels first (docs/methods/repre.md).
+
+    Args:
+        in_channels: channels of the levels, from shallow to deep; one number for all.
+        levels: number of levels K; 1 is the paper's ablation with the last layer only.
+        width: channels inside the decoder; None: the literal reading, those of the shallower level.
+        layers: convolutions in each fusion block (the paper's best is 2).
+        patch_size: pixels that a position of the shallowest level stands for, per side.
+        out_channels: channels of the image.
+
+    Raises:
+        ValueError: the numbers do not fit each other.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        levels: int = 4,
+        width: int | None = 128,
+        layers: int = 2,
+        patch_size: int = 16,
+        out_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        channels = [in_channels] * levels if isinstance(in_channels, int) else list(in_channels)
+        if levels < 1 or layers < 1 or len(channels) != levels:
+            raise ValueError(
+                f"MultiHierarchyFusion needs levels >= 1, layers >= 1 and one entry of in_channels "
+                f"a level; got levels={levels}, layers={layers}, in_channels={channels}."
+            )
+        self.in_channels = tuple(channels)
+        self.patch_size = patch_size
+        inner = channels if width is None else [width] * levels
+        self.lateral = nn.ModuleList(
+            nn.Identity() if width is None else nn.Conv2d(c, width, 1) for c in channels
+        )
+        # fusion[i] merges level i + 1 into level i
+        self.fusion = nn.ModuleList(
+            _fusion_block(inner[i] + inner[i + 1], inner[i], layers) for i in range(levels - 1)
+        )
+        self.to_pixels = nn.Conv2d(inner[0], out_channels * patch_size**2, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Decode.
+
+        Args:
+            features: K maps (B, C_i, h_i, w_i) from shallow to deep.
+
+        Returns:
+            (B, out_channels, h_0 * patch_size, w_0 * patch_size), without output activation.
+
+        Raises:
+            ValueError: another number of maps than ``levels``.
+        """
+        if len(features) != len(self.lateral):
+            raise ValueError(
+                f"MultiHierarchyFusion was built for {len(self.lateral)} levels and got "
+                f"{len(features)}: make levels agree with those of its task."
+            )
+        maps = [lateral(level) for lateral, level in zip(self.lateral, features, strict=True)]
+        fused = maps[-1]
+        for i in range(len(maps) - 2, -1, -1):
+            if fused.shape[-2:] != maps[i].shape[-2:]:
+                fused = F.interpolate(fused, size=maps[i].shape[-2:], mode="bilinear")
+            fused = self.fusion[i](torch.cat([fused, maps[i]], dim=1))
+        return F.pixel_shuffle(self.to_pixels(fused), self.patch_size)

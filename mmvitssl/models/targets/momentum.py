@@ -1,0 +1,101 @@
+"""The slowly moving copy of the online branch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmvitssl.registry import MODELS
+
+SCHEDULES = ("cosine", "constant")
+WHEN = ("before_forward", "after_step")
+BUFFERS = ("own", "copy")
+
+
+@MODELS.register_module()
+class MomentumTarget(nn.Module):
+    """Exponential moving average of online modules: the momentum encoder and projectors.
+
+    Args:
+        online: the modules to follow, by name; the Pretrainer gives the encoder and what its
+            tasks ask for.
+        momentum: weight of the old target at the start; MoCo v3: 0.99.
+        end: weight at the end of training.
+        schedule: 'cosine' (half a cosine from ``momentum`` to ``end``) or 'constant'.
+        when: 'before_forward' (MoCo v3, MoBY: keys come from weights that have moved) or
+            'after_step' (DINO, BYOL).
+        buffers: batch-norm statistics: 'own' (the target's forward makes its own, as published)
+            or 'copy' (taken from the online module at each update).
+
+    Raises:
+        ValueError: an unknown option or a momentum outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        online: Mapping[str, nn.Module],
+        momentum: float = 0.99,
+        end: float = 1.0,
+        schedule: str = "cosine",
+        when: str = "before_forward",
+        buffers: str = "own",
+    ) -> None:
+        super().__init__()
+        for name, value, known in (
+            ("schedule", schedule, SCHEDULES),
+            ("when", when, WHEN),
+            ("buffers", buffers, BUFFERS),
+        ):
+            if value not in known:
+                raise ValueError(f"MomentumTarget.{name}='{value}' is unknown; use one of {known}.")
+        if not 0 <= momentum <= 1 or not 0 <= end <= 1:
+            raise ValueError(f"MomentumTarget needs momenta in [0, 1]: {momentum}, {end}.")
+        self.start, self.end, self.schedule = momentum, end, schedule
+        self.when, self.copies_buffers = when, buffers == "copy"
+        self.modules_by_name = nn.ModuleDict(
+            {name: copy.deepcopy(module) for name, module in online.items()}
+        )
+        self.modules_by_name.requires_grad_(False)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+        self.register_buffer("last_momentum", torch.tensor(float(momentum)))
+
+    def __getitem__(self, name: str) -> nn.Module:
+        return self.modules_by_name[name]
+
+    def momentum_at(self, progress: float) -> float:
+        """Momentum after the fraction ``progress`` in [0, 1] of training."""
+        if self.schedule == "constant":
+            return self.start
+        share = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+        return self.end - (self.end - self.start) * share
+
+    @torch.no_grad()
+    def update(self, online: Mapping[str, nn.Module], progress: float) -> float:
+        """Move towards the online modules; returns the momentum used."""
+        momentum = self.momentum_at(progress)
+        followers: list[Tensor] = []
+        leaders: list[Tensor] = []
+        for name, module in self.modules_by_name.items():
+            followers += list(module.parameters())
+            leaders += list(online[name].parameters())
+        torch._foreach_lerp_(followers, leaders, 1.0 - momentum)
+        if self.copies_buffers:
+            for name, module in self.modules_by_name.items():
+                for mine, theirs in zip(module.buffers(), online[name].buffers(), strict=True):
+                    mine.copy_(theirs)
+        self.updates += 1
+        self.last_momentum.fill_(momentum)
+        return momentum
+
+    def extra_repr(self) -> str:
+        return f"{self.start} -> {self.end} ({self.schedule}), {self.when}"
+
+
+def as_config(target: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with MomentumTarget as default type."""
+    return {"type": "MomentumTarget", **target}

@@ -1,0 +1,68 @@
+"""The contract of a pretext task: one question asked of the shared encoder passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task returns.
+
+    Attributes:
+        loss: scalar, raw: the balancer weighs it.
+        metrics: scalars for the log, detached.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class PretextTask(nn.Module):
+    """Base of all tasks.
+
+    A task says which encoder passes it will read (:meth:`requests`), which of its modules the
+    target branch follows (:meth:`momentum_modules`) and computes its loss from the step.
+    """
+
+    def check(self, encoder: Any, has_target: bool) -> None:
+        """Raise ValueError if this task cannot work with the encoder; called when built."""
+
+    def momentum_modules(self) -> dict[str, nn.Module]:
+        """Modules of this task that the momentum target copies, by a name of the task's own."""
+        return {}
+
+    def requests(self, step: PretrainStep) -> list[EncodeRequest]:
+        """Passes that :meth:`loss` will read."""
+        raise NotImplementedError(f"{type(self).__name__} must define requests(step)")
+
+    def loss(self, step: PretrainStep) -> TaskResult:
+        """The raw loss of this iteration."""
+        raise NotImplementedError(f"{type(self).__name__} must define loss(step)")
+
+    def pictures(self, step: PretrainStep) -> dict[str, Tensor]:
+        """(B, 3, H, W) pictures in [0, 1] by caption, left to right; empty where none apply."""
+        return {}
+
+
+def check_views(task: nn.Module, views: tuple[int, ...], least: int) -> None:
+    """Raise ValueError unless there are ``least`` distinct, non-negative views."""
+    if len(set(views)) != len(views) or len(views) < least or any(view < 0 for view in views):
+        raise ValueError(
+            f"{type(task).__name__}.views={views}: at least {least} different views are needed, "
+            f"counted from 0."
+        )
+
+
+def check_width(task: nn.Module, part: str, needs: int, encoder: Any) -> None:
+    """Raise ValueError unless a module's input width is the encoder's."""
+    if needs != encoder.embed_dim:
+        raise ValueError(
+            f"{type(task).__name__}.{part}.in_channels={needs}, but the encoder gives "
+            f"{encoder.embed_dim} channels."
+        )
