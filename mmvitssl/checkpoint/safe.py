@@ -1,0 +1,86 @@
+"""Reading checkpoint files without running code from them."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and the mend."""
+
+
+def _history_method(owner: type, name: str) -> Callable[..., Any]:
+    """Stands in for ``getattr``, which histories name to find their own four statistics."""
+    if owner is not HistoryBuffer or name not in ("min", "max", "mean", "current"):
+        raise pickle.UnpicklingError(f"attribute {name} of {owner} was refused")
+    return getattr(HistoryBuffer, name)
+
+
+def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """What MMEngine's own checkpoints hold beside tensors: loss histories in numpy arrays.
+
+    Nothing here runs code of the file: containers, numpy's array constructors and dtypes.
+    """
+    # numpy moved its core module in 2.0; files name either path, whichever numpy wrote them.
+    reconstruct = np.empty(0).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    named = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for function, name in ((reconstruct, "_reconstruct"), (scalar, "scalar"))
+    ]
+    dtypes = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "u1", "?")]
+    methods = [(_history_method, f"{module}.getattr") for module in ("builtins", "__builtin__")]
+    return [*named, *dtypes, *methods, np.ndarray, np.dtype, HistoryBuffer, OrderedDict]
+
+
+def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint with ``weights_only=True``.
+
+    Args:
+        path: a file written by ``torch.save`` or MMEngine, or a ``.safetensors`` file.
+        map_location: as :func:`torch.load`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is no checkpoint, or needs code to be run to be read.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file as load_safetensors
+
+        return {"state_dict": load_safetensors(str(path))}
+    try:
+        with torch.serialization.safe_globals(_harmless_globals()):
+            content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(path):
+            raise CheckpointError(f"{path} is not a checkpoint that torch can read.") from error
+        raise CheckpointError(
+            f"{path} holds objects beside tensors and plain containers, and reading them would run "
+            f"code from the file; it was refused. Save its weights alone (a dict of tensors) with "
+            f"the program that wrote it, and load that. torch says: {_first_line(error)}"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint that torch can read, or it is damaged: "
+            f"{_first_line(error)}"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint's dict.")
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
