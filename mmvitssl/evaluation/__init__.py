@@ -1,0 +1,5 @@
+"""Metrics."""
+
+from mmvitssl.evaluation.pretext import PretextMetric
+
+__all__ = ["PretextMetric"]
