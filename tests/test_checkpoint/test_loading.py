@@ -1,0 +1,177 @@
+"""Safe and strict loading, with real files."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file, load_strict
+from mmvitssl.models.backbones import DenseFeatures, ViT
+from tests.builders import ENCODER, build_repre
+
+BARE = {key: value for key, value in ENCODER.items() if key != "type"}
+
+
+class Malicious:
+    """Unpickling this would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def save(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def test_online_and_target_encoders_are_taken_out(tmp_path: Path) -> None:
+    model = build_repre()
+    torch.nn.init.normal_(model.encoder.cls_token)
+    path = save(tmp_path / "epoch_1.pth", {"state_dict": model.state_dict()})
+    for source, expected in (("online", model.encoder), ("target", model.target["encoder"])):
+        encoder = ViT(**BARE)
+        report = load_encoder(encoder, path, source)
+        for name, value in expected.state_dict().items():
+            assert torch.equal(encoder.state_dict()[name], value)
+        assert sorted(report.loaded) == sorted(encoder.state_dict())
+        assert any(name.startswith("tasks.") for name in report.left_out)
+        assert "Left out" in report.summary() and str(path) in report.summary()
+
+
+def test_dense_backbone_and_a_detectors_checkpoint(tmp_path: Path) -> None:
+    model = build_repre()
+    path = save(tmp_path / "pretrained.pth", {"state_dict": model.state_dict()})
+    dense = DenseFeatures(ENCODER, levels=(1, 3))
+    load_encoder(dense, path)
+    images = torch.randn(1, 3, 32, 48)
+    expected = model.encoder.eval()(images, levels=(3,)).hierarchy[3]
+    torch.testing.assert_close(dense.eval()(images)[1].flatten(2).transpose(1, 2), expected)
+    detector = {f"backbone.{name}": value for name, value in dense.state_dict().items()}
+    again = save(tmp_path / "detector.pth", {"state_dict": {**detector, "neck.w": torch.ones(1)}})
+    report = load_encoder(DenseFeatures(ENCODER, levels=(1, 3)), again)
+    assert report.left_out == ["neck.w"]
+
+
+def test_positions_are_resized_and_said_so(tmp_path: Path) -> None:
+    source = ViT(**{**BARE, "position": "learned"})
+    path = save(tmp_path / "encoder.pth", source.state_dict())
+    encoder = ViT(**{**BARE, "position": "learned", "image_size": (64, 96)})
+    report = load_encoder(encoder, path)
+    assert report.resized == ["pos_embed 4x6 -> 8x12 (bicubic)"]
+    assert "Resized pos_embed 4x6 -> 8x12" in report.summary()
+    torch.testing.assert_close(encoder.pos_embed, source.resized_position((8, 12)))
+
+
+def test_pretraining_only_tokens_may_stay_in_the_file_and_are_named(tmp_path: Path) -> None:
+    source = ViT(**BARE, mask_token=True, prefix_tokens=("rotation",))
+    path = save(tmp_path / "encoder.pth", source.state_dict())
+    report = load_encoder(ViT(**BARE), path)
+    assert report.not_needed == ["mask_token", "prefix_tokens.rotation"]
+    assert "Not needed by this encoder: mask_token" in report.summary()
+
+
+def test_missing_keys_are_listed(tmp_path: Path) -> None:
+    state = ViT(**BARE).state_dict()
+    del state["blocks.2.attn.qkv.weight"], state["norm.bias"]
+    path = save(tmp_path / "encoder.pth", state)
+    with pytest.raises(CheckpointError, match="misses 2 of .*blocks.2.attn.qkv.weight, norm.bias"):
+        load_encoder(ViT(**BARE), path)
+
+
+def test_unknown_keys_are_listed(tmp_path: Path) -> None:
+    state = {**ViT(**BARE).state_dict(), "blocks.0.attn.rpe": torch.ones(1)}
+    path = save(tmp_path / "encoder.pth", state)
+    with pytest.raises(CheckpointError, match="1 keys have no place: blocks.0.attn.rpe"):
+        load_encoder(ViT(**BARE), path)
+
+
+def test_another_architecture_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    wider = ViT(**{**BARE, "arch": dict(embed_dim=64, depth=4, num_heads=2)})
+    path = save(tmp_path / "encoder.pth", wider.state_dict())
+    with pytest.raises(CheckpointError, match=r"another shape: cls_token \(1, 1, 64\) in the file"):
+        load_encoder(ViT(**BARE), path)
+    deeper = ViT(**{**BARE, "arch": dict(embed_dim=32, depth=5, num_heads=2)})
+    path = save(tmp_path / "deeper.pth", deeper.state_dict())
+    with pytest.raises(CheckpointError, match=r"no place: blocks.4"):
+        load_encoder(ViT(**BARE), path)
+
+
+def test_target_must_exist(tmp_path: Path) -> None:
+    path = save(tmp_path / "encoder.pth", ViT(**BARE).state_dict())
+    with pytest.raises(CheckpointError, match="no target encoder"):
+        load_encoder(ViT(**BARE), path, source="target")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04garbage", b"PK\x03\x04 no"])
+def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=str(path)):
+        load_encoder(ViT(**BARE), path)
+
+
+def test_checkpoint_without_weights(tmp_path: Path) -> None:
+    path = save(tmp_path / "empty.pth", {"meta": {"epoch": 1}})
+    with pytest.raises(CheckpointError, match="holds no weights.*'meta'"):
+        load_encoder(ViT(**BARE), path)
+    with pytest.raises(CheckpointError, match="holds a list"):
+        load_file(save(tmp_path / "list.pth", [torch.ones(1)]))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        load_file(tmp_path / "nothing.pth")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, legacy: bool) -> None:
+    path, trap = tmp_path / "trap.pth", tmp_path / "ran"
+    content = {"state_dict": ViT(**BARE).state_dict(), "extra": Malicious(trap)}
+    if legacy:
+        path.write_bytes(pickle.dumps({"extra": Malicious(trap)}))
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError):
+        load_file(path)
+    with pytest.raises(CheckpointError):  # MMEngine's own loader, as resume uses it
+        CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
+    assert not trap.exists()
+
+
+def test_mmengines_histories_are_read(tmp_path: Path) -> None:
+    history = HistoryBuffer([1.0, 2.0], [1, 1])
+    history.update(3.0)
+    path = save(tmp_path / "epoch_1.pth", {"message_hub": {"log_scalars": {"train/loss": history}}})
+    read = load_file(path)["message_hub"]["log_scalars"]["train/loss"]
+    assert read.mean(3) == 2.0
+
+
+def test_load_strict_lists_what_differs(tmp_path: Path) -> None:
+    model = build_repre()
+    state = model.state_dict()
+    path = save(tmp_path / "whole.pth", {"state_dict": state})
+    other = build_repre()
+    load_strict(other, path)
+    assert all(torch.equal(a, b) for a, b in zip(other.state_dict().values(), state.values()))
+    del state["target.updates"]
+    with pytest.raises(CheckpointError, match="misses 1 of .*target.updates"):
+        load_strict(other, save(tmp_path / "less.pth", {"state_dict": state}))
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    encoder = ViT(**BARE)
+    path = tmp_path / "encoder.safetensors"
+    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, str(path))
+    report = load_encoder(ViT(**BARE), path)
+    assert len(report.loaded) == len(encoder.state_dict())
