@@ -1,0 +1,37 @@
+"""Batches of views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from mmvitssl.registry import FUNCTIONS
+
+
+@FUNCTIONS.register_module()
+def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Stack samples of :class:`PackViews`.
+
+    Returns:
+        ``views``: a (B, 3, H_v, W_v) uint8 tensor a view; ``samples``: ``index`` and ``epoch`` as
+        (B,) long tensors, other entries as lists.
+
+    Raises:
+        ValueError: views of one number differ in size.
+    """
+    views = []
+    for number, group in enumerate(zip(*(sample["views"] for sample in samples), strict=True)):
+        sizes = {tuple(view.shape[1:]) for view in group}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"View {number} has the sizes {sorted(sizes)} in one batch: end its transforms with "
+                f"a crop or resize to one size."
+            )
+        views.append(torch.stack(group))
+    info: dict[str, Any] = {}
+    for name in samples[0]["sample"]:
+        values = [sample["sample"][name] for sample in samples]
+        info[name] = torch.tensor(values) if isinstance(values[0], int) else values
+    return {"views": views, "samples": info}

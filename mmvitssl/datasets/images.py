@@ -1,0 +1,228 @@
+"""Unlabelled images on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from PIL import Image, UnidentifiedImageError
+from torch.utils.data import Dataset
+
+from mmvitssl.datasets.sampler import SampleKey
+from mmvitssl.registry import DATASETS, TRANSFORMS
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SHOWN = 5
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError)
+
+Transform = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class BrokenImageError(RuntimeError):
+    """An image that cannot be read, with its path."""
+
+
+def compose(pipeline: Sequence[dict[str, Any] | Transform]) -> list[Transform]:
+    """Build the transforms of a pipeline."""
+    return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+
+
+def check_headers(paths: Sequence[str], most: int) -> None:
+    """Open up to ``most`` files, evenly spread, and read their headers.
+
+    Raises:
+        BrokenImageError: names every file that is not an image.
+    """
+    stride = max(1, -(-len(paths) // most)) if most else 0
+    broken = []
+    for path in paths[::stride] if stride else ():
+        try:
+            with Image.open(path) as image:
+                image.verify()
+        except UNREADABLE as error:
+            broken.append(f"{path} ({type(error).__name__}: {error})")
+    if broken:
+        raise BrokenImageError(
+            f"{len(broken)} image(s) cannot be read: {'; '.join(broken[:SHOWN])}. Remove or mend "
+            f"them, or allow for some with the dataset's max_broken."
+        )
+
+
+class ImageFiles(Dataset):
+    """Image files by path: base of :class:`ImageFolder` and :class:`ImageList`.
+
+    Args:
+        paths: the files.
+        pipeline: transforms, configs or callables ``dict -> dict``; the first sees ``path`` and
+            ``key``.
+        max_broken: how many unreadable files each process (and each of its workers) replaces by
+            another sample before it gives up; every one of them is logged by name.
+        check: how many headers to read when built, evenly spread over the files; skipped when
+            ``max_broken`` allows for broken files.
+
+    Raises:
+        BrokenImageError: a file whose header cannot be read.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        pipeline: Sequence[dict[str, Any] | Transform],
+        max_broken: int = 0,
+        check: int = 2000,
+    ) -> None:
+        self.paths = list(paths)
+        self.transforms = compose(pipeline)
+        self.max_broken = max_broken
+        self.broken: list[str] = []
+        if not max_broken:
+            check_headers(self.paths, check)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What MMEngine's evaluator asks for; unlabelled images have none."""
+        return {}
+
+    def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
+        """One sample.
+
+        Args:
+            key: a :class:`SampleKey`, or an index for epoch 0 and seed 0.
+
+        Raises:
+            BrokenImageError: an unreadable file beyond ``max_broken``.
+        """
+        key = key if isinstance(key, SampleKey) else SampleKey(int(key))
+        for attempt in range(len(self.paths)):
+            index = (key.index + attempt) % len(self.paths)
+            try:
+                return self._transformed(key, index)
+            except BrokenImageError as error:
+                self._count(self.paths[index], error)
+        raise BrokenImageError("No image of the data set can be read.")
+
+    def _transformed(self, key: SampleKey, index: int) -> dict[str, Any]:
+        results: dict[str, Any] = {"path": self.paths[index], "key": key, "index": index}
+        for transform in self.transforms:
+            results = transform(results)
+        return results
+
+    def _count(self, path: str, error: BrokenImageError) -> None:
+        if path not in self.broken:
+            self.broken.append(path)
+        if len(self.broken) > self.max_broken:
+            raise error
+        print_log(
+            f"{error} It is replaced by the next one ({len(self.broken)} of max_broken="
+            f"{self.max_broken}).",
+            logger="current",
+            level=30,
+        )
+
+
+def list_images(root: str | Path, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
+    """Sorted paths of the images below a folder, links followed.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no image in it.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {root.absolute()}: set the dataset's root (data_root in the "
+            f"config) to your folder of images."
+        )
+    wanted = tuple(extension.lower() for extension in extensions)
+    found = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(root, followlinks=True)
+        for name in names
+        if name.lower().endswith(wanted)
+    ]
+    if not found:
+        raise FileNotFoundError(
+            f"The folder {root.absolute()} holds no image: looked below it for "
+            f"{', '.join(wanted)}."
+        )
+    return sorted(found)
+
+
+@DATASETS.register_module()
+class ImageFolder(ImageFiles):
+    """All images below a folder, however nested; no labels are needed.
+
+    Args:
+        root: the folder, or several.
+        pipeline, max_broken, check: see :class:`ImageFiles`.
+        extensions: of the files that count as images, any case.
+
+    Raises:
+        FileNotFoundError: no such folder, or no image in it.
+        BrokenImageError: a file whose header cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: str | Sequence[str],
+        pipeline: Sequence[dict[str, Any] | Transform],
+        extensions: Sequence[str] = EXTENSIONS,
+        max_broken: int = 0,
+        check: int = 2000,
+    ) -> None:
+        roots = [root] if isinstance(root, (str, Path)) else root
+        paths = [path for folder in roots for path in list_images(folder, extensions)]
+        super().__init__(paths, pipeline, max_broken, check)
+
+
+def read_list(ann_file: str | Path, root: str | Path = "") -> list[str]:
+    """Paths from a text file, one a line; empty lines and lines after ``#`` are skipped.
+
+    Raises:
+        FileNotFoundError: no such list, nothing in it, or files that it names do not exist.
+    """
+    ann_file = Path(ann_file).expanduser()
+    if not ann_file.is_file():
+        raise FileNotFoundError(f"There is no list of images at {ann_file.absolute()}.")
+    lines = [line.strip() for line in ann_file.read_text(encoding="utf-8").splitlines()]
+    paths = [os.path.join(root, line) for line in lines if line and not line.startswith("#")]
+    if not paths:
+        raise FileNotFoundError(f"The list {ann_file.absolute()} names no image.")
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} images that {ann_file} names do not exist, such as "
+            f"{', '.join(missing[:SHOWN])}: set the dataset's root to the folder that the paths "
+            f"start from."
+        )
+    return paths
+
+
+@DATASETS.register_module()
+class ImageList(ImageFiles):
+    """The images that a text file names.
+
+    Args:
+        ann_file: one path a line.
+        pipeline, max_broken, check: see :class:`ImageFiles`.
+        root: the folder that relative paths start from.
+
+    Raises:
+        FileNotFoundError: no such list, nothing in it, or files that do not exist.
+        BrokenImageError: a file whose header cannot be read.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        pipeline: Sequence[dict[str, Any] | Transform],
+        root: str = "",
+        max_broken: int = 0,
+        check: int = 2000,
+    ) -> None:
+        super().__init__(read_list(ann_file, root), pipeline, max_broken, check)

@@ -1,0 +1,95 @@
+"""Which samples a process reads, with keys from which a sample's randomness derives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from mmvitssl.registry import DATA_SAMPLERS
+
+
+class SampleKey(NamedTuple):
+    """Names one drawing of one sample; the same key always gives the same tensors.
+
+    The key travels with the index to the worker, so that the number of workers, their persistence
+    and the point of a resume change nothing.
+    """
+
+    index: int
+    epoch: int = 0
+    seed: int = 0
+
+    def generator(self, *extra: int) -> np.random.Generator:
+        """A generator of its own for this drawing (and for ``extra``, such as a view's number)."""
+        return np.random.default_rng([self.seed, self.epoch, self.index, *extra])
+
+
+@DATA_SAMPLERS.register_module()
+class EpochSampler(Sampler[SampleKey]):
+    """Shuffle per epoch, deal out to processes, and yield :class:`SampleKey`.
+
+    Process r of w takes every w-th index from the r-th, so the processes' batches of B are together
+    the batch of w * B that one process would take.
+
+    Args:
+        dataset: anything with a length.
+        shuffle: whether the order changes with the epoch.
+        seed: of order and samples; None: one random seed for all processes.
+        round_up: repeat samples so that all processes get as many.
+        infinite: go through epoch after epoch, for iteration-based loops.
+        rank, world_size: of the process; by default from the process group.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+        infinite: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        current_rank, current_world = get_dist_info()
+        self.rank = current_rank if rank is None else rank
+        self.world_size = current_world if world_size is None else world_size
+        self.size = len(dataset)
+        self.shuffle = shuffle
+        self.seed: int = sync_random_seed() if seed is None else seed
+        self.round_up = round_up
+        self.infinite = infinite
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """MMEngine's hook calls this before each epoch, after a resume too."""
+        self.epoch = epoch
+
+    def _order(self, epoch: int) -> list[int]:
+        if not self.shuffle:
+            order = list(range(self.size))
+        else:
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            order = torch.randperm(self.size, generator=generator).tolist()
+        if self.round_up:
+            total = self.world_size * -(-self.size // self.world_size)
+            order = (order * -(-total // self.size))[:total]
+        return order[self.rank :: self.world_size]
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        epoch = self.epoch
+        while True:
+            for index in self._order(epoch):
+                yield SampleKey(index, epoch, self.seed)
+            if not self.infinite:
+                return
+            epoch += 1
+
+    def __len__(self) -> int:
+        if self.round_up:
+            return -(-self.size // self.world_size)
+        return len(range(self.rank, self.size, self.world_size))

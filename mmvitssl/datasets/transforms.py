@@ -1,0 +1,215 @@
+"""Augmentations with an explicit generator: ``(image, rng) -> image`` on PIL images.
+
+Distributions are torchvision's, pixels are changed by torchvision's functional operations; only
+the random numbers come from the sample's own generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageFilter
+from torchvision.transforms import functional as F
+from torchvision.transforms.functional import InterpolationMode
+
+from mmvitssl.registry import TRANSFORMS
+
+Size = int | Sequence[int]
+Range = float | Sequence[float]
+
+
+def _size(owner: str, size: Size) -> tuple[int, int]:
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(f"{owner}.size must be a side or (height, width) in pixels, not {size}.")
+    return pair[0], pair[1]
+
+
+def _interpolation(owner: str, name: str) -> InterpolationMode:
+    known = {mode.value: mode for mode in InterpolationMode}
+    if name not in known:
+        raise ValueError(f"{owner}.interpolation='{name}' is unknown; use one of {sorted(known)}.")
+    return known[name]
+
+
+def _probability(owner: str, p: float) -> float:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{owner}.p must lie in [0, 1], not {p}.")
+    return p
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop:
+    """Crop a random part of random aspect and resize it.
+
+    Args:
+        size: side, or (height, width), in pixels.
+        scale: least and greatest area of the crop as a fraction of the image's.
+        ratio: least and greatest width / height; drawn uniformly in the logarithm.
+        interpolation: 'bilinear', 'bicubic', 'lanczos', ...
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        interpolation: str = "bilinear",
+    ) -> None:
+        self.size = _size("RandomResizedCrop", size)
+        for name, pair in (("scale", scale), ("ratio", ratio)):
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise ValueError(f"RandomResizedCrop.{name} must be (least, greatest), not {pair}.")
+        self.scale, self.ratio = tuple(scale), tuple(ratio)
+        self.interpolation = _interpolation("RandomResizedCrop", interpolation)
+
+    def box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the crop."""
+        for _ in range(10):
+            area = width * height * rng.uniform(*self.scale)
+            aspect = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+            w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < w <= width and 0 < h <= height:
+                top = int(rng.integers(0, height - h + 1))
+                left = int(rng.integers(0, width - w + 1))
+                return top, left, h, w
+        aspect = min(max(width / height, self.ratio[0]), self.ratio[1])
+        w = min(width, round(height * aspect))
+        h = min(height, round(width / aspect))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        top, left, height, width = self.box(*image.size, rng)
+        return F.resized_crop(
+            image, top, left, height, width, list(self.size), self.interpolation
+        )
+
+
+@TRANSFORMS.register_module()
+class Resize:
+    """Resize the shorter side to ``size``, or to (height, width) exactly."""
+
+    def __init__(self, size: Size, interpolation: str = "bilinear") -> None:
+        _size("Resize", size)
+        self.size = [size] if isinstance(size, int) else list(size)
+        self.interpolation = _interpolation("Resize", interpolation)
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        return F.resize(image, self.size, self.interpolation)
+
+
+@TRANSFORMS.register_module()
+class CenterCrop:
+    """Cut ``size`` out of the middle."""
+
+    def __init__(self, size: Size) -> None:
+        self.size = _size("CenterCrop", size)
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        return F.center_crop(image, list(self.size))
+
+
+@TRANSFORMS.register_module()
+class RandomFlip:
+    """Mirror left to right with probability ``p``."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = _probability("RandomFlip", p)
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        return F.hflip(image) if rng.random() < self.p else image
+
+
+def _range(name: str, value: Range, centre: float, bound: tuple[float, float]) -> list[float]:
+    if isinstance(value, (int, float)):
+        value = [max(centre - value, bound[0]) if centre else -value, centre + value]
+    low, high = value
+    if not bound[0] <= low <= high <= bound[1]:
+        raise ValueError(f"ColorJitter.{name}={value} must lie in {bound}.")
+    return [low, high]
+
+
+@TRANSFORMS.register_module()
+class ColorJitter:
+    """Change brightness, contrast, saturation and hue in random order, with probability ``p``.
+
+    Args:
+        brightness, contrast, saturation: v for factors in [max(0, 1 - v), 1 + v], or the range.
+        hue: v for shifts in [-v, v], or the range; at most half a turn, 0.5.
+        p: probability that anything is changed.
+    """
+
+    def __init__(
+        self,
+        brightness: Range = 0.0,
+        contrast: Range = 0.0,
+        saturation: Range = 0.0,
+        hue: Range = 0.0,
+        p: float = 1.0,
+    ) -> None:
+        unbounded = (0.0, math.inf)
+        self.ranges = [
+            _range("brightness", brightness, 1.0, unbounded),
+            _range("contrast", contrast, 1.0, unbounded),
+            _range("saturation", saturation, 1.0, unbounded),
+            _range("hue", hue, 0.0, (-0.5, 0.5)),
+        ]
+        self.p = _probability("ColorJitter", p)
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        if rng.random() >= self.p:
+            return image
+        order = rng.permutation(4)
+        factors = [float(rng.uniform(*bounds)) for bounds in self.ranges]
+        adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+        neutral = (1.0, 1.0, 1.0, 0.0)
+        for which in order:
+            if self.ranges[which] != [neutral[which]] * 2:
+                image = adjust[which](image, factors[which])
+        return image
+
+
+@TRANSFORMS.register_module()
+class RandomGrayscale:
+    """Remove colour with probability ``p``."""
+
+    def __init__(self, p: float = 0.2) -> None:
+        self.p = _probability("RandomGrayscale", p)
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        return F.rgb_to_grayscale(image, num_output_channels=3) if rng.random() < self.p else image
+
+
+@TRANSFORMS.register_module()
+class GaussianBlur:
+    """Blur with a Gaussian of random width, with probability ``p`` (SimCLR, MoCo v3).
+
+    Args:
+        sigma: least and greatest standard deviation, in pixels.
+        p: probability of blurring.
+    """
+
+    def __init__(self, sigma: Sequence[float] = (0.1, 2.0), p: float = 1.0) -> None:
+        if len(sigma) != 2 or not 0 <= sigma[0] <= sigma[1]:
+            raise ValueError(f"GaussianBlur.sigma must be (least, greatest), not {sigma}.")
+        self.sigma = tuple(sigma)
+        self.p = _probability("GaussianBlur", p)
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        if rng.random() >= self.p:
+            return image
+        return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*self.sigma))))
+
+
+@TRANSFORMS.register_module()
+class Solarize:
+    """Invert the pixels from ``threshold`` on, with probability ``p`` (BYOL)."""
+
+    def __init__(self, threshold: int = 128, p: float = 1.0) -> None:
+        self.threshold = threshold
+        self.p = _probability("Solarize", p)
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        return F.solarize(image, self.threshold) if rng.random() < self.p else image

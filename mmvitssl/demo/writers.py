@@ -1,0 +1,196 @@
+"""Demo data on disk: JPEGs, COCO instances, ADE20K-style masks and a folder to pretrain on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+from rich.progress import Progress
+
+from mmvitssl.demo.objects import CLASSES
+from mmvitssl.demo.photographs import PHOTOGRAPHS
+from mmvitssl.demo.scenes import Scene, compose_scene, cut_photograph, generator
+
+QUALITY = 90
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """What was asked for, which decides every byte.
+
+    Attributes:
+        train, val: number of scenes.
+        pretrain: number of cuts of photographs.
+        seed: of everything.
+        image_size: side of the scenes in pixels.
+    """
+
+    train: int
+    val: int
+    pretrain: int
+    seed: int
+    image_size: int
+    version: int = VERSION
+
+    def check(self) -> None:
+        """Raise ValueError, naming the argument, for numbers that make no data set."""
+        for name, least in (("train", 1), ("val", 1), ("pretrain", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} must be at least {least}, not {getattr(self, name)}.")
+        if self.image_size < 64:
+            raise ValueError(f"--image-size must be at least 64 pixels, not {self.image_size}.")
+
+
+def _is_made(out: Path, wanted: DemoData) -> bool:
+    """Whether the folder holds exactly this data set.
+
+    Raises:
+        FileExistsError: it holds another one, or something else.
+    """
+    record = out / "dataset.json"
+    if not out.exists() or not any(out.iterdir()):
+        return False
+    if not record.is_file():
+        raise FileExistsError(
+            f"{out} is not empty and holds no finished demo data: choose another folder or remove "
+            f"it."
+        )
+    made = json.loads(record.read_text())
+    if made["made_with"] != asdict(wanted):
+        raise FileExistsError(
+            f"{out} was made with {made['made_with']}, not {asdict(wanted)}: choose another folder "
+            f"or remove it."
+        )
+    return all((out / name).is_file() for name in made["files"]) if made["complete"] else False
+
+
+def coco_annotation(mask: np.ndarray, label: int, image_id: int, number: int) -> dict[str, Any]:
+    """COCO's entry for one instance; the mask is run-length encoded (a ring has a hole)."""
+    encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": label + 1,
+        "bbox": [float(value) for value in coco_mask.toBbox(encoded)],
+        "area": float(coco_mask.area(encoded)),
+        "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()},
+        "iscrowd": 0,
+    }
+
+
+def semantic_mask(scene: Scene) -> np.ndarray:
+    """(H, W) uint8: 1 background, 2.. the classes; 0 would be ignored, as in ADE20K."""
+    labels = np.ones(scene.image.shape[:2], dtype=np.uint8)
+    for instance in scene.instances:
+        labels[instance.mask] = instance.label + 2
+    return labels
+
+
+def _write_split(out: Path, split: str, number: int, wanted: DemoData) -> Iterator[str]:
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for folder in ("images", "masks"):
+        (out / folder / split).mkdir(parents=True, exist_ok=True)
+    for index in range(number):
+        scene = compose_scene(wanted.image_size, generator(wanted.seed, split, index))
+        name = f"{index:05d}"
+        jpeg, png = f"images/{split}/{name}.jpg", f"masks/{split}/{name}.png"
+        Image.fromarray(scene.image).save(out / jpeg, quality=QUALITY)
+        Image.fromarray(semantic_mask(scene)).save(out / png)
+        height, width = scene.image.shape[:2]
+        images.append(
+            {"id": index + 1, "file_name": f"{name}.jpg", "height": height, "width": width}
+        )
+        for item in scene.instances:
+            annotations.append(
+                coco_annotation(item.mask, item.label, index + 1, len(annotations) + 1)
+            )
+        yield jpeg
+        yield png
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
+    record = {"images": images, "annotations": annotations, "categories": categories}
+    (out / "annotations").mkdir(exist_ok=True)
+    path = f"annotations/instances_{split}.json"
+    (out / path).write_text(json.dumps(record))
+    yield path
+
+
+def _write_cuts(out: Path, wanted: DemoData) -> Iterator[str]:
+    for index in range(wanted.pretrain):
+        rng = generator(wanted.seed, "pretrain", index)
+        photograph = PHOTOGRAPHS[index % len(PHOTOGRAPHS)]
+        height, width = (int(side) for side in rng.integers(160, 289, size=2))
+        path = f"pretrain/{photograph.name}/{index:05d}.jpg"
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        cut_photograph(photograph.name, height, width, rng).save(out / path, quality=QUALITY)
+        yield path
+
+
+def make_demo_data(
+    out: str | Path,
+    train: int,
+    val: int,
+    seed: int = 0,
+    image_size: int = 224,
+    pretrain: int = 0,
+    quiet: bool = True,
+) -> DemoData:
+    """Write a demo data set; nothing happens if it is there already.
+
+    The same arguments give the same bytes, and image k does not depend on how many there are.
+
+    Layout: ``images/{train,val}/*.jpg``, ``annotations/instances_{train,val}.json`` (COCO),
+    ``masks/{train,val}/*.png`` (ADE20K's convention: 0 ignored, 1 background, 2.. the classes),
+    ``pretrain/<photograph>/*.jpg`` (no labels), ``dataset.json``.
+
+    Args:
+        out: the folder.
+        train, val: number of scenes.
+        seed: of everything.
+        image_size: side of a scene in pixels.
+        pretrain: number of cuts of photographs without objects.
+        quiet: show no progress.
+
+    Raises:
+        ValueError: numbers that make no data set.
+        FileExistsError: the folder holds something else.
+    """
+    wanted = DemoData(train, val, pretrain, seed, image_size)
+    wanted.check()
+    out = Path(out)
+    if _is_made(out, wanted):
+        return wanted
+    out.mkdir(parents=True, exist_ok=True)
+    _record(out, wanted, [], complete=False)
+    files: list[str] = []
+    with Progress(disable=quiet) as progress:
+        task = progress.add_task("demo data", total=2 * (train + val) + 2 + pretrain)
+        for part in (
+            _write_split(out, "train", train, wanted),
+            _write_split(out, "val", val, wanted),
+            _write_cuts(out, wanted),
+        ):
+            for name in part:
+                files.append(name)
+                progress.advance(task)
+    _record(out, wanted, files, complete=True)
+    return wanted
+
+
+def _record(out: Path, wanted: DemoData, files: list[str], complete: bool) -> None:
+    photographs = [asdict(photograph) for photograph in PHOTOGRAPHS]
+    content = {
+        "made_with": asdict(wanted),
+        "classes": list(CLASSES),
+        "photographs": photographs,
+        "complete": complete,
+        "files": files,
+    }
+    (out / "dataset.json").write_text(json.dumps(content, indent=1))

@@ -1,0 +1,256 @@
+"""From a config file and command-line options to a runner, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
+
+from mmvitssl.checkpoint import load_encoder
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+RUNNER_KEYS = (
+    "model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg "
+    "auto_scale_lr optim_wrapper param_scheduler val_evaluator test_evaluator default_hooks "
+    "custom_hooks data_preprocessor load_from resume launcher env_cfg log_processor log_level "
+    "visualizer default_scope randomness experiment_name custom_imports find_unused_parameters "
+    "model_wrapper_cfg sync_bn compile strategy runner_type"
+).split()
+
+
+class UserError(ValueError):
+    """Something in the config, the options or the data that the user can mend."""
+
+
+def run_or_explain(main: Callable[[], None]) -> None:
+    """Run a program; what a user can mend ends in one paragraph and exit status 2."""
+    try:
+        main()
+    except (UserError, FileNotFoundError, ValueError, TypeError, KeyError) as error:
+        if os.environ.get("MMVITSSL_TRACEBACK"):
+            raise
+        if isinstance(error, KeyError) and error.args:
+            error = UserError(error.args[0])
+        sys.exit(_explain(error))
+    except RuntimeError as error:
+        if type(error) is RuntimeError or os.environ.get("MMVITSSL_TRACEBACK"):
+            raise
+        sys.exit(_explain(error))
+
+
+def _explain(error: Exception) -> int:
+    text = str(error).strip() or type(error).__name__
+    print(f"\nerror: {text}", file=sys.stderr)
+    print("(set MMVITSSL_TRACEBACK=1 to see where it arose)", file=sys.stderr)
+    return 2
+
+
+def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config file and merge options into it.
+
+    Raises:
+        UserError: there is no such file, or a top-level key that looks misspelt.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"There is no config file {Path(path).absolute()}.")
+    config = Config.fromfile(path)
+    if options:
+        config.merge_from_dict(options)
+    for key in config:
+        near = difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85)
+        if key not in RUNNER_KEYS and near:
+            raise UserError(f"{path} sets '{key}', which nothing reads: did you mean '{near[0]}'?")
+    return config
+
+
+def prepare_scope(config: Config) -> str:
+    """Import what registers the modules of the config's default scope; returns the scope."""
+    import mmvitssl.datasets
+    import mmvitssl.engine
+    import mmvitssl.evaluation
+    import mmvitssl.models  # noqa: F401
+
+    scope = config.get("default_scope", "mmvitssl")
+    if scope == "mmdet":
+        from mmdet.utils import register_all_modules
+
+        register_all_modules(init_default_scope=False)
+    elif scope == "mmseg":
+        from mmseg.utils import register_all_modules
+
+        register_all_modules(init_default_scope=False)
+    config.setdefault("default_scope", scope)
+    return scope
+
+
+def set_precision(config: Config, precision: str | None) -> None:
+    """Switch mixed precision on.
+
+    Raises:
+        UserError: float16 without a GPU, or a config without optim_wrapper.
+    """
+    if precision is None:
+        return
+    if "optim_wrapper" not in config:
+        raise UserError("--amp needs an optim_wrapper in the config.")
+    config.optim_wrapper.pop("dtype", None)
+    if precision == "bf16":
+        config.optim_wrapper.type = "mmvitssl.AutocastOptimWrapper"
+        config.optim_wrapper.pop("loss_scale", None)
+        return
+    if not torch.cuda.is_available():
+        raise UserError("--amp fp16 needs a CUDA GPU; use --amp bf16, which also runs on CPUs.")
+    config.optim_wrapper.type = "AmpOptimWrapper"
+    config.optim_wrapper.dtype = "float16"
+    config.optim_wrapper.setdefault("loss_scale", "dynamic")
+
+
+def set_auto_scale_lr(config: Config) -> None:
+    """Scale the learning rate by the real batch size over the one that the config was made for.
+
+    Raises:
+        UserError: the config does not say that batch size.
+    """
+    if "base_batch_size" not in config.get("auto_scale_lr", {}):
+        raise UserError(
+            "--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config."
+        )
+    config.auto_scale_lr.enable = True
+
+
+def set_resume(config: Config, resume: str | None) -> None:
+    """``auto`` takes up the last checkpoint of the work folder; a path, that one.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
+    if resume is None:
+        return
+    if resume != "auto":
+        if not Path(resume).is_file():
+            raise UserError(f"There is no checkpoint {Path(resume).absolute()} to resume from.")
+        config.load_from = resume
+    elif find_latest_checkpoint(config.work_dir) is None:
+        print_log(f"No checkpoint in {config.work_dir} yet: starting from the beginning.")
+        return
+    config.resume = True
+
+
+def _replace_norms(node: Any) -> None:
+    if isinstance(node, dict):
+        if node.get("type") in ("SyncBN", "MMSyncBN"):
+            node["type"] = "BN"
+        for value in node.values():
+            _replace_norms(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _replace_norms(value)
+
+
+def set_devices(config: Config, launcher: str) -> None:
+    """Choose what a machine without GPU needs: gloo, a wrapper without device ids, no SyncBN."""
+    config.launcher = launcher
+    if torch.cuda.is_available():
+        return
+    # torch's synchronised batch norm refuses CPU tensors
+    _replace_norms(config.get("model", {}))
+    if launcher == "none":
+        return
+    if launcher != "pytorch":
+        raise UserError(f"--launcher {launcher} needs GPUs; on CPUs use --launcher pytorch.")
+    config.model_wrapper_cfg = dict(
+        type="mmvitssl.CPUDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=config.get("find_unused_parameters", False),
+    )
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+
+
+def _dataset_paths(dataset: ConfigDict) -> list[Path]:
+    root = Path(dataset.get("data_root") or "")
+    prefix = dataset.get("data_prefix") or {}
+    parts = [value for value in prefix.values() if isinstance(value, str)]
+    parts += [dataset.ann_file] if dataset.get("ann_file") else []
+    return [root / part for part in parts] or ([root] if dataset.get("data_root") else [])
+
+
+def check_data(config: Config, parts: tuple[str, ...]) -> None:
+    """Look for the data of mmdet and mmseg datasets before models are built.
+
+    Raises:
+        UserError: a folder or annotation file is not there.
+    """
+    for part in parts:
+        dataset = (config.get(part) or {}).get("dataset") or {}
+        while isinstance(dataset.get("dataset"), dict):  # wrappers such as RepeatDataset
+            dataset = dataset.dataset
+        for path in _dataset_paths(dataset) if "root" not in dataset else ():
+            if not path.exists():
+                raise UserError(
+                    f"{part} reads {path.absolute()}, which does not exist: set data_root (and "
+                    f"ann_file, data_prefix) in the config, or --cfg-options "
+                    f"{part}.dataset.data_root=YOUR_FOLDER."
+                )
+
+
+def default_work_dir(config: Config, path: str, work_dir: str | None) -> None:
+    """``--work-dir``, else the config's, else ``work_dirs/<config name>``."""
+    if work_dir is not None:
+        config.work_dir = work_dir
+    elif config.get("work_dir") is None:
+        config.work_dir = str(Path("work_dirs") / Path(path).stem)
+
+
+def build_runner(config: Config) -> Runner:
+    """The runner that the config names, MMEngine's by default."""
+    if "runner_type" in config:
+        return RUNNERS.build(config)
+    return Runner.from_cfg(config)
+
+
+def bare_model(runner: Runner) -> nn.Module:
+    """The runner's model without its distributed wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def load_pretrained(runner: Runner, path: str) -> None:
+    """Load a pretrained encoder into the backbone (or encoder) of the runner's model, strictly.
+
+    Raises:
+        UserError: the model has neither.
+        CheckpointError: the checkpoint does not fit.
+    """
+    model = bare_model(runner)
+    for name in ("backbone", "encoder"):
+        if hasattr(model, name):
+            load_encoder(getattr(model, name), path, log=runner.logger.info)
+            return
+    raise UserError(f"--pretrained: {type(model).__name__} has neither backbone nor encoder.")
+
+
+def compile_encoders(runner: Runner) -> int:
+    """Compile every encoder of this package in place (state-dict names stay); returns how many.
+
+    Raises:
+        UserError: there is none.
+    """
+    from mmvitssl.models.backbones import ViT
+
+    encoders = [module for module in bare_model(runner).modules() if isinstance(module, ViT)]
+    if not encoders:
+        raise UserError("--compile: the model holds no encoder of this package.")
+    for encoder in encoders:
+        encoder.compile()
+    return len(encoders)

@@ -1,0 +1,34 @@
+#!/usr/bin/env python
+"""Make the demo data: scenes of labelled objects over photographs, and photographs to pretrain on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmvitssl.demo import CLASSES, make_demo_data
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", help="folder to write")
+    parser.add_argument("--train", type=int, default=240, help="scenes to train on")
+    parser.add_argument("--val", type=int, default=60, help="scenes to evaluate on")
+    parser.add_argument("--pretrain", type=int, default=330, help="cuts of photographs, no labels")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--image-size", type=int, default=224, help="side of a scene in pixels")
+    args = parser.parse_args()
+    try:
+        make_demo_data(
+            args.out, args.train, args.val, args.seed, args.image_size, args.pretrain, quiet=False
+        )
+    except (ValueError, FileExistsError) as error:
+        sys.exit(f"error: {error}")
+    print(
+        f"{args.out}: {args.train} + {args.val} scenes of {', '.join(CLASSES)}; "
+        f"{args.pretrain} cuts of photographs"
+    )
+
+
+if __name__ == "__main__":
+    main()
