@@ -5,7 +5,7 @@ _base_ = [
 ]
 
 data_root = 'work_dirs/demo/data'
-epochs = 20
+epochs = 12
 size = 112
 
 model = dict(
@@ -82,7 +82,7 @@ param_scheduler = [
 custom_hooks = [
     dict(type='MomentumUpdateHook'),
     dict(type='ReduceLogsHook'),
-    dict(type='TaskPicturesHook', interval=5),
+    dict(type='TaskPicturesHook', interval=4),
 ]
 default_hooks = dict(
     logger=dict(interval=5), checkpoint=dict(interval=epochs // 2, max_keep_ckpts=2))

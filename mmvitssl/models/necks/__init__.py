@@ -2,5 +2,6 @@
 
 from mmvitssl.models.necks.fusion import MultiHierarchyFusion
 from mmvitssl.models.necks.mlp import ProjectionMLP
+from mmvitssl.models.necks.pyramid import ScalePyramid
 
-__all__ = ["MultiHierarchyFusion", "ProjectionMLP"]
+__all__ = ["MultiHierarchyFusion", "ProjectionMLP", "ScalePyramid"]

@@ -1,0 +1,22 @@
+# UperNet, ViT-B, ADE20K, 160k iterations: the recipe that CAE and MAE share, at CAE's middle lr.
+_base_ = [
+    '../_base_/upernet_vit.py',
+    'mmseg::_base_/datasets/ade20k.py',
+    'mmseg::_base_/default_runtime.py',
+    'mmseg::_base_/schedules/schedule_160k.py',
+]
+
+model = dict(backbone=dict(encoder=dict(drop_path=0.1)))
+
+train_dataloader = dict(batch_size=2)
+optim_wrapper = dict(
+    _delete_=True,
+    type='AmpOptimWrapper',
+    constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    paramwise_cfg=dict(decay_rate=0.65, no_decay=('cls_token', 'pos_embed')))
+param_scheduler = [
+    # from 1e-6 to the full rate
+    dict(type='LinearLR', start_factor=5e-3, by_epoch=False, begin=0, end=1500),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, end=160000, by_epoch=False),
+]

@@ -1,0 +1,100 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint: pretext losses, box and mask AP, or mIoU, as the config says."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.dist import get_rank
+from mmengine.evaluator import DumpResults
+from rich.console import Console
+from rich.table import Table
+
+import mmvitssl.compat  # noqa: F401  (before any config is read)
+from mmvitssl.checkpoint import load_strict
+from mmvitssl.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint of the whole model")
+    parser.add_argument("--work-dir", help="folder for logs")
+    parser.add_argument(
+        "--out", metavar="FILE", help="write the metrics (.json) or also the predictions (.pkl)"
+    )
+    parser.add_argument("--show-dir", help="draw the predictions into this folder")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="change the config"
+    )
+    parser.add_argument("--launcher", choices=launch.LAUNCHERS, default="none")
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    return args
+
+
+def check_out(out: str | None) -> None:
+    if out is not None and Path(out).suffix not in (".json", ".pkl"):
+        raise launch.UserError(f"--out {out} must end in .json (metrics) or .pkl (predictions).")
+
+
+def draw_into(config: Config, show_dir: str) -> None:
+    """Switch the drawing hook of mmdet or mmseg on."""
+    scope = config.get("default_scope")
+    folder = str(Path(show_dir).absolute())
+    if scope == "mmdet":
+        config.default_hooks.visualization = dict(
+            type="DetVisualizationHook", draw=True, interval=1, test_out_dir=folder
+        )
+    elif scope == "mmseg":
+        config.default_hooks.visualization = dict(
+            type="SegVisualizationHook", draw=True, interval=1
+        )
+        config.visualizer.save_dir = folder
+    else:
+        hook = dict(type="TaskPicturesHook", folder=folder)
+        config.custom_hooks = [*config.get("custom_hooks", []), hook]
+
+
+def write_metrics(metrics: dict[str, Any], out: str | None) -> None:
+    table = Table("metric", "value")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    Console().print(table)
+    if out is not None:
+        path = Path(out).with_suffix(".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({name: float(value) for name, value in metrics.items()}))
+
+
+def main() -> None:
+    args = parse_args()
+    check_out(args.out)
+    config = launch.read_config(args.config, args.cfg_options)
+    launch.default_work_dir(config, args.config, args.work_dir)
+    if config.get("test_dataloader") is None:
+        raise launch.UserError(f"{args.config} has no test_dataloader: there is nothing to test on.")
+    launch.check_data(config, ("test_dataloader",))
+    launch.set_devices(config, args.launcher)
+    launch.prepare_scope(config)
+    config.setdefault("randomness", dict(seed=0))
+    if args.show_dir:
+        draw_into(config, args.show_dir)
+    runner = launch.build_runner(config)
+    load_strict(launch.bare_model(runner), args.checkpoint)
+    if args.out and args.out.endswith(".pkl"):
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    metrics = runner.test()
+    if get_rank() == 0:
+        write_metrics(metrics, args.out)
+
+
+if __name__ == "__main__":
+    launch.run_or_explain(main)
