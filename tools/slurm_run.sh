@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# What slurm_train.sh and slurm_test.sh share: one program as a Slurm job step.
+#   slurm_run.sh PARTITION JOB_NAME PROGRAM [ARGUMENTS]
+set -euo pipefail
+
+partition=$1
+job=$2
+program=$3
+shift 3
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+gpus=${GPUS:-8}
+per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
+read -r -a extra <<<"${SRUN_ARGS:-}"
+
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+exec srun --partition="$partition" --job-name="$job" --gres="gpu:$per_node" --ntasks="$gpus" \
+    --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
+    ${extra[@]+"${extra[@]}"} \
+    "${PYTHON:-python}" -u "$root/tools/$program" "$@" --launcher slurm

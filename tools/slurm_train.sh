@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Train as a Slurm job.
+set -euo pipefail
+
+if (($# < 3)); then
+    cat >&2 <<'USAGE'
+usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
+
+  GPUS           GPUs in all (8)
+  GPUS_PER_NODE  GPUs of a machine (8, or GPUS if fewer)
+  CPUS_PER_TASK  CPU cores of a process (5)
+  SRUN_ARGS      further arguments of srun, separated by spaces
+PYTHON names the interpreter (python).
+USAGE
+    exit 2
+fi
+partition=$1
+job=$2
+shift 2
+exec bash "$(dirname "${BASH_SOURCE[0]}")/slurm_run.sh" "$partition" "$job" train.py "$@"
