@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.dist import get_rank
 from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
@@ -73,8 +74,8 @@ def write_metrics(metrics: dict[str, Any], out: str | None) -> None:
         path.write_text(json.dumps({name: float(value) for name, value in metrics.items()}))
 
 
-def main() -> None:
-    args = parse_args()
+def prepare(args: argparse.Namespace) -> Runner:
+    """Everything that can be wrong with a config is found here, before the first batch."""
     check_out(args.out)
     config = launch.read_config(args.config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
@@ -88,9 +89,17 @@ def main() -> None:
         draw_into(config, args.show_dir)
     runner = launch.build_runner(config)
     load_strict(launch.bare_model(runner), args.checkpoint)
+    evaluator = runner.test_loop.evaluator
     if args.out and args.out.endswith(".pkl"):
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+        evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    return runner
+
+
+def main() -> None:
+    args = parse_args()
+    with launch.building():
+        runner = prepare(args)
     metrics = runner.test()
     if get_rank() == 0:
         write_metrics(metrics, args.out)

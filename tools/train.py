@@ -7,6 +7,7 @@ import argparse
 import os
 
 from mmengine.config import DictAction
+from mmengine.runner import Runner
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.engine import launch
@@ -43,10 +44,12 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    args = parse_args()
+def prepare(args: argparse.Namespace) -> Runner:
+    """Everything that can be wrong with a config is found here, before the first step."""
     config = launch.read_config(args.config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
+    if config.get("train_dataloader") is None:
+        raise launch.UserError(f"{args.config} has no train_dataloader: there is nothing to train on.")
     launch.set_precision(config, args.amp)
     if args.auto_scale_lr:
         launch.set_auto_scale_lr(config)
@@ -56,11 +59,22 @@ def main() -> None:
     launch.set_devices(config, args.launcher)
     launch.prepare_scope(config)
     runner = launch.build_runner(config)
+    launch.build_training(runner)
+    launch.check_views(runner)
+    launch.check_resume(runner)
     if args.pretrained:
         launch.load_pretrained(runner, args.pretrained)
     if args.compile:
         launch.compile_encoders(runner)
+    return runner
+
+
+def main() -> None:
+    args = parse_args()
+    with launch.building():
+        runner = prepare(args)
     runner.train()
+    launch.link_last(runner.work_dir)
 
 
 if __name__ == "__main__":

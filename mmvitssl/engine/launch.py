@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
-from mmvitssl.checkpoint import load_encoder
+from mmvitssl.checkpoint import CheckpointError, load_encoder, load_strict
+from mmvitssl.datasets.images import BrokenImageError
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 RUNNER_KEYS = (
@@ -33,24 +39,58 @@ class UserError(ValueError):
     """Something in the config, the options or the data that the user can mend."""
 
 
+@contextmanager
+def building() -> Iterator[None]:
+    """What fails in here fails because of the config or the options, and is said in words.
+
+    Errors of a running training keep their traceback: they may be anything.
+    """
+    try:
+        yield
+    except (UserError, CheckpointError, FileNotFoundError, BrokenImageError):
+        raise
+    except (ValueError, TypeError, KeyError, AssertionError, ImportError, SyntaxError) as error:
+        raise UserError(_in_words(error)) from error
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, TypeError):
+        return _unknown_argument(error) or str(error)
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    return f"{error}".strip() or type(error).__name__
+
+
+def _unknown_argument(error: TypeError) -> str | None:
+    """Name the class of a config that was given an argument it does not have."""
+    match = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    builders = [frame for frame, _ in walk_tb(error.__traceback__) if "obj_cls" in frame.f_locals]
+    if match is None or not builders:
+        return None
+    owner, name = builders[-1].f_locals["obj_cls"], match[1]
+    known = [key for key in inspect.signature(owner).parameters if key not in ("self", "kwargs")]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return (
+        f"{owner.__name__} has no argument '{name}': {hint}It knows {', '.join(known)}. "
+        f"({owner.__module__})"
+    )
+
+
 def run_or_explain(main: Callable[[], None]) -> None:
     """Run a program; what a user can mend ends in one paragraph and exit status 2."""
     try:
         main()
-    except (UserError, FileNotFoundError, ValueError, TypeError, KeyError) as error:
+    except (UserError, CheckpointError, FileNotFoundError, BrokenImageError) as error:
         if os.environ.get("MMVITSSL_TRACEBACK"):
-            raise
-        if isinstance(error, KeyError) and error.args:
-            error = UserError(error.args[0])
-        sys.exit(_explain(error))
-    except RuntimeError as error:
-        if type(error) is RuntimeError or os.environ.get("MMVITSSL_TRACEBACK"):
             raise
         sys.exit(_explain(error))
 
 
 def _explain(error: Exception) -> int:
     text = str(error).strip() or type(error).__name__
+    if "Original Traceback" in text:  # a data loader's worker puts its traceback into the message
+        text = text.splitlines()[-1].partition(": ")[2]
     print(f"\nerror: {text}", file=sys.stderr)
     print("(set MMVITSSL_TRACEBACK=1 to see where it arose)", file=sys.stderr)
     return 2
@@ -165,6 +205,11 @@ def set_devices(config: Config, launcher: str) -> None:
         return
     # torch's synchronised batch norm refuses CPU tensors
     _replace_norms(config.get("model", {}))
+    if config.get("optim_wrapper", {}).get("type") == "AmpOptimWrapper":
+        raise UserError(
+            "The config's AmpOptimWrapper needs a GPU: on CPUs use --amp bf16, or "
+            "--cfg-options optim_wrapper.type=OptimWrapper."
+        )
     if launcher == "none":
         return
     if launcher != "pytorch":
@@ -218,6 +263,52 @@ def build_runner(config: Config) -> Runner:
     if "runner_type" in config:
         return RUNNERS.build(config)
     return Runner.from_cfg(config)
+
+
+def link_last(work_dir: str) -> None:
+    """Let ``last.pth`` in a work folder point to the checkpoint that was saved last."""
+    latest = find_latest_checkpoint(work_dir)
+    if latest is None or get_rank() != 0:
+        return
+    link = Path(work_dir) / "last.pth"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(latest).name)
+
+
+def build_training(runner: Runner) -> None:
+    """Build data loaders and optimizer now rather than in ``train()``: errors come before work."""
+    # MMEngine builds a loop and its data loader when asked for it
+    _ = runner.train_loop, runner.val_loop
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+
+
+def check_views(runner: Runner) -> None:
+    """Draw one sample and see that the encoder can cut its views into patches.
+
+    Raises:
+        UserError: a view has a size that the patch does not divide.
+    """
+    encoder = getattr(bare_model(runner), "encoder", None)
+    if not hasattr(encoder, "grid_of"):
+        return
+    sample = runner.train_loop.dataloader.dataset[0]
+    for number, view in enumerate(sample.get("views", ())):
+        try:
+            encoder.grid_of(tuple(view.shape[-2:]))
+        except ValueError as error:
+            raise UserError(f"View {number} of the training pipeline: {error}") from error
+
+
+def check_resume(runner: Runner) -> None:
+    """Refuse to take up the training of another model, which MMEngine would only warn of.
+
+    Raises:
+        CheckpointError: the checkpoint is not one of this model.
+    """
+    if runner._resume:
+        path = runner._load_from or find_latest_checkpoint(runner.work_dir)
+        if path is not None:
+            load_strict(bare_model(runner), path)
 
 
 def bare_model(runner: Runner) -> nn.Module:
