@@ -2,6 +2,6 @@
 
 from mmvitssl.models.necks.fusion import MultiHierarchyFusion
 from mmvitssl.models.necks.mlp import ProjectionMLP
-from mmvitssl.models.necks.pyramid import ScalePyramid
+from mmvitssl.models.necks.pyramid import ScalePyramid, SimpleFeaturePyramid
 
-__all__ = ["MultiHierarchyFusion", "ProjectionMLP", "ScalePyramid"]
+__all__ = ["MultiHierarchyFusion", "ProjectionMLP", "ScalePyramid", "SimpleFeaturePyramid"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from mmengine.registry import MODELS as ROOT_MODELS
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from mmvitssl.registry import MODELS
@@ -78,3 +80,62 @@ class ScalePyramid(nn.Module):
                 f"backbone as many levels."
             )
         return tuple(layer(level) for layer, level in zip(self.rescale, maps, strict=True))
+
+
+def _simple_level(channels: int, scale: float, out_channels: int) -> nn.Sequential:
+    if scale == 4:
+        width = channels // 4
+        rescale: list[nn.Module] = [
+            nn.ConvTranspose2d(channels, channels // 2, kernel_size=2, stride=2),
+            LayerNorm2d(channels // 2),
+            nn.GELU(),
+            nn.ConvTranspose2d(channels // 2, width, kernel_size=2, stride=2),
+        ]
+    elif scale == 2:
+        width = channels // 2
+        rescale = [nn.ConvTranspose2d(channels, width, kernel_size=2, stride=2)]
+    else:
+        width = channels
+        rescale = [nn.MaxPool2d(kernel_size=2, stride=2)] if scale == 0.5 else []
+    return nn.Sequential(
+        *rescale,
+        nn.Conv2d(width, out_channels, kernel_size=1, bias=False),
+        LayerNorm2d(out_channels),
+        nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
+        LayerNorm2d(out_channels),
+    )
+
+
+@MODELS.register_module()
+class SimpleFeaturePyramid(nn.Module):
+    """All levels from the last map alone (Li et al., 2022: ViTDet), in place of an FPN.
+
+    Args:
+        in_channels: channels of the map; 4 must divide them.
+        out_channels: channels of every level.
+        num_outs: 4 levels (strides 4 to 32 with a patch of 16), or 5 with a subsampled last one.
+
+    Raises:
+        ValueError: another number of levels, or channels that 4 does not divide.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int = 256, num_outs: int = 5) -> None:
+        super().__init__()
+        if num_outs not in (4, 5):
+            raise ValueError(f"SimpleFeaturePyramid.num_outs must be 4 or 5, not {num_outs}.")
+        if in_channels % 4:
+            raise ValueError(f"SimpleFeaturePyramid.in_channels={in_channels} must divide by 4.")
+        self.num_outs = num_outs
+        self.levels = nn.ModuleList(
+            _simple_level(in_channels, scale, out_channels) for scale in SCALES
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """(B, C, h, w) maps, of which the last counts -> (B, out_channels, s * h, s * w) maps.
+
+        The scales s are 4, 2, 1, 1/2 and, with five levels, 1/4.
+        """
+        out = [level(maps[-1]) for level in self.levels]
+        if self.num_outs == 5:
+            out.append(F.max_pool2d(out[-1], kernel_size=1, stride=2))
+        return tuple(out)
