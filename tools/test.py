@@ -80,7 +80,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     config = launch.read_config(args.config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("test_dataloader") is None:
-        raise launch.UserError(f"{args.config} has no test_dataloader: there is nothing to test on.")
+        raise launch.UserError(f"{args.config} has no test_dataloader to test on.")
     launch.check_data(config, ("test_dataloader",))
     launch.set_devices(config, args.launcher)
     launch.prepare_scope(config)

@@ -49,7 +49,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     config = launch.read_config(args.config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("train_dataloader") is None:
-        raise launch.UserError(f"{args.config} has no train_dataloader: there is nothing to train on.")
+        raise launch.UserError(f"{args.config} has no train_dataloader to train on.")
     launch.set_precision(config, args.amp)
     if args.auto_scale_lr:
         launch.set_auto_scale_lr(config)

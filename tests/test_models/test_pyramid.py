@@ -76,7 +76,7 @@ def test_simple_feature_pyramid_uses_the_last_map_alone() -> None:
         (16, 2, 1),
     ]
     alone = pyramid([torch.zeros_like(level) for level in levels[:3]] + [levels[3]])
-    assert all(torch.equal(a, b) for a, b in zip(out, alone))
+    assert all(torch.equal(a, b) for a, b in zip(out, alone, strict=True))
     assert torch.equal(out[4], F.max_pool2d(out[3], 1, stride=2))
 
 
@@ -84,7 +84,8 @@ def test_simple_feature_pyramid_normalises_over_channels_at_each_place() -> None
     pyramid = SimpleFeaturePyramid(32, 16)
     level = pyramid(maps())[1]
     torch.testing.assert_close(level.mean(1), torch.zeros(2, 12, 8), atol=1e-5, rtol=0)
-    torch.testing.assert_close(level.var(1, unbiased=False), torch.ones(2, 12, 8), atol=2e-3, rtol=0)
+    spread = level.var(1, unbiased=False)
+    torch.testing.assert_close(spread, torch.ones(2, 12, 8), atol=2e-3, rtol=0)
     assert pyramid.levels[2][0].bias is None  # convolutions before a norm have none
 
 
