@@ -8,7 +8,8 @@ data_root = 'work_dirs/demo/data/'
 metainfo = dict(
     classes=('ball', 'box', 'star', 'ring', 'leaf'),
     palette=[(220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90), (160, 80, 190)])
-iterations = 150
+iterations = 450
+size = 128
 channels = 96
 
 model = dict(
@@ -51,11 +52,13 @@ model = dict(
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='Resize', scale=(size, size), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(size, size), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',

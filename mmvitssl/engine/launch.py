@@ -26,7 +26,7 @@ from mmvitssl.checkpoint import CheckpointError, load_encoder, load_strict
 from mmvitssl.datasets.images import BrokenImageError
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
-RUNNER_KEYS = (  # fmt: skip
+RUNNER_KEYS = (
     "model", "work_dir", "train_dataloader", "val_dataloader", "test_dataloader", "train_cfg",
     "val_cfg", "test_cfg", "auto_scale_lr", "optim_wrapper", "param_scheduler", "val_evaluator",
     "test_evaluator", "default_hooks", "custom_hooks", "data_preprocessor", "load_from", "resume",

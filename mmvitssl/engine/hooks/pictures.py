@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from PIL import Image
 from torch import Tensor
 
 from mmvitssl.models.algorithms.pretrainer import draw_pictures
@@ -42,16 +44,19 @@ def side_by_side(pictures: dict[str, Tensor], rows: int, margin: int = 4) -> np.
 class TaskPicturesHook(Hook):
     """Draw the tasks' pictures of the first training batch, at the start and every few epochs.
 
-    They go to the Visualizer's backends (files under ``vis_data/vis_image``, TensorBoard).
+    They go to the Visualizer's backends (files under ``vis_data/vis_image``, TensorBoard). While
+    testing, each batch is drawn into ``folder`` if there is one.
 
     Args:
         interval: epochs between pictures; the last epoch is always drawn.
         rows: images a picture.
+        folder: where the pictures of a test go.
     """
 
-    def __init__(self, interval: int = 10, rows: int = 6) -> None:
+    def __init__(self, interval: int = 10, rows: int = 6, folder: str | None = None) -> None:
         self.interval = interval
         self.rows = rows
+        self.folder = folder
         self._batch: dict[str, Any] | None = None
 
     @master_only
@@ -65,6 +70,17 @@ class TaskPicturesHook(Hook):
         last = runner.epoch + 1 == runner.max_epochs
         if last or self.every_n_epochs(runner, self.interval):
             self._draw(runner, runner.epoch + 1)
+
+    @master_only
+    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if self.folder is None:
+            return
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for task, pictures in draw_pictures(model, data_batch).items():
+            if pictures:
+                sheet = side_by_side(pictures, self.rows)
+                Image.fromarray(sheet).save(Path(self.folder) / f"{task}_{batch_idx}.png")
 
     def _draw(self, runner: Runner, epoch: int) -> None:
         assert self._batch is not None

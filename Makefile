@@ -1,0 +1,32 @@
+# Two commands: `make demo` and `make test`. Both set everything up first.
+VENV ?= .venv
+PYTHON ?= python3
+WORK_DIR ?= work_dirs/demo
+BIN := $(abspath $(VENV))/bin
+SHELL := /bin/bash
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo "make demo    set up, then photographs -> pretraining -> detection and segmentation -> report"
+	@echo "make test    set up, then every check and test"
+	@echo "make setup   only set up the environment in VENV (now: $(VENV))"
+	@echo "make lint    ruff and mypy"
+	@echo "make clean   remove build leftovers (keeps $(VENV) and work_dirs)"
+
+setup:
+	@"$(PYTHON)" tools/setup_env.py --venv "$(VENV)"
+
+demo: setup
+	@"$(BIN)/python" tools/demo.py --work-dir "$(WORK_DIR)"
+
+lint: setup
+	"$(BIN)/ruff" check .
+	"$(BIN)/mypy"
+
+test: lint
+	"$(BIN)/python" -m pytest
+
+clean:
+	rm -rf build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -not -path "./$(VENV)/*" -type d -prune -exec rm -rf {} +
