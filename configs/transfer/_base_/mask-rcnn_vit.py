@@ -11,7 +11,7 @@ model = dict(
         levels=(3, 5, 7, 11),
         encoder=dict(
             type='mmvitssl.ViT',
-            arch='base',
+            arch=dict(base='base'),
             image_size=224,
             patch_size=16,
             gradient_checkpointing=True)),

@@ -4,16 +4,14 @@ _base_ = 'mmseg::_base_/models/upernet_vit-b16_ln_mln.py'
 
 custom_imports = dict(imports=['mmvitssl.models', 'mmvitssl.engine'])
 
-crop_size = (512, 512)
-
 model = dict(
     pretrained=None,
-    data_preprocessor=dict(size=crop_size),
+    data_preprocessor=dict(size=(512, 512)),
     backbone=dict(
         _delete_=True,
         type='mmvitssl.DenseFeatures',
         levels=(3, 5, 7, 11),
-        encoder=dict(type='mmvitssl.ViT', arch='base', image_size=512, patch_size=16)),
+        encoder=dict(type='mmvitssl.ViT', arch=dict(base='base'), image_size=512, patch_size=16)),
     neck=dict(
         _delete_=True,
         type='mmvitssl.ScalePyramid',
@@ -21,4 +19,4 @@ model = dict(
         norm_cfg=dict(type='SyncBN')),
     decode_head=dict(in_channels=[768] * 4, channels=768, num_classes=150),
     auxiliary_head=dict(in_channels=768, in_index=2, num_classes=150),
-    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)))
+    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)))
