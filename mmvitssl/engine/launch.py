@@ -241,7 +241,7 @@ def check_data(config: Config, parts: tuple[str, ...]) -> None:
     for part in parts:
         dataset = (config.get(part) or {}).get("dataset") or {}
         while isinstance(dataset.get("dataset"), dict):  # wrappers such as RepeatDataset
-            dataset = dataset.dataset
+            dataset = dataset["dataset"]
         for path in _dataset_paths(dataset) if "root" not in dataset else ():
             if not path.exists():
                 raise UserError(
@@ -289,13 +289,13 @@ def check_views(runner: Runner) -> None:
     Raises:
         UserError: a view has a size that the patch does not divide.
     """
-    encoder = getattr(bare_model(runner), "encoder", None)
-    if not hasattr(encoder, "grid_of"):
+    grid_of = getattr(getattr(bare_model(runner), "encoder", None), "grid_of", None)
+    if grid_of is None:
         return
-    sample = runner.train_loop.dataloader.dataset[0]
+    sample = runner.train_dataloader.dataset[0]
     for number, view in enumerate(sample.get("views", ())):
         try:
-            encoder.grid_of(tuple(view.shape[-2:]))
+            grid_of(tuple(view.shape[-2:]))
         except ValueError as error:
             raise UserError(f"View {number} of the training pipeline: {error}") from error
 

@@ -117,12 +117,11 @@ def test_an_unknown_argument_names_its_module() -> None:
     from mmvitssl.registry import MODELS
 
     mend = "ViT has no argument 'drop_paht': did you mean 'drop_path'"
-    with pytest.raises(launch.UserError, match=mend):
-        with launch.building():
-            MODELS.build(dict(type="ViT", arch="tiny", drop_paht=0.1))
-    with pytest.raises(launch.UserError, match="VisionTransfomer is not in the mmvitssl::model"):
-        with launch.building():
-            MODELS.build(dict(type="VisionTransfomer"))
+    with pytest.raises(launch.UserError, match=mend), launch.building():
+        MODELS.build(dict(type="ViT", arch="tiny", drop_paht=0.1))
+    unknown = "VisionTransfomer is not in the mmvitssl::model"
+    with pytest.raises(launch.UserError, match=unknown), launch.building():
+        MODELS.build(dict(type="VisionTransfomer"))
 
 
 def test_a_running_training_keeps_its_traceback() -> None:
