@@ -290,10 +290,12 @@ class Environment:
         steps.announce("pip and build tools")
         self.pip(steps, "install", "--upgrade", "pip", "-r", str(REQUIREMENTS / "build.txt"))
         steps.announce("torch and torchvision (about 5 GB on disk)")
-        self.pip(steps, "install", "-r", str(REQUIREMENTS / "torch.txt"))
+        # Python compiles what it imports when it is first imported, which is far less than all
+        self.pip(steps, "install", "--no-compile", "-r", str(REQUIREMENTS / "torch.txt"))
         steps.announce("libraries")
         for name in ("runtime", "dev"):
-            self.pip(steps, "install", "--no-deps", "-r", str(REQUIREMENTS / f"{name}.txt"))
+            path = str(REQUIREMENTS / f"{name}.txt")
+            self.pip(steps, "install", "--no-compile", "--no-deps", "-r", path)
         if self.wheel() is None:
             steps.announce("mmcv: compiling its operators, once (10 to 15 min on two cores)")
             self.compile_mmcv(steps)

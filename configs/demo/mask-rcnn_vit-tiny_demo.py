@@ -8,7 +8,7 @@ data_root = 'work_dirs/demo/data/'
 metainfo = dict(
     classes=('ball', 'box', 'star', 'ring', 'leaf'),
     palette=[(220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90), (160, 80, 190)])
-iterations = 300
+iterations = 250
 size = 128
 channels = 96
 # the heads learn in hundreds of iterations only with norms between their layers
@@ -27,8 +27,7 @@ model = dict(
         feat_channels=channels,
         anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32])),
     roi_head=dict(
-        # most objects are read from the maps of strides 8 and 16, which need the fewest new layers
-        bbox_roi_extractor=dict(out_channels=channels, finest_scale=14),
+        bbox_roi_extractor=dict(out_channels=channels),
         bbox_head=dict(
             _delete_=True,
             type='ConvFCBBoxHead',
@@ -47,7 +46,7 @@ model = dict(
             reg_class_agnostic=True,
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
             loss_bbox=dict(type='L1Loss', loss_weight=1.0)),
-        mask_roi_extractor=dict(out_channels=channels, finest_scale=14),
+        mask_roi_extractor=dict(out_channels=channels),
         mask_head=dict(
             num_convs=2,
             in_channels=channels,
@@ -112,11 +111,7 @@ optim_wrapper = dict(
     constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=8e-4, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(
-        decay_rate=0.9,
-        no_decay=('pos_embed', ),
-        # a step of Adam moves a layer of 4704 inputs far
-        custom_keys={'shared_fcs': dict(lr_mult=0.25)}))
+    paramwise_cfg=dict(decay_rate=0.9, no_decay=('pos_embed', )))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=15),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=15, end=iterations),

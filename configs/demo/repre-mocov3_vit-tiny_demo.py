@@ -46,7 +46,7 @@ pipeline = [
     dict(type='PackViews'),
 ]
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=16,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
@@ -67,7 +67,7 @@ test_cfg = dict()
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1),
+    optimizer=dict(type='AdamW', lr=8e-4, betas=(0.9, 0.98), weight_decay=0.1),
     clip_grad=dict(max_norm=3.0),
     paramwise_cfg=dict(custom_keys={'balancer': dict(lr_mult=10.0, decay_mult=0.0)}))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
