@@ -1,4 +1,4 @@
-"""The one place that adjusts third-party behaviour; each entry says what would go wrong without it."""
+"""The one place that adjusts third-party behaviour; each entry says what goes wrong without it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,10 @@ SCOPE = "mmvitssl"
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(
-        name, parent=parent, scope=SCOPE, locations=[f"{SCOPE}.{location}" for location in locations]
+        name,
+        parent=parent,
+        scope=SCOPE,
+        locations=[f"{SCOPE}.{location}" for location in locations],
     )
 
 

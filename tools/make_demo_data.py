@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make the demo data: scenes of labelled objects over photographs, and photographs to pretrain on."""
+"""Make the demo data: labelled scenes over photographs, and photographs to pretrain on."""
 
 from __future__ import annotations
 

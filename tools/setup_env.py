@@ -112,7 +112,7 @@ ADVICE = (
     ("Temporary failure in name resolution", "check the network: the package index is not reached"),
     ("Could not find a version that satisfies", "check the network and the package index (pip "
      "config list), and that this Python is one that the pinned versions support (3.10 to 3.13)"),
-    ("ensurepip is not available", "install Python's venv module (Debian: apt install python3-venv)"),
+    ("ensurepip is not available", "install the venv module (Debian: apt install python3-venv)"),
     ("Python.h: No such file", "install Python's headers (Debian: apt install python3-dev)"),
     ("Killed signal terminated program", "the compiler ran out of memory: set MAX_JOBS=1"),
 )  # fmt: skip
@@ -198,7 +198,7 @@ def failure(title: str, command: Sequence[str], text: str, log: Path) -> str:
 
 def check_machine(venv: Path, compiles: bool) -> None:
     """Raise SetupError if Python is too old, a compiler is missing or the disk is full."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 (run by whatever python3 there is)
         raise SetupError(
             f"Python {platform.python_version()} is too old: install 3.10 or newer and name it, as "
             f"in `make test PYTHON=python3.11`."
@@ -213,8 +213,8 @@ def check_machine(venv: Path, compiles: bool) -> None:
     needed = SPACE + (COMPILE_SPACE if compiles else 0)
     if free < needed and not (venv / "bin" / "python").exists():
         raise SetupError(
-            f"{folder} has {free / GIB:.1f} GB free and {needed / GIB:.0f} GB are needed: free some "
-            f"space or choose another folder with VENV=..."
+            f"{folder} has {free / GIB:.1f} GB free and {needed / GIB:.0f} GB are needed: free "
+            f"some space or choose another folder with VENV=..."
         )
 
 

@@ -123,7 +123,7 @@ def load_encoder(
         CheckpointError: the file is no checkpoint, misses keys of the encoder, has tensors of
             other shapes, or has encoder tensors that this encoder has no place for.
     """
-    encoder = getattr(backbone, "encoder", backbone)
+    encoder: Any = getattr(backbone, "encoder", backbone)
     state, left_out, words = _take(state_dict_of(load_file(path), path), source, path)
     state, resized = encoder.adapt_state(state)
     droppable = [key for key in state if key.startswith(encoder.optional_state)]

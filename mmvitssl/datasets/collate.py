@@ -26,8 +26,8 @@ def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         sizes = {tuple(view.shape[1:]) for view in group}
         if len(sizes) > 1:
             raise ValueError(
-                f"View {number} has the sizes {sorted(sizes)} in one batch: end its transforms with "
-                f"a crop or resize to one size."
+                f"View {number} has the sizes {sorted(sizes)} in one batch: end its transforms "
+                f"with a crop or resize to one size."
             )
         views.append(torch.stack(group))
     info: dict[str, Any] = {}

@@ -25,8 +25,8 @@ class BrokenImageError(RuntimeError):
     """An image that cannot be read, with its path."""
 
 
-def compose(pipeline: Sequence[dict[str, Any] | Transform]) -> list[Transform]:
-    """Build the transforms of a pipeline."""
+def compose(pipeline: Sequence[dict[str, Any] | Callable[..., Any]]) -> list[Callable[..., Any]]:
+    """Build the transforms of a pipeline, or of a view."""
     return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
 
 
@@ -147,8 +147,7 @@ def list_images(root: str | Path, extensions: Sequence[str] = EXTENSIONS) -> lis
     ]
     if not found:
         raise FileNotFoundError(
-            f"The folder {root.absolute()} holds no image: looked below it for "
-            f"{', '.join(wanted)}."
+            f"The folder {root.absolute()} holds no image: looked below it for {', '.join(wanted)}."
         )
     return sorted(found)
 

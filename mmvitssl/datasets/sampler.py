@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch.utils.data import Sampler
 from mmvitssl.registry import DATA_SAMPLERS
 
 
-class SampleKey(NamedTuple):
+@dataclass(frozen=True)
+class SampleKey:
     """Names one drawing of one sample; the same key always gives the same tensors.
 
     The key travels with the index to the worker, so that the number of workers, their persistence

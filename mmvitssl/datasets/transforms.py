@@ -62,13 +62,14 @@ class RandomResizedCrop:
         for name, pair in (("scale", scale), ("ratio", ratio)):
             if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
                 raise ValueError(f"RandomResizedCrop.{name} must be (least, greatest), not {pair}.")
-        self.scale, self.ratio = tuple(scale), tuple(ratio)
+        self.scale = (float(scale[0]), float(scale[1]))
+        self.ratio = (float(ratio[0]), float(ratio[1]))
         self.interpolation = _interpolation("RandomResizedCrop", interpolation)
 
     def box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Top, left, height and width of the crop."""
         for _ in range(10):
-            area = width * height * rng.uniform(*self.scale)
+            area = width * height * rng.uniform(self.scale[0], self.scale[1])
             aspect = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
@@ -82,9 +83,7 @@ class RandomResizedCrop:
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         top, left, height, width = self.box(*image.size, rng)
-        return F.resized_crop(
-            image, top, left, height, width, list(self.size), self.interpolation
-        )
+        return F.resized_crop(image, top, left, height, width, list(self.size), self.interpolation)
 
 
 @TRANSFORMS.register_module()
@@ -162,7 +161,7 @@ class ColorJitter:
         if rng.random() >= self.p:
             return image
         order = rng.permutation(4)
-        factors = [float(rng.uniform(*bounds)) for bounds in self.ranges]
+        factors = [float(rng.uniform(low, high)) for low, high in self.ranges]
         adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
         neutral = (1.0, 1.0, 1.0, 0.0)
         for which in order:
@@ -194,13 +193,15 @@ class GaussianBlur:
     def __init__(self, sigma: Sequence[float] = (0.1, 2.0), p: float = 1.0) -> None:
         if len(sigma) != 2 or not 0 <= sigma[0] <= sigma[1]:
             raise ValueError(f"GaussianBlur.sigma must be (least, greatest), not {sigma}.")
-        self.sigma = tuple(sigma)
+        self.sigma = (float(sigma[0]), float(sigma[1]))
         self.p = _probability("GaussianBlur", p)
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         if rng.random() >= self.p:
             return image
-        return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*self.sigma))))
+        return image.filter(
+            ImageFilter.GaussianBlur(float(rng.uniform(self.sigma[0], self.sigma[1])))
+        )
 
 
 @TRANSFORMS.register_module()

@@ -48,8 +48,12 @@ def outline(name: str, rng: np.random.Generator) -> list[tuple[float, float]]:
         return [(math.cos(t), squeeze * math.sin(t)) for t in turns]
     if name == "box":
         aspect = rng.uniform(0.75, 1.0)
-        return [(-0.75, -0.75 * aspect), (0.75, -0.75 * aspect), (0.75, 0.75 * aspect),
-                (-0.75, 0.75 * aspect)]
+        return [
+            (-0.75, -0.75 * aspect),
+            (0.75, -0.75 * aspect),
+            (0.75, 0.75 * aspect),
+            (-0.75, 0.75 * aspect),
+        ]
     if name == "star":
         inner = rng.uniform(0.42, 0.5)
         radii = [1.0, inner] * 5

@@ -70,8 +70,9 @@ def _pretraining(report: Report, job: DemoJob, batch: int) -> None:
     scalars = latest_scalars(folder)
     report.section(
         "Pretraining without labels",
-        "RePre on MoCo v3 with a ViT-Ti: each image is seen in two augmented views. The contrastive "
-        "loss asks which keys of the batch belong to the same image; the reconstruction branch "
+        "RePre on MoCo v3 with a ViT-Ti: each image is seen in two augmented views. The "
+        "contrastive loss asks which keys of the batch belong to the same image; the "
+        "reconstruction branch "
         "paints the first view from the features of four depths. Two learned weights balance them.",
     )
     report.picture(

@@ -40,9 +40,7 @@ def generator(seed: int, split: str, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, SPLITS.index(split), index])
 
 
-def cut_photograph(
-    name: str, height: int, width: int, rng: np.random.Generator
-) -> Image.Image:
+def cut_photograph(name: str, height: int, width: int, rng: np.random.Generator) -> Image.Image:
     """A random part of a photograph, perhaps mirrored, at the given size."""
     photograph = read_photograph(name)
     rows, columns = photograph.shape[:2]

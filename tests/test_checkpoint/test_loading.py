@@ -111,7 +111,9 @@ def test_target_must_exist(tmp_path: Path) -> None:
         load_encoder(ViT(**BARE), path, source="target")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04garbage", b"PK\x03\x04 no"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"\x80\x04garbage", b"PK\x03\x04 no"]
+)
 def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.pth"
     path.write_bytes(content)
@@ -161,7 +163,7 @@ def test_load_strict_lists_what_differs(tmp_path: Path) -> None:
     path = save(tmp_path / "whole.pth", {"state_dict": state})
     other = build_repre()
     load_strict(other, path)
-    assert all(torch.equal(a, b) for a, b in zip(other.state_dict().values(), state.values()))
+    assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
     del state["target.updates"]
     with pytest.raises(CheckpointError, match="misses 1 of .*target.updates"):
         load_strict(other, save(tmp_path / "less.pth", {"state_dict": state}))

@@ -43,10 +43,7 @@ def test_crops_are_distributed_as_torchvisions() -> None:
     torch.manual_seed(0)
     image = torch.empty(3, height, width)
     reference = np.array(
-        [
-            T.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])
-            for _ in range(number)
-        ]
+        [T.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(number)]
     )
     for name, value in {
         "top": lambda b: b[:, 0],

@@ -20,10 +20,12 @@ positive = st.floats(0.01, 100)
 def test_uncertainty_against_the_closed_form(s: float, loss: float) -> None:
     balancer = UncertaintyWeights(KINDS, initial=s).double()
     value = torch.tensor(loss, dtype=torch.float64, requires_grad=True)
-    balanced = balancer({task: value for task in KINDS})
+    balanced = balancer(dict.fromkeys(KINDS, value))
     factors = {"a": math.exp(-s), "b": 0.5 * math.exp(-s), "c": math.exp(-s / 2)}
     for task, factor in factors.items():
-        assert balanced[task].term.item() == pytest.approx(factor * loss + s / 2, rel=1e-6, abs=1e-6)
+        assert balanced[task].term.item() == pytest.approx(
+            factor * loss + s / 2, rel=1e-6, abs=1e-6
+        )
         assert balanced[task].weight.item() == pytest.approx(factor, rel=1e-6)
         (gradient,) = torch.autograd.grad(balanced[task].term, value, retain_graph=True)
         assert gradient.item() == pytest.approx(factor, rel=1e-6)

@@ -150,7 +150,9 @@ def test_pixel_loss(distance: str) -> None:
         "l2": difference.square().mean(),
         "smooth_l1": (0.5 * difference.square()).mean(),
     }[distance]
-    assert PixelLoss(distance)(prediction, target).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert PixelLoss(distance)(prediction, target).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 def test_pixel_loss_refuses_other_shapes_and_names() -> None:

@@ -223,9 +223,7 @@ def changed(part: dict[str, Any], **changes: Any) -> dict[str, Any]:
         (
             dict(
                 tasks=dict(
-                    r=changed(
-                        RECONSTRUCTION, neck=dict(type="MultiHierarchyFusion", in_channels=7)
-                    )
+                    r=changed(RECONSTRUCTION, neck=dict(type="MultiHierarchyFusion", in_channels=7))
                 ),
                 balancer=None,
             ),

@@ -106,7 +106,8 @@ def test_resized_positions_equal_timms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "like", "grid"), [(196, (2, 9), (14, 14)), (24, (8, 12), (4, 6)), (6, (2, 3), (2, 3))]
+    ("tokens", "like", "grid"),
+    [(196, (2, 9), (14, 14)), (24, (8, 12), (4, 6)), (6, (2, 3), (2, 3))],
 )
 def test_infer_grid(tokens: int, like: tuple[int, int], grid: tuple[int, int]) -> None:
     assert infer_grid(tokens, like) == grid

@@ -96,9 +96,7 @@ def test_an_image_size_that_the_patch_does_not_divide(
     assert "View 0 of the training pipeline" in message and "36x36" in message
 
 
-def test_unknown_keys_of_modules_and_of_the_config(
-    tmp_path: Path, data: Path, fail: Call
-) -> None:
+def test_unknown_keys_of_modules_and_of_the_config(tmp_path: Path, data: Path, fail: Call) -> None:
     config = write_config(tmp_path, data)
     message = fail("train.py", config, "--cfg-options", "model.encoder.drop_paht=0.1")
     assert "ViT has no argument 'drop_paht': did you mean 'drop_path'?" in message

@@ -96,9 +96,7 @@ def test_killed_run_is_taken_up_again(data: Path, whole_run: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_of_one_at_the_same_batch(
-    data: Path, tmp_path: Path
-) -> None:
+def test_two_processes_give_the_losses_of_one_at_the_same_batch(data: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder, batch in ((one, 8), (two, 4)):
         folder.mkdir()
@@ -128,9 +126,7 @@ def test_mixed_precision_and_compilation_on_cpu(data: Path, tmp_path: Path) -> N
     train(config, "--work-dir", tmp_path / "switched", "--amp", "bf16", "--compile")
     exact, switched = losses(tmp_path / "exact"), losses(tmp_path / "switched")
     assert exact[0] != switched[0]
-    torch.testing.assert_close(
-        torch.tensor(switched), torch.tensor(exact), rtol=0.06, atol=0.02
-    )
+    torch.testing.assert_close(torch.tensor(switched), torch.tensor(exact), rtol=0.06, atol=0.02)
     plain = load_file(tmp_path / "exact/last.pth")["state_dict"]
     assert set(load_file(tmp_path / "switched/last.pth")["state_dict"]) == set(plain)
 

@@ -13,7 +13,7 @@ from mmvitssl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 KEYS = {"decay_rate", "no_decay", "one_dimensional_decay", "custom_keys"}
 
 
-def encoder_of(model: nn.Module) -> tuple[str, nn.Module]:
+def encoder_of(model: nn.Module) -> tuple[str, Any]:
     """Name prefix and module that knows its layer depths.
 
     Raises:
@@ -95,7 +95,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             group["params"].append(parameter)
         return list(groups.values())
 
-    def __call__(self, model: nn.Module) -> OptimWrapper:
+    def __call__(self, model: Any) -> OptimWrapper:
         """Build the optimizer and its wrapper."""
         if hasattr(model, "module"):
             model = model.module

@@ -52,7 +52,7 @@ class Pretrainer(BaseModel):
         self.tasks = nn.ModuleDict({name: MODELS.build(task) for name, task in tasks.items()})
         self.balancer = MODELS.build(balancer or dict(type="FixedWeights"))
         self.balancer.check(list(self.tasks))
-        for task in self.tasks.values():
+        for _, task in self.named_tasks():
             task.check(self.encoder, has_target=target is not None)
         self.target = None
         if target is not None:
@@ -84,9 +84,7 @@ class Pretrainer(BaseModel):
         """A step whose requested encoder passes have run."""
         names = {id(task): name for name, task in self.tasks.items()}
         step = PretrainStep(views, samples, self.encoder, self.target, names, self.seed)
-        step.prepare(
-            request for _, task in self.named_tasks() for request in task.requests(step)
-        )
+        step.prepare(request for _, task in self.named_tasks() for request in task.requests(step))
         return step
 
     def ask(self, step: PretrainStep) -> dict[str, TaskResult]:

@@ -102,8 +102,8 @@ class PretrainStep:
         """The view, or an error that says how many there are."""
         if not 0 <= index < len(self.views):
             raise IndexError(
-                f"A task reads view {index}, but the pipeline makes {len(self.views)}: add views to "
-                f"MultiView or change the task's views."
+                f"A task reads view {index}, but the pipeline makes {len(self.views)}: add views "
+                f"to MultiView or change the task's views."
             )
         return self.views[index]
 

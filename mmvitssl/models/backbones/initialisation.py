@@ -1,15 +1,16 @@
-"""Published weight initialisations of the plain Vision Transformer."""
+"""Published weight initialisations of the plain Vision Transformer; ``model`` is a ViT."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 from torch.nn import init
 
 
-def _tokens(model: nn.Module, std: float) -> None:
+def _tokens(model: Any, std: float) -> None:
     init.normal_(model.cls_token, std=std)
     for token in model.prefix_tokens.values():
         init.normal_(token, std=max(std, 0.02))
@@ -17,12 +18,12 @@ def _tokens(model: nn.Module, std: float) -> None:
         init.normal_(model.mask_token, std=0.02)
 
 
-def _learned_position(model: nn.Module) -> None:
+def _learned_position(model: Any) -> None:
     if model.position == "learned":
         init.trunc_normal_(model.pos_embed, std=0.02)
 
 
-def init_timm(model: nn.Module) -> None:
+def init_timm(model: Any) -> None:
     """timm's and DeiT's: truncated normal of std .02, biases 0."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -39,7 +40,7 @@ def _xavier_linear(module: nn.Linear) -> None:
         init.zeros_(module.bias)
 
 
-def init_xavier(model: nn.Module) -> None:
+def init_xavier(model: Any) -> None:
     """MAE's: Xavier uniform, the patch projection seen as a linear layer, tokens normal .02."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -49,7 +50,7 @@ def init_xavier(model: nn.Module) -> None:
     _learned_position(model)
 
 
-def init_mocov3(model: nn.Module) -> None:
+def init_mocov3(model: Any) -> None:
     """MoCo v3's: Xavier with q, k and v seen as three layers, uniform patch projection."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -66,7 +67,7 @@ def init_mocov3(model: nn.Module) -> None:
     _learned_position(model)
 
 
-INITIALISERS: dict[str, Callable[[nn.Module], None]] = {
+INITIALISERS: dict[str, Callable[[Any], None]] = {
     "timm": init_timm,
     "xavier": init_xavier,
     "mocov3": init_mocov3,

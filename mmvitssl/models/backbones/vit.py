@@ -257,7 +257,7 @@ class ViT(nn.Module):
     def with_prefix(self, tokens: Tensor) -> Tensor:
         """Put the class token (with its position) and the named tokens before (R, K, C)."""
         rows = tokens.shape[0]
-        cls = self.cls_token
+        cls: Tensor = self.cls_token
         if self.pos_embed is not None:
             cls = cls + self.pos_embed[:, :1]
         prefix = [cls, *self.prefix_tokens.values()]

@@ -38,8 +38,9 @@ class SyncBatchNorm1d(nn.BatchNorm1d):
     def _update_running(self, mean: Tensor, variance: Tensor) -> None:
         if not self.track_running_stats:
             return
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
         self.num_batches_tracked += 1
-        assert self.momentum is not None
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
 

@@ -36,6 +36,9 @@ class MomentumTarget(nn.Module):
         ValueError: an unknown option or a momentum outside [0, 1].
     """
 
+    updates: Tensor
+    last_momentum: Tensor
+
     def __init__(
         self,
         online: Mapping[str, nn.Module],
