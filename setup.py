@@ -18,7 +18,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["mmvitssl", "mmvitssl.*"]),
-    package_data={"mmvitssl": CONFIGS},
+    package_data={"mmvitssl": [*CONFIGS, ".mim/model-index.yml"]},
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
