@@ -83,6 +83,7 @@ def _pretraining(report: Report, job: DemoJob, batch: int) -> None:
             {"chance": chance(batch)},
         ),
         "MoCo v3's loss over the batch; the dashed line is its value at chance.",
+        440,
     )
     report.picture(
         plot_curves(
@@ -95,6 +96,7 @@ def _pretraining(report: Report, job: DemoJob, batch: int) -> None:
         ),
         "Mean absolute error over all pixels in [0, 1], beside the error of predicting each "
         "image's mean colour.",
+        440,
     )
     report.picture(
         plot_curves(
@@ -106,6 +108,7 @@ def _pretraining(report: Report, job: DemoJob, batch: int) -> None:
             "weight",
         ),
         "The factors that the uncertainty weighting puts on the two losses.",
+        440,
     )
     pictures = sorted(
         folder.glob("*/vis_data/vis_image/reconstruction_*.png"),
@@ -137,6 +140,7 @@ def _transfer(report: Report, job: DemoJob, transfer: Transfer) -> None:
     report.picture(
         plot_curves(curves, f"{transfer.title}: training loss", "loss"),
         "Total training loss from both initialisations.",
+        440,
     )
     for init in INITIALISATIONS:
         report.text(f"From {init} weights:")
@@ -176,7 +180,10 @@ def write_report(job: DemoJob, runner: StepRunner, steps: list[Step], batch: int
     report.section("Results")
     header, rows = results_table(job)
     report.table(header, rows)
-    report.text("AP in [0, 1]; mIoU and accuracy in per cent. Differences of one seed are noisy.")
+    report.text(
+        "AP in [0, 1]; mIoU and accuracy in per cent; one seed. A few hundred steps of pretraining "
+        "are far from what helps, and differences of this size are no evidence for or against it."
+    )
     report.table(
         ["what the demo is to show", "measured", ""],
         [[words, value, "yes" if holds else "NO"] for words, value, holds in claims(job, batch)],
