@@ -88,6 +88,14 @@ def test_any_size_that_the_patch_divides(height: int, width: int) -> None:
     assert encoded.patches.shape == encoded.hierarchy[1].shape == (1, height * width, 32)
 
 
+@pytest.mark.parametrize("patch", [4, 8, 14, 16])
+def test_patch_sizes(patch: int) -> None:
+    encoded = tiny(patch_size=patch, image_size=(2 * patch, 3 * patch))(
+        torch.randn(1, 3, 4 * patch, 2 * patch)
+    )
+    assert encoded.grid == (4, 2) and encoded.patches.shape == (1, 8, 32)
+
+
 def test_indivisible_size_names_a_size_that_fits() -> None:
     with pytest.raises(ValueError, match="33x48 pixels.*such as 32x48"):
         tiny()(torch.randn(1, 3, 33, 48))
