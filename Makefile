@@ -2,7 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 WORK_DIR ?= work_dirs/demo
-BIN := $(abspath $(VENV))/bin
+# abspath would split a path at its spaces
+BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 SHELL := /bin/bash
 
 .PHONY: help setup demo test lint clean
@@ -14,15 +15,19 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove build leftovers (keeps $(VENV) and work_dirs)"
 
+# An old Python would stop at the program's syntax with nothing that helps.
 setup:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: $(PYTHON) is not Python 3.10 or newer: name one that is, as in" \
+	    "make $(or $(firstword $(MAKECMDGOALS)),setup) PYTHON=python3.11"; exit 1; }
 	@"$(PYTHON)" tools/setup_env.py --venv "$(VENV)"
 
 demo: setup
 	@"$(BIN)/python" tools/demo.py --work-dir "$(WORK_DIR)"
 
 lint: setup
-	"$(BIN)/ruff" check .
-	"$(BIN)/mypy"
+	"$(BIN)/python" -m ruff check .
+	"$(BIN)/python" -m mypy
 
 test: lint
 	"$(BIN)/python" -m pytest

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("setup_env", ROOT / "tools" / "setup_env.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["setup_env"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-setup_env = load()
+sys.path.insert(0, str(ROOT / "tools"))  # programs, not a package
+setup_env = importlib.import_module("setup_env")
+setup_steps = importlib.import_module("setup_steps")
 
 
 def test_wheels_are_kept_apart_by_python_torch_and_mmcv(tmp_path: Path) -> None:
@@ -33,19 +28,43 @@ def test_wheels_are_kept_apart_by_python_torch_and_mmcv(tmp_path: Path) -> None:
         changed[i] = other
         folders.add(setup_env.wheel_folder(tmp_path, *changed))
     assert len(folders) == 5
+    assert tmp_path / "wheels" / "cp311-torch2.11.0-mmcv2.3.6-x86_64" in folders
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("  [26/78] c++ -MMD -MF x.o", "compiling mmcv 26/78, about 10 min left"),
-        ("[78/78] c++ -shared", "compiling mmcv 78/78, about 0 s left"),
+        ("  [26/78] c++ -MMD -MF x.o", "compiling mmcv ops 26/78, about 10 min left"),
+        ("[78/78] c++ -shared", "compiling mmcv ops 78/78, about 0 s left"),
+        ("  building 'mmcv._ext' extension", "compiling mmcv ops, the first of them"),
+        ("  Downloading onedl_mmcv-2.3.6.tar.gz (475 kB)", "downloading onedl_mmcv 2.3.6 (475 kB)"),
         ("  [1/2 files] something else", None),
         ("copying mmcv/ops/nms.py", None),
     ],
 )
 def test_progress_of_the_compilation(line: str, words: str | None) -> None:
-    assert setup_env.compile_progress(line, elapsed=300.0) == words
+    assert setup_steps.compile_progress(line, elapsed=300.0) == words
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "Downloading torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl (530.7 MB)",
+            "downloading torch 2.11.0 (530.7 MB)",
+        ),
+        (
+            "  Using cached nvidia_nvtx-13.0.85-py3-none-any.whl (148 kB)",
+            "from pip's cache: nvidia_nvtx 13.0.85 (148 kB)",
+        ),
+        ("Installing collected packages: a, b, c", "unpacking 3 packages"),
+        ("  Building wheel for onedl-mmdetection (pyproject.toml): started",
+         "building onedl-mmdetection"),
+        ("Requirement already satisfied: numpy", None),
+    ],
+)  # fmt: skip
+def test_progress_of_pip(line: str, words: str | None) -> None:
+    assert setup_steps.pip_progress(line, elapsed=1.0) == words
 
 
 def test_versions_are_pinned() -> None:
@@ -58,15 +77,52 @@ def test_versions_are_pinned() -> None:
             assert not line.strip() or line.startswith("#") or "==" in line, f"{path.name}: {line}"
 
 
-def test_fingerprint_changes_with_any_requirement() -> None:
+def test_fingerprint_changes_with_any_requirement(monkeypatch: pytest.MonkeyPatch) -> None:
     assert setup_env.fingerprint(["a", "b"]) == setup_env.fingerprint(["a", "b"])
     assert setup_env.fingerprint(["a", "b"]) != setup_env.fingerprint(["ab", ""])
+    environment = setup_env.Environment(ROOT / ".venv")
+    before = environment.wanted()
+    read = setup_env.read_requirements
+    for changed in setup_env.INSTALLED:
+
+        def edited(name: str, changed: str = changed) -> str:
+            return read(name) + "#" * (name == changed)
+
+        monkeypatch.setattr(setup_env, "read_requirements", edited)
+        assert environment.wanted() != before, changed
+    assert {path.stem for path in setup_env.REQUIREMENTS.glob("*.txt")} == {
+        *setup_env.INSTALLED, "bench", "docs"
+    }  # fmt: skip
 
 
 def test_jobs_fit_the_memory() -> None:
     assert setup_env.jobs(16, 8 * setup_env.GIB) == 4
     assert setup_env.jobs(2, 64 * setup_env.GIB) == 2
     assert setup_env.jobs(8, setup_env.GIB) == 1
+
+
+def program(folder: Path, name: str, prints: str) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\necho '{prints}'\n")
+    path.chmod(0o755)
+
+
+def test_cuda_operators_only_with_a_gpu_and_its_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binaries = tmp_path / "bin"
+    monkeypatch.setenv("PATH", f"{binaries}:/bin")
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.delenv("FORCE_CUDA", raising=False)
+    program(binaries, "nvcc", "Cuda compilation tools, release 13.0, V13.0.48")
+    assert not setup_env.compiles_cuda()
+    program(binaries, "nvidia-smi", "a GPU")
+    assert setup_env.compiles_cuda()
+    program(binaries, "nvcc", "Cuda compilation tools, release 12.4, V12.4.99")
+    assert not setup_env.compiles_cuda()
+    (binaries / "nvcc").unlink()
+    assert not setup_env.compiles_cuda()
 
 
 def test_a_killed_build_leaves_no_wheel(tmp_path: Path) -> None:
@@ -91,30 +147,194 @@ def test_a_killed_build_leaves_no_wheel(tmp_path: Path) -> None:
         ("OSError: [Errno 28] No space left on device", "free some disk space"),
         ("c++: fatal error: Killed signal terminated program cc1plus", "MAX_JOBS=1"),
         ("fatal error: Python.h: No such file or directory", "python3-dev"),
-        ("something new", "read the log"),
+        ("The virtual environment was not created because ensurepip is not available", "python3-v"),
+        ("Failed to resolve 'pypi.org' ([Errno -3] Temporary failure in name resolution)\n"
+         "ERROR: Could not find a version that satisfies", "check the network"),
+        ("ERROR: Could not find a version that satisfies the requirement torch", "lacks a pinned"),
+        ("ImportError: /x/mmcv/_ext.so: undefined symbol: _ZN2at", "does not fit this machine"),
+        ("building 'mmcv._ext' extension\nsomething new", "read the log"),
     ],
-)
+)  # fmt: skip
 def test_failures_come_with_advice(log: str, words: str) -> None:
-    assert words in setup_env.advice(log)
+    assert words in setup_steps.advice(log)
 
 
-def test_a_failed_step_names_itself_its_log_and_its_end(tmp_path: Path) -> None:
-    steps = setup_env.Steps(1, tmp_path)
+def python(code: str) -> Sequence[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_a_failed_step_names_itself_its_log_and_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "01.log").write_text("No space left on device, said by an earlier run\n")
+    steps = setup_steps.Steps(3, tmp_path)
     steps.announce("libraries")
-    with pytest.raises(setup_env.SetupError) as caught:
-        steps.run([sys.executable, "-c", "print('the cause'); raise SystemExit(1)"])
+    steps.run(python("print('No space left on device, and mended')"))
+    with pytest.raises(setup_steps.SetupError) as caught:
+        steps.run(python("print('the cause'); raise SystemExit(1)"))
     text = str(caught.value)
-    assert "'libraries' failed" in text and "the cause" in text and "01.log" in text
+    assert "'libraries' failed" in text and "| the cause" in text and "01.log" in text
+    assert "read the log" in text  # only this command's own output counts
+    assert capsys.readouterr().out == "[1/3]  0:00  libraries\n"
 
 
-def test_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_step_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = setup_steps.Steps(1, tmp_path, heartbeat=0.0)
+    steps.announce("mmcv")
+    build = "import time; print('  [1/4] c++ x', flush=True); time.sleep(1.5); print('built')"
+    output = steps.run(python(build), progress=setup_steps.compile_progress)
+    assert "compiling mmcv ops 1/4, about" in capsys.readouterr().out
+    assert output.splitlines()[-1] == "built"
+
+
+def test_an_interrupted_step_ends_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler in the background would go on for minutes and disturb the next try."""
+    steps = setup_steps.Steps(1, tmp_path)
+    steps.announce("mmcv")
+    note = tmp_path / "pid"
+
+    def interrupt(*arguments: object) -> None:
+        while not (note.exists() and note.read_text().endswith("\n")):
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "_watch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        steps.run(["bash", "-c", f"sleep 100 & echo $! > '{note}'; wait"])
+    state = Path("/proc") / note.read_text().strip() / "stat"
+    for _ in range(100):
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.05)
+    pytest.fail("the grandchild still runs")
+
+
+def test_one_set_up_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = tmp_path / "cache" / "lock"
+    order = []
+
+    def second() -> None:
+        with setup_env.only_one(lock):
+            order.append("second")
+
+    with setup_env.only_one(lock):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert "waiting for another set-up" in capsys.readouterr().out
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An environment whose commands are only noted, in ``commands``."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = setup_env.Environment(tmp_path / "venv")
+    made.commands = []
+
+    def run(steps: object, command: Sequence[str | Path], *others: object, **more: object) -> str:
+        words = " ".join(map(str, command))
+        made.commands.append(words)
+        if "-m venv" in words:
+            made.python.parent.mkdir(parents=True)
+            made.python.symlink_to(sys.executable)
+            (made.venv / "pyvenv.cfg").touch()
+        if "pip wheel" in words:
+            folder = Path(words.split(" -w ")[1].split()[0])
+            (folder / "onedl_mmcv-2.3.6-any.whl").touch()
+        return "done"
+
+    monkeypatch.setattr(setup_steps.Steps, "run", run)
+    monkeypatch.setattr(setup_env, "check_space", lambda venv, needed: None)
+    return made
+
+
+def test_set_up_runs_once_and_again_after_a_change(
+    environment: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    environment.set_up()
+    assert any("pip wheel" in command for command in environment.commands)
+    assert environment.wheel().parent == environment.wheels
+    environment.commands.clear()
+    environment.set_up()
+    assert environment.commands == []
+    monkeypatch.setattr(setup_env, "ROOT", tmp_path / "another checkout")
+    environment.set_up()
+    editable, check = environment.commands
+    assert editable.endswith(f"-e {tmp_path}/another checkout") and "nms" in check
+    environment.commands.clear()
+    monkeypatch.setattr(environment, "wanted", lambda: "other requirements")
+    environment.set_up()
+    assert any("torch.txt" in command for command in environment.commands)
+    assert not any("pip wheel" in command for command in environment.commands), "compiled twice"
+
+
+def test_a_failed_set_up_is_not_taken_for_finished(
+    environment: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment.set_up()
+    monkeypatch.setattr(environment, "wanted", lambda: "other requirements")
+
+    def fail(steps: object) -> None:
+        raise setup_env.SetupError("no network")
+
+    monkeypatch.setattr(environment, "fill", fail)
+    with pytest.raises(setup_env.SetupError):
+        environment.set_up()
+    assert environment.recorded() == []
+
+
+def test_only_virtual_environments_are_cleared(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").touch()
+    with pytest.raises(setup_env.SetupError, match="not a virtual environment"):
+        setup_env.Environment(mine).clear()
+    assert (mine / "thesis.tex").exists()
+    broken = tmp_path / "broken"
+    (broken / "bin").mkdir(parents=True)
+    (broken / "pyvenv.cfg").touch()
+    (broken / "bin" / "python").symlink_to("/usr/bin/python-that-was-removed")
+    environment = setup_env.Environment(broken)
+    assert not environment.usable()
+    environment.clear()
+    assert not broken.exists()
+
+
+@pytest.mark.parametrize("version", [(3, 9), (3, 14)])
+def test_python_without_wheels_is_refused(version: tuple[int, int]) -> None:
+    with pytest.raises(setup_env.SetupError, match=r"3\.10 to 3\.13.*PYTHON=python3\.11"):
+        setup_env.check_python(version)
+    setup_env.check_python(sys.version_info[:2])
+
+
+def test_missing_compiler_and_full_disk_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(setup_env.SetupError, match="apt install build-essential"):
-        setup_env.check_machine(tmp_path / ".venv", compiles=True)
+        setup_env.check_compiler()
+    with pytest.raises(setup_env.SetupError, match="GB are needed"):
+        setup_env.check_space(tmp_path / "deep" / ".venv", 10**18)
 
 
-def test_make_explains_itself() -> None:
+def test_make_explains_itself_and_names_a_python_that_is_too_old(tmp_path: Path) -> None:
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     shown = subprocess.run(
-        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, env=env
     ).stdout
     assert "make demo" in shown and "make test" in shown
+    program(tmp_path / "bin", "python3", "SyntaxError")
+    (tmp_path / "bin" / "python3").write_text("#!/bin/sh\nexit 1\n")
+    refused = subprocess.run(
+        ["make", "demo", f"PYTHON={tmp_path}/bin/python3"],
+        cwd=ROOT, capture_output=True, text=True, env=env, check=False,
+    )  # fmt: skip
+    assert refused.returncode and "make demo PYTHON=python3.11" in refused.stdout

@@ -1,35 +1,44 @@
 #!/usr/bin/env python3
 """Set up the environment: a virtual environment with exactly the versions in requirements/.
 
-Needs nothing but the standard library. Finished set-ups are recorded, so that running it again
-takes a second; compiled mmcv wheels are kept outside the checkout, one for each version of Python,
+Needs nothing but the standard library. A finished set-up is recorded, so that running it again
+takes a moment; compiled mmcv wheels are kept outside the checkout, one for each version of Python,
 torch and mmcv, so that a second checkout need not compile again.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from setup_steps import SetupError, Steps, compile_progress, duration
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
-NINJA = re.compile(r"^\s*\[(\d+)/(\d+)\]")
-HEARTBEAT = 15.0
+# What the set-up installs or obeys; a change of any other file there does not concern it.
+INSTALLED = ("build", "torch", "constraints", "runtime", "dev", "mmcv", "mm")
+OLDEST, NEWEST = (3, 10), (3, 13)  # the pinned versions have wheels for these
+CUDA_MAJOR = 13  # of the pinned torch
 GIB = 1024**3
 SPACE = 10 * GIB
 COMPILE_SPACE = 3 * GIB
 MEMORY_A_JOB = 2 * GIB
 
+# Before the long compilation: torch and torchvision from different indices fail only at import.
+VERIFY_TORCH = "import torch, torchvision; torch.ops.torchvision.nms; print(torch.__version__)"
 VERIFY = """
 import torch, torchvision, timm, cv2, mmengine, mmcv, mmdet, mmseg
 from mmcv.ops import nms
@@ -40,10 +49,6 @@ print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {
       f" mmengine {mmengine.__version__}, mmcv {mmcv.__version__}, mmdet {mmdet.__version__},"
       f" mmseg {mmseg.__version__}")
 """
-
-
-class SetupError(RuntimeError):
-    """A step that cannot be done; the message says what to do about it."""
 
 
 def pinned(package: str, requirements: str) -> str:
@@ -58,9 +63,9 @@ def pinned(package: str, requirements: str) -> str:
     return found.group(1)
 
 
-def read_requirements(*names: str) -> str:
-    """The text of some requirements files."""
-    return "\n".join((REQUIREMENTS / f"{name}.txt").read_text() for name in names)
+def read_requirements(name: str) -> str:
+    """The text of one of the requirements files."""
+    return (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def wheel_folder(cache: Path, python: str, torch: str, mmcv: str, machine: str) -> Path:
@@ -69,12 +74,12 @@ def wheel_folder(cache: Path, python: str, torch: str, mmcv: str, machine: str) 
     pip's own cache does not note the torch that a wheel was compiled against, and would hand out a
     binary of the wrong ABI after a change of torch.
     """
-    return cache / "mmvitssl" / "wheels" / f"{python}-torch{torch}-mmcv{mmcv}-{machine}"
+    return cache / "wheels" / f"{python}-torch{torch}-mmcv{mmcv}-{machine}"
 
 
 def cache_root() -> Path:
-    """``XDG_CACHE_HOME`` or ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """The folder of what outlives a checkout, under ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmvitssl"
 
 
 def fingerprint(texts: Iterable[str]) -> str:
@@ -82,19 +87,9 @@ def fingerprint(texts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def compile_progress(line: str, elapsed: float) -> str | None:
-    """What a line of ninja says of the compilation, in words; None for other lines."""
-    found = NINJA.match(line)
-    if found is None:
-        return None
-    done, total = int(found.group(1)), int(found.group(2))
-    left = elapsed / done * (total - done)
-    return f"compiling mmcv {done}/{total}, {minutes(left)} left"
-
-
-def minutes(seconds: float) -> str:
-    """A duration in words."""
-    return f"about {round(seconds / 60)} min" if seconds >= 90 else f"about {round(seconds)} s"
+def python_tag() -> str:
+    """The running interpreter as wheels name it."""
+    return f"cp{sys.version_info.major}{sys.version_info.minor}"
 
 
 def jobs(cores: int, memory: int) -> int:
@@ -107,111 +102,53 @@ def memory_size() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-ADVICE = (
-    ("No space left on device", "free some disk space (about 10 GB are needed)"),
-    ("Temporary failure in name resolution", "check the network: the package index is not reached"),
-    ("Could not find a version that satisfies", "check the network and the package index (pip "
-     "config list), and that this Python is one that the pinned versions support (3.10 to 3.13)"),
-    ("ensurepip is not available", "install the venv module (Debian: apt install python3-venv)"),
-    ("Python.h: No such file", "install Python's headers (Debian: apt install python3-dev)"),
-    ("Killed signal terminated program", "the compiler ran out of memory: set MAX_JOBS=1"),
-)  # fmt: skip
+def nvcc_major(version: str) -> int | None:
+    """The CUDA major version in the output of ``nvcc --version``."""
+    found = re.search(r"release (\d+)\.", version)
+    return int(found.group(1)) if found else None
 
 
-def advice(log: str) -> str:
-    """What to do about a failure, from the end of its log."""
-    for sign, words in ADVICE:
-        if sign in log:
-            return words
-    return "read the log, mend the cause and run the same command again: finished steps are kept"
+def compiles_cuda() -> bool:
+    """Whether mmcv's CUDA operators can be compiled here.
 
-
-class Steps:
-    """Runs numbered steps, says what goes on, and keeps their logs.
-
-    Args:
-        total: number of steps.
-        logs: folder for the logs.
+    mmcv tries whenever it sees a GPU, and then fails without the CUDA compiler of torch's version;
+    its CPU operators are what is left, and a GPU still serves everything else.
     """
-
-    def __init__(self, total: int, logs: Path) -> None:
-        self.total = total
-        self.number = 0
-        self.logs = logs
-        logs.mkdir(parents=True, exist_ok=True)
-        self.started = time.monotonic()
-
-    def announce(self, title: str) -> None:
-        self.number += 1
-        self.title = title
-        print(f"[{self.number}/{self.total}] {title}", flush=True)
-
-    def run(
-        self,
-        command: Sequence[str],
-        env: dict[str, str] | None = None,
-        progress: Callable[[str, float], str | None] | None = None,
-        cwd: Path = ROOT,
-    ) -> str:
-        """Run a command with its output in a log, and a line of progress now and then.
-
-        Raises:
-            SetupError: it failed.
-        """
-        log = self.logs / f"{self.number:02d}.log"
-        started = shown = time.monotonic()
-        words: str | None = None
-        with log.open("a", encoding="utf-8", errors="replace") as stream:
-            stream.write(f"$ {' '.join(map(str, command))}\n")
-            stream.flush()
-            process = subprocess.Popen(
-                [str(part) for part in command],
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=cwd,
-                env={**os.environ, **(env or {})},
-            )
-            with log.open(encoding="utf-8", errors="replace") as reader:
-                while process.poll() is None:
-                    time.sleep(0.3)
-                    now = time.monotonic()
-                    for line in reader.readlines():
-                        words = (progress and progress(line, now - started)) or words
-                    if now - shown >= HEARTBEAT:
-                        shown = now
-                        print(f"      {words or 'working'} ({now - started:.0f} s)", flush=True)
-        text = log.read_text(encoding="utf-8", errors="replace")
-        if process.returncode:
-            raise SetupError(failure(self.title, command, text, log))
-        return text
+    if not shutil.which("nvidia-smi") and os.environ.get("FORCE_CUDA") != "1":
+        return False
+    home = os.environ.get("CUDA_HOME")
+    nvcc = shutil.which("nvcc", path=str(Path(home) / "bin") if home else None)
+    if nvcc is None:
+        return False
+    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False)
+    return nvcc_major(version.stdout) == CUDA_MAJOR
 
 
-def failure(title: str, command: Sequence[str], text: str, log: Path) -> str:
-    """What a person needs to know about a failed command."""
-    end = "\n".join(f"  | {line}" for line in text.splitlines()[-15:])
-    return (
-        f"The step '{title}' failed.\n  command: {' '.join(map(str, command))}\n  log: {log}\n"
-        f"{end}\nWhat to do: {advice(text)}."
+def check_python(version: tuple[int, int]) -> None:
+    """Raise SetupError for a Python that the pinned versions do not support."""
+    if OLDEST <= version <= NEWEST:
+        return
+    supported = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
+    raise SetupError(
+        f"Python {version[0]}.{version[1]} does not serve: the pinned versions are made for "
+        f"{supported}. Install one of them and name it, as in `make demo PYTHON=python3.11`."
     )
 
 
-def check_machine(venv: Path, compiles: bool) -> None:
-    """Raise SetupError if Python is too old, a compiler is missing or the disk is full."""
-    if sys.version_info < (3, 10):  # noqa: UP036 (run by whatever python3 there is)
-        raise SetupError(
-            f"Python {platform.python_version()} is too old: install 3.10 or newer and name it, as "
-            f"in `make test PYTHON=python3.11`."
-        )
-    if compiles and not (shutil.which("g++") and shutil.which("gcc")):
+def check_compiler() -> None:
+    """Raise SetupError if there is no C++ compiler."""
+    if not (shutil.which("g++") and shutil.which("gcc")):
         raise SetupError(
             "mmcv's operators must be compiled, and there is no gcc/g++: install them (Debian: apt "
             "install build-essential; Fedora: dnf install gcc-c++)."
         )
+
+
+def check_space(venv: Path, needed: int) -> None:
+    """Raise SetupError if the disk is too full for a new environment."""
     folder = next(parent for parent in [venv, *venv.parents] if parent.exists())
     free = shutil.disk_usage(folder).free
-    needed = SPACE + (COMPILE_SPACE if compiles else 0)
-    if free < needed and not (venv / "bin" / "python").exists():
+    if free < needed:
         raise SetupError(
             f"{folder} has {free / GIB:.1f} GB free and {needed / GIB:.0f} GB are needed: free "
             f"some space or choose another folder with VENV=..."
@@ -239,6 +176,19 @@ def publish(build: Callable[[Path], None], folder: Path) -> Path:
         return wheels[0].replace(folder / wheels[0].name)
 
 
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Hold a lock, so that two set-ups at a time do not compile twice or share one environment."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another set-up to finish", flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 class Environment:
     """The virtual environment and how to fill it.
 
@@ -249,99 +199,155 @@ class Environment:
     def __init__(self, venv: Path) -> None:
         self.venv = venv
         self.python = venv / "bin" / "python"
-        torch = pinned("torch", read_requirements("torch"))
+        self.stamp = venv / "mmvitssl-setup"
         self.mmcv = pinned("onedl-mmcv", read_requirements("mmcv"))
-        tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-        self.wheels = wheel_folder(cache_root(), tag, torch, self.mmcv, platform.machine())
-
-    @property
-    def stamp(self) -> Path:
-        return self.venv / "mmvitssl-setup"
+        self.cuda = compiles_cuda()
+        torch = pinned("torch", read_requirements("torch"))
+        machine = platform.machine() + ("-cuda" if self.cuda else "")
+        self.wheels = wheel_folder(cache_root(), python_tag(), torch, self.mmcv, machine)
 
     def wanted(self) -> str:
         """What a finished environment is recorded as."""
-        names = sorted(path.stem for path in REQUIREMENTS.glob("*.txt"))
-        return fingerprint([read_requirements(*names), platform.python_version()])
+        return fingerprint([*map(read_requirements, INSTALLED), python_tag()])
+
+    def recorded(self) -> list[str]:
+        """The fingerprint and the checkout of the last finished set-up; empty if there is none."""
+        if not (self.python.exists() and self.stamp.is_file()):
+            return []
+        return self.stamp.read_text(encoding="utf-8").splitlines()
 
     def wheel(self) -> Path | None:
         """The compiled mmcv, if there is one."""
         return next(iter(sorted(self.wheels.glob("*.whl"))), None)
 
-    def pip(self, steps: Steps, *arguments: str, **options: object) -> str:
-        command = [self.python, "-m", "pip", "--disable-pip-version-check", *arguments]
-        return steps.run([str(part) for part in command], **options)  # type: ignore[arg-type]
+    def usable(self) -> bool:
+        """Whether the folder holds an environment of this Python, with pip."""
+        if not self.python.exists():
+            return False
+        ask = "import sys, pip; print('cp%d%d' % sys.version_info[:2])"
+        answer = subprocess.run([self.python, "-c", ask], capture_output=True, text=True)
+        return answer.stdout.strip() == python_tag()
+
+    def clear(self) -> None:
+        """Remove what another Python or a failed set-up left.
+
+        Raises:
+            SetupError: the folder holds something else, which is not ours to remove.
+        """
+        if not self.venv.exists() or not any(self.venv.iterdir()):
+            return
+        if not (self.venv / "pyvenv.cfg").exists():
+            raise SetupError(
+                f"{self.venv} is not a virtual environment and not empty: choose another folder "
+                f"with VENV=..."
+            )
+        print(f"removing {self.venv}: it is not a working environment of {python_tag()}")
+        shutil.rmtree(self.venv.resolve())
+
+    def pip(self, steps: Steps, *arguments: str | Path) -> str:
+        """Run pip in the environment, whatever its user's settings for other environments."""
+        base = (self.python, "-m", "pip", "--disable-pip-version-check", "--no-input")
+        return steps.run([*base, *arguments], env={"PIP_USER": "0"})
 
     def compile_mmcv(self, steps: Steps) -> None:
         """Build mmcv's operators against the installed torch."""
         number = os.environ.get("MAX_JOBS") or str(jobs(os.cpu_count() or 1, memory_size()))
         env = {"MMCV_WITH_OPS": "1", "MAX_JOBS": number}
+        if not self.cuda:
+            env |= {"CUDA_VISIBLE_DEVICES": "", "FORCE_CUDA": "0"}
+            if shutil.which("nvidia-smi"):
+                print(f"      CPU operators only: CUDA {CUDA_MAJOR}'s nvcc is not on the PATH")
 
         def build(folder: Path) -> None:
-            self.pip(
-                steps, "wheel", "-v", "--no-build-isolation", "--no-cache-dir", "--no-deps",
-                "-w", str(folder), f"onedl-mmcv=={self.mmcv}",
-                env=env, progress=compile_progress,
-            )  # fmt: skip
+            flags = ("-v", "--no-build-isolation", "--no-cache-dir", "--no-deps", "--no-input")
+            command = (self.python, "-m", "pip", "wheel", *flags, "-w", folder)
+            steps.run([*command, f"onedl-mmcv=={self.mmcv}"], env, compile_progress)
 
         publish(build, self.wheels)
 
+    def create(self, steps: Steps) -> None:
+        """The first step: an empty environment, unless there is one that serves."""
+        steps.announce(f"virtual environment {self.venv}")
+        if not self.usable():
+            steps.run([sys.executable, "-m", "venv", self.venv])
+
     def fill(self, steps: Steps) -> None:
         """Install everything that is pinned."""
+        files = {name: REQUIREMENTS / f"{name}.txt" for name in INSTALLED}
         steps.announce("pip and build tools")
-        self.pip(steps, "install", "--upgrade", "pip", "-r", str(REQUIREMENTS / "build.txt"))
+        self.pip(steps, "install", "-r", files["build"])
         steps.announce("torch and torchvision (about 5 GB on disk)")
-        # Python compiles what it imports when it is first imported, which is far less than all
-        self.pip(steps, "install", "--no-compile", "-r", str(REQUIREMENTS / "torch.txt"))
+        # Python compiles what it imports when it is first imported, which is far less than all.
+        self.pip(
+            steps, "install", "--no-compile", "-r", files["torch"],
+            "-c", files["constraints"], "-c", files["runtime"],
+        )  # fmt: skip
+        steps.run([self.python, "-c", VERIFY_TORCH])
         steps.announce("libraries")
         for name in ("runtime", "dev"):
-            path = str(REQUIREMENTS / f"{name}.txt")
-            self.pip(steps, "install", "--no-compile", "--no-deps", "-r", path)
+            self.pip(steps, "install", "--no-compile", "--no-deps", "-r", files[name])
         if self.wheel() is None:
-            steps.announce("mmcv: compiling its operators, once (10 to 15 min on two cores)")
+            steps.announce(f"mmcv: compiling its operators, once, for {self.wheels}")
             self.compile_mmcv(steps)
         else:
             steps.announce(f"mmcv: from {self.wheels}")
         self.pip(steps, "install", "--no-deps", "--force-reinstall", str(self.wheel()))
         steps.announce("mmdetection and mmsegmentation")
-        self.pip(
-            steps, "install", "--no-deps", "--no-build-isolation", "-r",
-            str(REQUIREMENTS / "mm.txt"),
-        )  # fmt: skip
+        self.pip(steps, "install", "--no-deps", "--no-build-isolation", "-r", files["mm"])
 
-    def install_project(self, steps: Steps) -> None:
-        steps.announce("mmvitssl itself, editable")
-        self.pip(steps, "install", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    def prepare(self) -> None:
+        """Raise SetupError for what would fail later, and make room."""
+        if self.wheel() is None:
+            check_compiler()
+        if not self.usable():
+            self.clear()
+            check_space(self.venv, SPACE + (COMPILE_SPACE if self.wheel() is None else 0))
 
     def set_up(self) -> None:
         """Bring the environment to what is wanted; nothing happens if it is there already."""
-        wanted = f"{self.wanted()}\n{ROOT}\n"
-        recorded = self.stamp.read_text() if self.stamp.is_file() else ""
-        if recorded == wanted:
+        wanted = [self.wanted(), str(ROOT)]
+        if self.recorded() == wanted:
             return
-        filled = recorded.split("\n")[0] == self.wanted()
-        steps = Steps(2 if filled else 8, self.venv / "setup-logs")
+        with only_one(cache_root() / "setup.lock"):
+            recorded = self.recorded()
+            if recorded != wanted:
+                self.update(wanted, filled=recorded[:1] == wanted[:1])
+
+    def update(self, wanted: list[str], filled: bool) -> None:
+        """Do what is missing: everything, or only to point the environment at this checkout."""
         if not filled:
-            check_machine(self.venv, compiles=self.wheel() is None)
-            self.stamp.unlink(missing_ok=True)
-            steps.announce(f"virtual environment {self.venv}")
-            if not self.python.exists():
-                steps.run([sys.executable, "-m", "venv", str(self.venv)])
+            self.prepare()
+        steps = Steps(2 if filled else 8, self.venv / "setup-logs")
+        self.stamp.unlink(missing_ok=True)
+        if not filled:
+            self.create(steps)
             self.fill(steps)
-        self.install_project(steps)
-        steps.announce("check")
-        print("     ", steps.run([str(self.python), "-c", VERIFY]).splitlines()[-1])
-        self.stamp.write_text(wanted)
-        print(f"set up in {minutes(time.monotonic() - steps.started)}", flush=True)
+        steps.announce("mmvitssl itself, editable")
+        self.pip(steps, "install", "--no-deps", "--no-build-isolation", "-e", ROOT)
+        steps.announce("check: import everything, run an operator of mmcv")
+        print(f"       {steps.run([self.python, '-c', VERIFY]).splitlines()[-1]}")
+        self.stamp.write_text("\n".join(wanted) + "\n", encoding="utf-8")
+        print(f"set up in {duration(time.monotonic() - steps.started)}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     args = parser.parse_args()
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # end what was started, as Ctrl-C does
+        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     try:
-        Environment(args.venv.absolute()).set_up()
+        check_python(sys.version_info[:2])
+        Environment(args.venv.expanduser().absolute()).set_up()
     except SetupError as error:
         sys.exit(f"\nerror: {error}")
+    except OSError as error:
+        sys.exit(
+            f"\nerror: {error}\nWhat to do: check the space and the permissions of that folder. "
+            f"VENV=... chooses another for the environment, XDG_CACHE_HOME=... for {cache_root()}."
+        )
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: run the same command again to go on; downloads are kept")
 
 
 if __name__ == "__main__":
