@@ -64,6 +64,10 @@ def write_config(folder: Path, data: Path, **settings: Any) -> Path:
     return path
 
 
+# one thread, so that a number does not depend on how many another process was given
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
 def run(*command: str | Path, ok: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command from the repository root; its output in one string."""
     done = subprocess.run(
@@ -72,7 +76,7 @@ def run(*command: str | Path, ok: bool = True, **env: str) -> subprocess.Complet
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **env},
+        env={**ENVIRONMENT, **env},
         timeout=500,
     )
     assert not ok or done.returncode == 0, done.stdout[-6000:]

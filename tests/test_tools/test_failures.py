@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmvitssl.registry import MODELS
@@ -42,6 +43,8 @@ def fail(
 
     def call(program: str, *arguments: Any) -> str:
         words = [program, *arguments, "--work-dir", tmp_path / "run"]
+        # loggers of earlier runs in this process hold streams that were captured and closed
+        MMLogger._instance_dict.clear()
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(ROOT / "tools" / program), run_name="__main__")

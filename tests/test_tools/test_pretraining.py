@@ -79,7 +79,7 @@ def test_killed_run_is_taken_up_again(data: Path, whole_run: Path, tmp_path: Pat
     command = [sys.executable, ROOT / "tools/train.py", config, "--work-dir", tmp_path / "run"]
     process = subprocess.Popen(
         [str(part) for part in command], cwd=ROOT, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, env=programs.ENVIRONMENT,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "epoch_1.pth").exists() and time.monotonic() < deadline:
