@@ -17,7 +17,7 @@ from mmvitssl.demo.report import claims, results_table, write_report
 from mmvitssl.demo.steps import StepFailed, StepRunner, explain
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = Sizes(train=32, val=4, pretrain=11, epochs=1, iterations=2)
+TINY = Sizes(train=32, val=4, pretrain=11, epochs=1, iterations=5)
 
 
 def parse_args() -> argparse.Namespace:
