@@ -9,7 +9,7 @@ metainfo = dict(
     classes=('background', 'ball', 'box', 'star', 'ring', 'leaf'),
     palette=[(128, 128, 128), (220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90),
              (160, 80, 190)])
-iterations = 220
+iterations = 150
 channels = 96
 
 model = dict(
