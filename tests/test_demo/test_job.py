@@ -78,6 +78,7 @@ def test_both_initialisations_differ_in_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_whole_demo_tiny(tmp_path: Path) -> None:
     """Every command of the demo, a few steps each, as a user starts it."""
     done = run(sys.executable, ROOT / "tools/demo.py", "--tiny", "--work-dir", tmp_path / "demo")

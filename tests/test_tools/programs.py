@@ -77,7 +77,7 @@ def run(*command: str | Path, ok: bool = True, **env: str) -> subprocess.Complet
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**ENVIRONMENT, **env},
-        timeout=500,
+        timeout=1200,
     )
     assert not ok or done.returncode == 0, done.stdout[-6000:]
     return done
