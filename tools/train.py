@@ -60,6 +60,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     launch.prepare_scope(config)
     runner = launch.build_runner(config)
     launch.build_training(runner)
+    launch.check_target(runner)
     launch.check_views(runner)
     launch.check_resume(runner)
     if args.pretrained:

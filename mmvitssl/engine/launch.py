@@ -24,6 +24,7 @@ from torch import nn
 
 from mmvitssl.checkpoint import CheckpointError, load_encoder, load_strict
 from mmvitssl.datasets.images import BrokenImageError
+from mmvitssl.engine.hooks import MomentumUpdateHook
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 RUNNER_KEYS = (
@@ -308,6 +309,20 @@ def build_training(runner: Runner) -> None:
     # MMEngine builds a loop and its data loader when asked for it
     _ = runner.train_loop, runner.val_loop
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+
+
+def check_target(runner: Runner) -> None:
+    """Refuse a momentum target that nothing would move.
+
+    Raises:
+        UserError: the model has one, and the config lacks the hook.
+    """
+    has_target = getattr(bare_model(runner), "target", None) is not None
+    if has_target and not any(isinstance(hook, MomentumUpdateHook) for hook in runner.hooks):
+        raise UserError(
+            "The model has a momentum target and nothing moves it: add "
+            "dict(type='MomentumUpdateHook') to custom_hooks."
+        )
 
 
 def check_views(runner: Runner) -> None:
