@@ -6,7 +6,7 @@ N patches of an image, (h, w) the patch grid, P the patch size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,6 +49,7 @@ class TokenPlan:
             positions are then the same in all rows.
         num_visible: unmasked tokens of every row; needed with ``mask_at`` > 0, where it fixes the
             shapes without asking the device.
+        dropped: (R, M) long, the patches of the row's image that are masked by not entering.
     """
 
     image_index: Tensor | None = None
@@ -57,6 +58,7 @@ class TokenPlan:
     mask_at: int = 0
     window: tuple[int, int] | None = None
     num_visible: int | None = None
+    dropped: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.image_index is not None and self.tokens is None:
@@ -74,6 +76,19 @@ class TokenPlan:
             raise ValueError(
                 "TokenPlan.mask_at cannot be negative, and > 0 needs masked and num_visible."
             )
+
+    def to(self, device: torch.device) -> TokenPlan:
+        """The plan with its tensors on ``device``."""
+        moved = {
+            name: None if tensor is None else tensor.to(device, non_blocking=True)
+            for name, tensor in (
+                ("image_index", self.image_index),
+                ("tokens", self.tokens),
+                ("masked", self.masked),
+                ("dropped", self.dropped),
+            )
+        }
+        return replace(self, **moved)  # type: ignore[arg-type]
 
     def visible_slots(self) -> Tensor:
         """(R, num_visible) long: where in the row the unmasked tokens stand, ascending."""
@@ -104,6 +119,49 @@ class TokenPlan:
             self.image_index.min() < 0 or self.image_index.max() >= batch_size
         ):
             raise ValueError(f"TokenPlan.image_index must lie in 0..{batch_size - 1}.")
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedPatches:
+    """The masked patches of a plan, one entry each, rows in order and ascending inside a row.
+
+    Attributes:
+        image: (T,) long, index of the image.
+        patch: (T,) long, index of the patch in the grid.
+        slot: (T,) long, index into the (R * K) tokens of the rows; None where masked patches did
+            not enter.
+        rows: R, the rows of the plan.
+    """
+
+    image: Tensor
+    patch: Tensor
+    slot: Tensor | None
+    rows: int
+
+    @classmethod
+    def of(cls, plan: TokenPlan) -> MaskedPatches:
+        """List them; asks the device how many there are, so plans should be on the CPU still.
+
+        Raises:
+            ValueError: the plan masks nothing.
+        """
+        if plan.dropped is not None:
+            rows, number = plan.dropped.shape
+            images = torch.arange(rows) if plan.image_index is None else plan.image_index
+            return cls(images.repeat_interleave(number), plan.dropped.flatten(), None, rows)
+        if plan.masked is None:
+            raise ValueError("This plan has neither masked nor dropped patches.")
+        row, column = plan.masked.nonzero(as_tuple=True)
+        image = row if plan.image_index is None else plan.image_index[row]
+        patch = column if plan.tokens is None else plan.tokens[row, column]
+        rows, length = plan.masked.shape
+        return cls(image, patch, row * length + column, rows)
+
+    def to(self, device: torch.device) -> MaskedPatches:
+        """The entries on ``device``."""
+        slot = None if self.slot is None else self.slot.to(device, non_blocking=True)
+        image, patch = (t.to(device, non_blocking=True) for t in (self.image, self.patch))
+        return MaskedPatches(image, patch, slot, self.rows)
 
 
 @dataclass(frozen=True, eq=False)

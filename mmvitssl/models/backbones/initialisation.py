@@ -1,4 +1,4 @@
-"""Published weight initialisations of the plain Vision Transformer; ``model`` is a ViT."""
+"""Published weight initialisations of the plain Vision Transformer and of what is built like it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,31 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn import init
+
+
+def cut_normal(tensor: Tensor, std: float = 0.02) -> None:
+    """BEiT's and CAE's normal distribution, cut at one standard deviation."""
+    init.trunc_normal_(tensor, std=std, a=-std, b=std)
+
+
+def xavier_linears(model: nn.Module) -> None:
+    """Xavier uniform for every linear layer, biases 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+
+
+def _normal_linears(model: nn.Module, fill: Callable[[Tensor], Any]) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            fill(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
 
 
 def _tokens(model: Any, std: float) -> None:
@@ -25,26 +48,14 @@ def _learned_position(model: Any) -> None:
 
 def init_timm(model: Any) -> None:
     """timm's and DeiT's: truncated normal of std .02, biases 0."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                init.zeros_(module.bias)
+    _normal_linears(model, lambda weight: init.trunc_normal_(weight, std=0.02))
     _tokens(model, 1e-6)
     _learned_position(model)
 
 
-def _xavier_linear(module: nn.Linear) -> None:
-    init.xavier_uniform_(module.weight)
-    if module.bias is not None:
-        init.zeros_(module.bias)
-
-
 def init_xavier(model: Any) -> None:
     """MAE's: Xavier uniform, the patch projection seen as a linear layer, tokens normal .02."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            _xavier_linear(module)
+    xavier_linears(model)
     init.xavier_uniform_(model.patch_embed.proj.weight.view(model.embed_dim, -1))
     _tokens(model, 0.02)
     _learned_position(model)
@@ -52,9 +63,7 @@ def init_xavier(model: Any) -> None:
 
 def init_mocov3(model: Any) -> None:
     """MoCo v3's: Xavier with q, k and v seen as three layers, uniform patch projection."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            _xavier_linear(module)
+    xavier_linears(model)
     for block in model.blocks:
         weight = block.attn.qkv.weight
         bound = math.sqrt(6.0 / (weight.shape[0] / 3 + weight.shape[1]))
@@ -67,8 +76,35 @@ def init_mocov3(model: Any) -> None:
     _learned_position(model)
 
 
+def _cut_embedding(model: Any) -> None:
+    cut_normal(model.patch_embed.proj.weight)
+    init.zeros_(model.patch_embed.proj.bias)
+    tokens = [model.cls_token, *model.prefix_tokens.values(), model.mask_token]
+    for token in tokens + ([model.pos_embed] if model.position == "learned" else []):
+        if token is not None:
+            cut_normal(token)
+
+
+@torch.no_grad()
+def init_beit(model: Any) -> None:
+    """BEiT's: cut normal .02, the outputs of block l divided by sqrt(2 l)."""
+    _normal_linears(model, cut_normal)
+    _cut_embedding(model)
+    for layer, block in enumerate(model.blocks, start=1):
+        block.attn.proj.weight.div_(math.sqrt(2.0 * layer))
+        block.mlp.fc2.weight.div_(math.sqrt(2.0 * layer))
+
+
+def init_cae(model: Any) -> None:
+    """CAE's: BEiT's embedding, Xavier uniform for all linear layers."""
+    xavier_linears(model)
+    _cut_embedding(model)
+
+
 INITIALISERS: dict[str, Callable[[Any], None]] = {
     "timm": init_timm,
     "xavier": init_xavier,
     "mocov3": init_mocov3,
+    "beit": init_beit,
+    "cae": init_cae,
 }

@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import PatchEmbed, resample_abs_pos_embed, to_2tuple
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmvitssl.models.backbones.adapt import adapt_positions, adapt_tables
+from mmvitssl.models.backbones.architectures import architecture
+from mmvitssl.models.backbones.blocks import Block
 from mmvitssl.models.backbones.initialisation import INITIALISERS
-from mmvitssl.models.backbones.position import (
-    POSITION_KINDS,
-    SINCOS_AXES,
-    infer_grid,
-    sincos_table,
+from mmvitssl.models.backbones.position import POSITION_KINDS, SINCOS_AXES, sincos_table
+from mmvitssl.models.backbones.relative import (
+    RELATIVE_KINDS,
+    RelativeBias,
+    bias_index,
+    grid_coordinates,
+    irpe_index,
+    patch_coordinates,
 )
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
-ARCHITECTURES: dict[str, dict[str, int]] = {
-    "tiny": dict(embed_dim=192, depth=12, num_heads=3),
-    "small": dict(embed_dim=384, depth=12, num_heads=6),
-    "base": dict(embed_dim=768, depth=12, num_heads=12),
-    "large": dict(embed_dim=1024, depth=24, num_heads=16),
-    "huge": dict(embed_dim=1280, depth=32, num_heads=16),
-}
-
-
-def _architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(arch, str):
-        settings = dict(arch)
-        base = settings.pop("base", None)
-        settings = {**(ARCHITECTURES[base] if base else {}), **settings}
-        wrong = set(settings) ^ {"embed_dim", "depth", "num_heads"}
-        if wrong:
-            raise ValueError(
-                f"ViT.arch needs embed_dim, depth and num_heads (or base=... and what differs); "
-                f"missing or unknown: {sorted(wrong)}."
-            )
-        return settings
-    if arch not in ARCHITECTURES:
-        raise ValueError(f"ViT.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}.")
-    return dict(ARCHITECTURES[arch])
+# what a block is told of relative positions: (bias, index, grid of the index)
+Relative = tuple[Tensor | None, Tensor | None, tuple[int, int] | None]
+NO_RELATIVE: Relative = (None, None, None)
 
 
 @MODELS.register_module()
@@ -65,14 +48,22 @@ class ViT(nn.Module):
         patch_size: side of a patch in pixels.
         position: 'learned', 'sincos_row_first' (MoCo v3, CAE), 'sincos_column_first' (MAE) or
             'none'. Sine-cosine tables are not trained.
+        relative_position: None; 'shared_bias' (BEiT, SimMIM pretraining: one bias table for all
+            blocks), 'block_bias' (their fine-tuning: a table a block) or 'irpe' (LoMaR: contextual
+            product iRPE on keys).
+        relative_grid: rows and columns of the bias tables, or the side of a square; by default
+            the image's. A smaller one serves windows (LoMaR in BEiT: 7).
+        new_relative: whether the bias tables may be missing in a checkpoint and then start from
+            zero (CAE's fine-tuning adds them).
         prefix_tokens: names of extra learned tokens between the class token and the patches.
         mask_token: whether there is a learned token for the masked patches of a plan.
         mlp_ratio: hidden width of the MLP over ``embed_dim``.
         drop_path: stochastic depth rate of the last block, growing linearly from 0.
         layer_scale: initial value of the residual scales, or None for no scales.
-        qkv_bias: whether queries, keys and values have biases.
+        qkv_bias: biases of attention: 'qkv', 'qv' (BEiT and CAE, none for keys) or 'none'.
         norm_eps: epsilon of all layer norms.
-        initialisation: 'timm' (truncated normal .02), 'xavier' (MAE) or 'mocov3'.
+        initialisation: 'timm' (truncated normal .02), 'xavier' (MAE, LoMaR), 'mocov3', 'beit' or
+            'cae'.
         freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
             paper: it steadies training).
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
@@ -87,21 +78,29 @@ class ViT(nn.Module):
         image_size: int | tuple[int, int] = 224,
         patch_size: int = 16,
         position: str = "learned",
+        relative_position: str | None = None,
+        relative_grid: int | tuple[int, int] | None = None,
+        new_relative: bool = False,
         prefix_tokens: Sequence[str] = (),
         mask_token: bool = False,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
         layer_scale: float | None = None,
-        qkv_bias: bool = True,
+        qkv_bias: str = "qkv",
         norm_eps: float = 1e-6,
         initialisation: str = "timm",
         freeze_patch_embed: bool = False,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        settings = _architecture(arch)
+        settings = architecture(arch)
         if position not in POSITION_KINDS:
             raise ValueError(f"ViT.position='{position}' is unknown; use one of {POSITION_KINDS}.")
+        if relative_position not in (None, *RELATIVE_KINDS):
+            raise ValueError(
+                f"ViT.relative_position='{relative_position}' is unknown; use None or one of "
+                f"{RELATIVE_KINDS}."
+            )
         if initialisation not in INITIALISERS:
             raise ValueError(
                 f"ViT.initialisation='{initialisation}' is unknown; use one of "
@@ -113,6 +112,10 @@ class ViT(nn.Module):
         self.position = position
         self.gradient_checkpointing = gradient_checkpointing
         self.grid = self.grid_of(to_2tuple(image_size))
+        self.relative_position = relative_position
+        self.new_relative = new_relative
+        side = relative_grid or self.grid
+        self.relative_grid = (side, side) if isinstance(side, int) else (side[0], side[1])
 
         self.patch_embed = PatchEmbed(
             None, patch_size, 3, self.embed_dim, strict_img_size=False, dynamic_img_pad=False
@@ -123,21 +126,26 @@ class ViT(nn.Module):
         )
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim)) if mask_token else None
         self.pos_embed = self._position_table()
-        norm_layer = partial(nn.LayerNorm, eps=norm_eps)
-        rates = [drop_path * i / max(self.depth - 1, 1) for i in range(self.depth)]
+        self.rel_pos_bias = (
+            RelativeBias(self.relative_grid, settings["num_heads"])
+            if relative_position == "shared_bias"
+            else None
+        )
         self.blocks = nn.ModuleList(
             Block(
                 self.embed_dim,
                 settings["num_heads"],
                 mlp_ratio=mlp_ratio,
-                qkv_bias=qkv_bias,
-                init_values=layer_scale,
-                drop_path=rate,
-                norm_layer=norm_layer,
+                bias=qkv_bias,
+                relative=relative_position,
+                grid=self.relative_grid,
+                layer_scale=layer_scale,
+                drop_path=drop_path * i / max(self.depth - 1, 1),
+                norm_eps=norm_eps,
             )
-            for rate in rates
+            for i in range(self.depth)
         )
-        self.norm = norm_layer(self.embed_dim)
+        self.norm = nn.LayerNorm(self.embed_dim, eps=norm_eps)
         INITIALISERS[initialisation](self)
         if freeze_patch_embed:
             self.patch_embed.requires_grad_(False)
@@ -188,22 +196,18 @@ class ViT(nn.Module):
         )
 
     def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-        """Fit a state dict of this architecture to this model's grid.
+        """Fit a state dict of this architecture to this model's grid and relative positions.
 
         Returns:
-            the adapted copy, and one line for each table that was resized.
+            the adapted copy, and one line for each change.
         """
-        table = state.get("pos_embed")
-        if table is None or self.pos_embed is None or table.shape == self.pos_embed.shape:
-            return state, []
-        if table.shape[-1] != self.embed_dim:
-            return state, []  # another width: the shape check of the loader reports it
-        old = infer_grid(table.shape[1] - 1, self.grid)
-        resized = resample_abs_pos_embed(
-            table, list(self.grid), list(old), num_prefix_tokens=1, antialias=False
-        )
-        note = f"pos_embed {old[0]}x{old[1]} -> {self.grid[0]}x{self.grid[1]} (bicubic)"
-        return {**state, "pos_embed": resized}, [note]
+        state, notes = adapt_positions(state, self.pos_embed, self.grid)
+        state, more = adapt_tables(state, self.relative_position, self.relative_grid, self.depth)
+        own = {k: v for k, v in self.state_dict().items() if "relative_position_bias_table" in k}
+        if self.new_relative and own and not set(own) & set(state):
+            more.append(f"{len(own)} relative position bias tables start from zero")
+            state = {**state, **{key: torch.zeros_like(table) for key, table in own.items()}}
+        return state, notes + more
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay.
@@ -263,25 +267,65 @@ class ViT(nn.Module):
         prefix = [cls, *self.prefix_tokens.values()]
         return torch.cat([token.expand(rows, -1, -1) for token in prefix] + [tokens], dim=1)
 
-    def _run(self, index: int, tokens: Tensor) -> Tensor:
+    def _relative(self, plan: TokenPlan | None, grid: tuple[int, int], late: bool) -> Relative:
+        """Relative positions of the tokens of a plan; ``late``: of its unmasked tokens only."""
+        if self.relative_position is None:
+            return NO_RELATIVE
+        device = self.cls_token.device
+        span = grid
+        if plan is not None and plan.window is not None:
+            places = grid_coordinates(plan.window, device)
+        elif plan is not None and plan.tokens is not None:
+            places = patch_coordinates(plan.tokens, grid)
+        else:
+            places = grid_coordinates(grid, device)
+        if late:
+            assert plan is not None
+            slots = plan.visible_slots()[..., None].expand(-1, -1, 2)
+            places = places.expand(slots.shape[0], -1, -1).gather(1, slots)
+        if self.relative_position == "irpe":
+            return None, irpe_index(places, self.num_prefix_tokens), None
+        if plan is not None and plan.window is not None:
+            self._check_window(plan.window)
+            span = self.relative_grid  # offsets inside a window are rows of the table as they are
+        index = bias_index(places, span, self.num_prefix_tokens)
+        if self.rel_pos_bias is None:
+            return None, index, span
+        return self.rel_pos_bias(index, self.relative_grid, span), None, None
+
+    def _check_window(self, window: tuple[int, int]) -> None:
+        if window[0] > self.relative_grid[0] or window[1] > self.relative_grid[1]:
+            raise ValueError(
+                f"Windows of {window} patches do not fit bias tables for {self.relative_grid}: "
+                f"raise ViT.relative_grid."
+            )
+
+    def _run(self, index: int, tokens: Tensor, relative: Relative) -> Tensor:
         block = self.blocks[index]
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, tokens, use_reentrant=False)
-        return block(tokens)
+            return checkpoint(block, tokens, *relative, use_reentrant=False)
+        return block(tokens, *relative)
 
     def _run_blocks(
-        self, tokens: Tensor, plan: TokenPlan | None, levels: Sequence[int], stop: int
+        self,
+        tokens: Tensor,
+        plan: TokenPlan | None,
+        grid: tuple[int, int],
+        levels: Sequence[int],
+        stop: int,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         join = 0 if plan is None else plan.mask_at
         waiting = None
         if join:
             assert plan is not None
             tokens, waiting = self._leave_masked(tokens, plan)
+        relative = self._relative(plan, grid, late=waiting is not None)
         hierarchy = {}
         for index in range(stop):
             if waiting is not None and index == join:
                 tokens = self._join_masked(tokens, waiting, plan)
-            tokens = self._run(index, tokens)
+                relative = self._relative(plan, grid, late=False)
+            tokens = self._run(index, tokens, relative)
             if index in levels:
                 hierarchy[index] = tokens[:, self.num_prefix_tokens :]
         return tokens, hierarchy
@@ -326,7 +370,7 @@ class ViT(nn.Module):
         self._check_levels(levels, plan)
         grid = self.grid_of((images.shape[-2], images.shape[-1]))
         tokens = self.with_prefix(self.embed(images, plan))
-        tokens, hierarchy = self._run_blocks(tokens, plan, levels, self.depth)
+        tokens, hierarchy = self._run_blocks(tokens, plan, grid, levels, self.depth)
         tokens = self.norm(tokens)
         names = list(self.prefix_tokens.keys())
         return Encoded(
@@ -341,5 +385,6 @@ class ViT(nn.Module):
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """Raw patch outputs (B, N, C) of some blocks only; later blocks and the norm do not run."""
         self._check_levels(levels, None)
+        grid = self.grid_of((images.shape[-2], images.shape[-1]))
         tokens = self.with_prefix(self.embed(images))
-        return self._run_blocks(tokens, None, levels, max(levels) + 1)[1]
+        return self._run_blocks(tokens, None, grid, levels, max(levels) + 1)[1]

@@ -1,0 +1,86 @@
+"""Fitting the tables of a checkpoint to another grid or kind of relative bias."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor
+
+from mmvitssl.models.backbones.position import infer_grid
+from mmvitssl.models.backbones.relative import bias_rows, converted_table
+
+SHARED_TABLE = "rel_pos_bias.relative_position_bias_table"
+BLOCK_TABLE = "blocks.{}.attn.relative_position_bias_table"
+Grid = tuple[int, int]
+State = dict[str, Tensor]
+
+
+def adapt_positions(state: State, table: Tensor | None, grid: Grid) -> tuple[State, list[str]]:
+    """Resize the position table of a state dict, bicubic without antialiasing.
+
+    Args:
+        state: of an encoder.
+        table: the model's own table; None: it has none.
+        grid: of the model's table.
+
+    Returns:
+        the adapted copy, and a line that says what was resized.
+    """
+    theirs = state.get("pos_embed")
+    if theirs is None or table is None or theirs.shape == table.shape:
+        return state, []
+    if theirs.shape[-1] != table.shape[-1]:
+        return state, []  # another width: the shape check of the loader reports it
+    old = infer_grid(theirs.shape[1] - 1, grid)
+    resized = resample_abs_pos_embed(
+        theirs, list(grid), list(old), num_prefix_tokens=1, antialias=False
+    )
+    note = f"pos_embed {old[0]}x{old[1]} -> {grid[0]}x{grid[1]} (bicubic)"
+    return {**state, "pos_embed": resized}, [note]
+
+
+def _table_grid(rows: int, like: Grid) -> Grid | None:
+    """The grid of a bias table of ``rows`` rows: ``like`` where it fits, else a square one."""
+    if rows == bias_rows(like):
+        return like
+    side = (math.isqrt(max(rows - 3, 0)) + 1) // 2
+    return (side, side) if side and rows == bias_rows((side, side)) else None
+
+
+def _share_out(state: State, depth: int) -> tuple[State, list[str]]:
+    """One shared table for every block, as BEiT's fine-tuning does."""
+    state = dict(state)
+    table = state.pop(SHARED_TABLE)
+    state.update({BLOCK_TABLE.format(i): table.clone() for i in range(depth)})
+    return state, [f"{SHARED_TABLE} -> a table for each of {depth} blocks"]
+
+
+def adapt_tables(state: State, kind: str | None, grid: Grid, depth: int) -> tuple[State, list[str]]:
+    """Fit BEiT's bias tables: shared to every block, and to another grid as published.
+
+    Args:
+        state: of an encoder.
+        kind: the model's ``relative_position``.
+        grid: of the model's tables.
+        depth: blocks of the model.
+
+    Returns:
+        the adapted copy, and a line for each kind of change.
+    """
+    notes: list[str] = []
+    if kind == "block_bias" and SHARED_TABLE in state:
+        state, notes = _share_out(state, depth)
+    if kind not in ("shared_bias", "block_bias"):
+        return state, notes
+    resized = {}
+    for key, table in state.items():
+        if re.fullmatch(r"(blocks\.\d+\.attn|rel_pos_bias)\.relative_position_bias_table", key):
+            old = _table_grid(table.shape[0], grid)
+            if old is not None and old != grid:
+                resized[key] = converted_table(table, old, grid)
+                size = f"{old[0]}x{old[1]} -> {grid[0]}x{grid[1]}"
+    if resized:
+        notes.append(f"{len(resized)} relative position bias tables {size} (geometric, cubic)")
+    return {**state, **resized}, notes

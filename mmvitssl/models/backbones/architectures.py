@@ -1,0 +1,31 @@
+"""Sizes of plain Vision Transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ARCHITECTURES: dict[str, dict[str, int]] = {
+    "tiny": dict(embed_dim=192, depth=12, num_heads=3),
+    "small": dict(embed_dim=384, depth=12, num_heads=6),
+    "base": dict(embed_dim=768, depth=12, num_heads=12),
+    "large": dict(embed_dim=1024, depth=24, num_heads=16),
+    "huge": dict(embed_dim=1280, depth=32, num_heads=16),
+}
+
+
+def architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(arch, str):
+        settings = dict(arch)
+        base = settings.pop("base", None)
+        settings = {**(ARCHITECTURES[base] if base else {}), **settings}
+        wrong = set(settings) ^ {"embed_dim", "depth", "num_heads"}
+        if wrong:
+            raise ValueError(
+                f"ViT.arch needs embed_dim, depth and num_heads (or base=... and what differs); "
+                f"missing or unknown: {sorted(wrong)}."
+            )
+        return settings
+    if arch not in ARCHITECTURES:
+        raise ValueError(f"ViT.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}.")
+    return dict(ARCHITECTURES[arch])

@@ -1,0 +1,150 @@
+"""Relative positions of tokens: BEiT's bias tables and LoMaR's contextual iRPE.
+
+Coordinates are (S, K, 2) long, row and column in patches; S is 1 where all rows of a batch have the
+same relative positions, and R otherwise. L = prefix + K tokens.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from timm.layers import resize_rel_pos_bias_table
+from torch import Tensor, nn
+
+RELATIVE_KINDS = ("shared_bias", "block_bias", "irpe")
+IRPE_ALPHA, IRPE_BETA, IRPE_GAMMA = 1.9, 3.8, 15.2
+IRPE_SIDE = 2 * int(IRPE_BETA) + 1  # buckets of one axis
+IRPE_BUCKETS = IRPE_SIDE**2 + 1  # and one for all pairs with a prefix token
+
+
+def grid_coordinates(grid: tuple[int, int], device: torch.device | None = None) -> Tensor:
+    """(1, rows * columns, 2) coordinates of a grid in raster order."""
+    axes = [torch.arange(side, device=device) for side in grid]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).view(1, -1, 2)
+
+
+def patch_coordinates(patches: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(R, K) patch indices -> (R, K, 2) coordinates."""
+    return torch.stack([patches // grid[1], patches % grid[1]], dim=-1)
+
+
+def _offsets(coordinates: Tensor) -> Tensor:
+    """(S, K, K, 2): position of the query minus that of the key."""
+    return coordinates[:, :, None] - coordinates[:, None, :]
+
+
+def _with_prefix(index: Tensor, prefix: int, row: int, column: int, both: int) -> Tensor:
+    """Put prefix tokens before (S, K, K): queries get ``row``, keys ``column``, pairs ``both``."""
+    index = F.pad(index, (prefix, 0, 0, 0), value=column)
+    index = F.pad(index, (0, 0, prefix, 0), value=row)
+    corner = torch.zeros(index.shape[-1], dtype=torch.bool, device=index.device)
+    corner[:prefix] = True
+    return index.masked_fill(corner[:, None] & corner[None, :], both)
+
+
+def bias_rows(grid: tuple[int, int]) -> int:
+    """Rows of a bias table: all offsets of two patches, and three for the class token."""
+    return (2 * grid[0] - 1) * (2 * grid[1] - 1) + 3
+
+
+def bias_index(coordinates: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
+    """Rows of BEiT's bias table for all pairs of tokens.
+
+    Args:
+        coordinates: (S, K, 2); no two may lie further apart than in ``grid``.
+        grid: rows and columns that the table is made for.
+        prefix: tokens before the patches; all are treated as BEiT treats its class token.
+
+    Returns:
+        (S, L, L) long.
+    """
+    offsets = _offsets(coordinates)
+    rows, columns = offsets[..., 0] + grid[0] - 1, offsets[..., 1] + grid[1] - 1
+    last = bias_rows(grid) - 1
+    index = rows * (2 * grid[1] - 1) + columns
+    return _with_prefix(index, prefix, row=last - 2, column=last - 1, both=last)
+
+
+def irpe_bucket(offset: Tensor) -> Tensor:
+    """iRPE's piecewise index of one axis: exact up to alpha, then logarithmic, clipped at beta.
+
+    With the published constants: 0, +-1 are themselves, +-2 and +-3 are +-2, beyond is +-3.
+    """
+    distance = offset.abs().float()
+    far = torch.log(distance.clamp(min=1.0) / IRPE_ALPHA) / math.log(IRPE_GAMMA / IRPE_ALPHA)
+    far = (IRPE_ALPHA + far * (IRPE_BETA - IRPE_ALPHA)).round().clamp(max=IRPE_BETA)
+    bucket = torch.where(distance <= IRPE_ALPHA, distance, far).long()  # 3.8 becomes 3
+    return bucket * offset.sign()
+
+
+def irpe_index(coordinates: Tensor, prefix: int) -> Tensor:
+    """Buckets of the product method for all pairs of tokens: (S, K, 2) -> (S, L, L) long."""
+    half = IRPE_SIDE // 2
+    buckets = irpe_bucket(_offsets(coordinates)) + half
+    index = buckets[..., 0] * IRPE_SIDE + buckets[..., 1]
+    skip = IRPE_BUCKETS - 1
+    return _with_prefix(index, prefix, row=skip, column=skip, both=skip)
+
+
+def resized_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """A bias table for another grid, bicubic and differentiable; the last three rows are kept."""
+    if old == new:
+        return table
+    size = [(2 * side - 1) for side in old]
+    offsets = table[:-3].T.reshape(1, -1, *size)
+    offsets = F.interpolate(offsets, [2 * side - 1 for side in new], mode="bicubic")
+    return torch.cat([offsets.flatten(2)[0].T, table[-3:]])
+
+
+def converted_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """A bias table for another grid as BEiT's fine-tuning converts a checkpoint.
+
+    Cubic on a geometric progression of coordinates, so that near offsets keep their resolution.
+    """
+    if old == new:
+        return table
+    return resize_rel_pos_bias_table(table, new, (bias_rows(new), table.shape[1]), old)
+
+
+class RelativeBias(nn.Module):
+    """BEiT's relative position bias, added to the attention logits (its section 2.1).
+
+    Args:
+        grid: rows and columns in patches.
+        num_heads: heads.
+    """
+
+    def __init__(self, grid: tuple[int, int], num_heads: int) -> None:
+        super().__init__()
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(bias_rows(grid), num_heads))
+
+    def forward(self, index: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+        """(S, L, L) rows of a table for the grid ``new`` -> (S, heads, L, L)."""
+        return lookup_bias(resized_table(self.relative_position_bias_table, old, new), index)
+
+
+def lookup_bias(table: Tensor, index: Tensor) -> Tensor:
+    """(S, L, L) rows of ``table`` (rows, heads) -> (S, heads, L, L)."""
+    return table.T[:, index].transpose(0, 1)
+
+
+class ContextualKeys(nn.Module):
+    """iRPE on keys: a learned vector a bucket, multiplied with the query (LoMaR, section 3.2).
+
+    The query is not scaled by 1 / sqrt(d), as in LoMaR's official code.
+
+    Args:
+        head_dim: channels of a head; heads share the table.
+    """
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        self.lookup_table_weight = nn.Parameter(torch.zeros(1, head_dim, IRPE_BUCKETS))
+
+    def forward(self, queries: Tensor, index: Tensor) -> Tensor:
+        """(R, H, L, d) queries and (S, L, L) buckets -> (R, H, L, L) logits to add."""
+        by_bucket = queries @ self.lookup_table_weight[0].to(queries.dtype)
+        index = index[:, None].expand(*by_bucket.shape[:2], -1, -1)
+        return by_bucket.gather(-1, index)

@@ -1,0 +1,105 @@
+"""Masking inside random windows (LoMaR)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmvitssl.models.masking.base import check_ratio, random_subset
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import TokenPlan
+
+PAIRINGS = ("per_image", "published")
+
+
+@MODELS.register_module()
+class WindowMasking:
+    """Several windows of each image, each a row of its own, masked inside (LoMaR, section 3.2).
+
+    Windows are raster crops of the patch grid; the corners of an image's windows are drawn without
+    replacement on each axis, as long as the axis has enough places. Masked patches get the mask
+    token.
+
+    Args:
+        window: side of a window, or (height, width), in patches.
+        views: windows an image.
+        ratio: masked share of a window; ``int(n * ratio)`` of n patches.
+        mask_at: block before which mask tokens join; 0 is the paper, later blocks are its
+            suggestion for speed (section 5).
+        pairing: 'per_image' draws windows for each image; 'published' repeats a slip of the
+            official code, which draws ``views`` windows a batch and gives row r image r mod B and
+            window r mod views: with B divisible by views an image sees one window several times.
+
+    Raises:
+        ValueError: an option out of range, or a window larger than the grid.
+    """
+
+    def __init__(
+        self,
+        window: int | tuple[int, int] = 7,
+        views: int = 4,
+        ratio: float = 0.8,
+        mask_at: int = 0,
+        pairing: str = "per_image",
+    ) -> None:
+        check_ratio(self, ratio)
+        self.window = (window, window) if isinstance(window, int) else (window[0], window[1])
+        if min(self.window) < 1 or views < 1 or mask_at < 0:
+            raise ValueError(
+                f"WindowMasking needs window >= 1, views >= 1 and mask_at >= 0; got "
+                f"{window}, {views}, {mask_at}."
+            )
+        if pairing not in PAIRINGS:
+            raise ValueError(
+                f"WindowMasking.pairing='{pairing}' is unknown; use one of {PAIRINGS}."
+            )
+        size = self.window[0] * self.window[1]
+        self.num_masked = int(size * ratio)
+        if not 0 < self.num_masked < size:
+            raise ValueError(
+                f"WindowMasking.ratio={ratio} masks {self.num_masked} of the {size} patches of a "
+                f"window: at least one must be masked and one stay."
+            )
+        self.views, self.mask_at, self.pairing = views, mask_at, pairing
+
+    def _axis(self, places: int, batch: int, generator: torch.Generator) -> Tensor:
+        """(batch, views) first rows or columns of windows."""
+        if places >= self.views:
+            return torch.rand(batch, places, generator=generator).argsort(dim=1)[:, : self.views]
+        return torch.randint(places, (batch, self.views), generator=generator)
+
+    def corners(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> Tensor:
+        """(batch, views, 2) upper left patches of the windows.
+
+        Raises:
+            ValueError: the window is larger than the grid.
+        """
+        places = [side - size + 1 for side, size in zip(grid, self.window, strict=True)]
+        if min(places) < 1:
+            raise ValueError(
+                f"WindowMasking.window={self.window} is larger than the grid {tuple(grid)}."
+            )
+        return torch.stack([self._axis(place, batch, generator) for place in places], dim=-1)
+
+    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+        """See :class:`~mmvitssl.models.masking.base.Masking`; R = batch * views, image by image."""
+        rows = batch * self.views
+        if self.pairing == "published":
+            corners = self.corners(grid, 1, generator)[0].repeat(batch, 1)
+            image_index = torch.arange(rows) % batch
+        else:
+            corners = self.corners(grid, batch, generator).flatten(0, 1)
+            image_index = torch.arange(batch).repeat_interleave(self.views)
+        inside = torch.cartesian_prod(*(torch.arange(size) for size in self.window))
+        places = corners[:, None] + inside
+        size = len(inside)
+        chosen, _ = random_subset(rows, size, self.num_masked, generator)
+        masked = torch.zeros(rows, size, dtype=torch.bool).scatter_(1, chosen, True)
+        return TokenPlan(
+            image_index=image_index,
+            tokens=places[..., 0] * grid[1] + places[..., 1],
+            masked=masked,
+            mask_at=self.mask_at,
+            window=self.window,
+            num_visible=size - self.num_masked,
+        )
