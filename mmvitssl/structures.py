@@ -19,10 +19,19 @@ class View:
     Attributes:
         pixels: (B, 3, H, W) float in [0, 1], the view before normalisation.
         images: (B, 3, H, W) float, ``pixels`` normalised: what the encoder sees.
+        mean: (3,) what was subtracted from the channels; None: 0.
+        std: (3,) what they were divided by; None: 1.
     """
 
     pixels: Tensor
     images: Tensor
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+    def to_pixels(self, values: Tensor) -> Tensor:
+        """Normalised values (..., 3), channels last, as pixels in [0, 1] (not clamped)."""
+        values = values if self.std is None else values * self.std
+        return values if self.mean is None else values + self.mean
 
     @property
     def size(self) -> tuple[int, int]:

@@ -57,7 +57,8 @@ def build_repre(**changes: Any) -> Pretrainer:
 
 def make_views(number: int = 2, batch: int = 4, size: tuple[int, int] = (32, 48)) -> list[View]:
     pixels = torch.rand(number, batch, 3, *size)
-    return [View(pixels=view, images=(view - 0.5) / 0.25) for view in pixels]
+    mean, std = torch.full((3,), 0.5), torch.full((3,), 0.25)
+    return [View(view, (view - 0.5) / 0.25, mean, std) for view in pixels]
 
 
 def make_samples(batch: int = 4, epoch: int = 0) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
@@ -18,7 +17,7 @@ from rich.table import Table
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.checkpoint import load_strict
-from mmvitssl.engine import launch
+from mmvitssl.engine import launch, training
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,14 +29,8 @@ def parse_args() -> argparse.Namespace:
         "--out", metavar="FILE", help="write the metrics (.json) or also the predictions (.pkl)"
     )
     parser.add_argument("--show-dir", help="draw the predictions into this folder")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="change the config"
-    )
-    parser.add_argument("--launcher", choices=launch.LAUNCHERS, default="none")
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0)
-    args = parser.parse_args()
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    return args
+    training.add_common(parser)
+    return training.parse(parser)
 
 
 def check_out(out: str | None) -> None:
@@ -88,7 +81,10 @@ def prepare(args: argparse.Namespace) -> Runner:
     if args.show_dir:
         draw_into(config, args.show_dir)
     runner = launch.build_runner(config)
-    load_strict(launch.bare_model(runner), args.checkpoint)
+    model = launch.bare_model(runner)
+    if hasattr(model, "load_frozen"):
+        model.load_frozen()
+    load_strict(model, args.checkpoint)
     evaluator = runner.test_loop.evaluator
     if args.out and args.out.endswith(".pkl"):
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

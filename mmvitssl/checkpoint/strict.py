@@ -131,7 +131,7 @@ def load_encoder(
     not_needed = [key for key in droppable if key not in own]
     for key in not_needed:
         del state[key]
-    _check_keys(own, state, path, words)
+    check_keys(own, state, path, words)
     encoder.load_state_dict(state, strict=True)
     report = LoadReport(str(path), words, sorted(state), resized, left_out, not_needed)
     (log or _to_logger)(report.summary())
@@ -146,7 +146,7 @@ def load_strict(model: nn.Module, path: str | Path) -> None:
         CheckpointError: keys or shapes differ; the message lists them.
     """
     state = state_dict_of(load_file(path), path)
-    _check_keys(model.state_dict(), state, path, "a whole model")
+    check_keys(model.state_dict(), state, path, "a whole model")
     model.load_state_dict(state, strict=True)
 
 
@@ -154,9 +154,10 @@ def _to_logger(message: str) -> None:
     print_log(message, logger="current")
 
 
-def _check_keys(
+def check_keys(
     own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: str | Path, words: str
 ) -> None:
+    """Raise CheckpointError, with all differences, unless keys and shapes agree."""
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     shapes = [

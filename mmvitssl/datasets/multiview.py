@@ -55,30 +55,39 @@ class MultiView:
     that adding or changing a view leaves the others as they were.
 
     Args:
-        views: dicts with ``transforms`` (configs of transforms with a generator) and ``num`` (how
-            many views are made so; 1 by default). DINO's crops are two entries of num 1 and one
-            of num 8.
+        views: dicts with ``transforms`` (configs of transforms with a generator), ``num`` (how
+            many views are made so; 1 by default) and ``same_as`` (an earlier view whose random
+            numbers are used again: the same flip and crop at another size, as tokenizers need).
+            DINO's crops are two entries of num 1 and one of num 8.
 
     Raises:
-        ValueError: an entry with other keys or without views.
+        ValueError: an entry with other keys or without views, or ``same_as`` no earlier view.
     """
 
     def __init__(self, views: Sequence[dict[str, Any]]) -> None:
-        self.pipelines = []
+        self.pipelines: list[list[Any]] = []
+        self.seeds: list[int] = []
         for entry in views:
-            unknown = set(entry) - {"transforms", "num"}
-            if unknown or "transforms" not in entry or entry.get("num", 1) < 1:
+            unknown = set(entry) - {"transforms", "num", "same_as"}
+            number, first = entry.get("num", 1), len(self.pipelines)
+            if unknown or "transforms" not in entry or number < 1:
                 raise ValueError(
-                    f"MultiView.views entries have 'transforms' and 'num' >= 1; got {dict(entry)}."
+                    f"MultiView.views entries have 'transforms', 'num' >= 1 and 'same_as'; got "
+                    f"{dict(entry)}."
                 )
-            transforms = compose(entry["transforms"])
-            self.pipelines += [transforms] * entry.get("num", 1)
+            same_as = entry.get("same_as")
+            if same_as is not None and not 0 <= same_as < first:
+                raise ValueError(
+                    f"MultiView: same_as={same_as} is none of the {first} views before."
+                )
+            self.pipelines += [compose(entry["transforms"])] * number
+            self.seeds += [first + i if same_as is None else same_as for i in range(number)]
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """``image`` -> ``views``, a list of PIL images."""
         results["views"] = []
-        for number, transforms in enumerate(self.pipelines):
-            rng = results["key"].generator(number)
+        for seed, transforms in zip(self.seeds, self.pipelines, strict=True):
+            rng = results["key"].generator(seed)
             image = results["image"]
             for transform in transforms:
                 image = transform(image, rng)

@@ -22,9 +22,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
-from mmvitssl.checkpoint import CheckpointError, load_encoder, load_strict
+from mmvitssl.checkpoint import CheckpointError, load_encoder
 from mmvitssl.datasets.images import BrokenImageError
-from mmvitssl.engine.hooks import MomentumUpdateHook
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 RUNNER_KEYS = (
@@ -309,49 +308,6 @@ def build_training(runner: Runner) -> None:
     # MMEngine builds a loop and its data loader when asked for it
     _ = runner.train_loop, runner.val_loop
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-
-
-def check_target(runner: Runner) -> None:
-    """Refuse a momentum target that nothing would move.
-
-    Raises:
-        UserError: the model has one, and the config lacks the hook.
-    """
-    has_target = getattr(bare_model(runner), "target", None) is not None
-    if has_target and not any(isinstance(hook, MomentumUpdateHook) for hook in runner.hooks):
-        raise UserError(
-            "The model has a momentum target and nothing moves it: add "
-            "dict(type='MomentumUpdateHook') to custom_hooks."
-        )
-
-
-def check_views(runner: Runner) -> None:
-    """Draw one sample and see that the encoder can cut its views into patches.
-
-    Raises:
-        UserError: a view has a size that the patch does not divide.
-    """
-    grid_of = getattr(getattr(bare_model(runner), "encoder", None), "grid_of", None)
-    if grid_of is None:
-        return
-    sample = runner.train_dataloader.dataset[0]
-    for number, view in enumerate(sample.get("views", ())):
-        try:
-            grid_of(tuple(view.shape[-2:]))
-        except ValueError as error:
-            raise UserError(f"View {number} of the training pipeline: {error}") from error
-
-
-def check_resume(runner: Runner) -> None:
-    """Refuse to take up the training of another model, which MMEngine would only warn of.
-
-    Raises:
-        CheckpointError: the checkpoint is not one of this model.
-    """
-    if runner._resume:
-        path = runner._load_from or find_latest_checkpoint(runner.work_dir)
-        if path is not None:
-            load_strict(bare_model(runner), path)
 
 
 def bare_model(runner: Runner) -> nn.Module:

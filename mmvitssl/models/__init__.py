@@ -6,9 +6,11 @@ from mmvitssl.models import (
     balancers,
     data_preprocessor,
     heads,
+    masking,
     necks,
     targets,
     tasks,
+    tokenizers,
 )
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "balancers",
     "data_preprocessor",
     "heads",
+    "masking",
     "necks",
     "targets",
     "tasks",
+    "tokenizers",
 ]

@@ -65,4 +65,5 @@ class ViewPreprocessor(BaseDataPreprocessor):
                 f"here, so remove it from the pipeline."
             )
         pixels = view.float() / 255
-        return View(pixels=pixels, images=self.normalise(pixels))
+        mean, std = self.mean.flatten(), self.std.flatten()
+        return View(pixels=pixels, images=self.normalise(pixels), mean=mean, std=std)

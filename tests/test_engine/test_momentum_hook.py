@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmvitssl.engine import launch
+from mmvitssl.engine import checks
 from mmvitssl.engine.hooks import MomentumUpdateHook
 from tests.builders import build_repre
 
@@ -49,7 +49,7 @@ def test_after_each_optimizer_step() -> None:
 
 def test_a_target_that_nothing_moves_is_refused() -> None:
     still: Any = SimpleNamespace(model=build_repre(), hooks=[])
-    with pytest.raises(launch.UserError, match="add dict\\(type='MomentumUpdateHook'\\)"):
-        launch.check_target(still)
-    launch.check_target(SimpleNamespace(model=build_repre(), hooks=[MomentumUpdateHook()]))
-    launch.check_target(SimpleNamespace(model=build_repre(target=None), hooks=[]))
+    with pytest.raises(UserError, match="add dict\\(type='MomentumUpdateHook'\\)"):
+        checks.check_target(still)
+    checks.check_target(SimpleNamespace(model=build_repre(), hooks=[MomentumUpdateHook()]))
+    checks.check_target(SimpleNamespace(model=build_repre(target=None), hooks=[]))

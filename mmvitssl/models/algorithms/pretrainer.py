@@ -80,10 +80,24 @@ class Pretrainer(BaseModel):
             return None
         return self.target.update(self.momentum_modules(), progress)
 
+    def load_frozen(self) -> None:
+        """Read the files of frozen parts (tokenizers) now, so that a missing one is found early.
+
+        Raises:
+            CheckpointError: a file is missing or does not fit.
+        """
+        for module in self.modules():
+            if module is not self and hasattr(module, "load_frozen"):
+                module.load_frozen()
+
+    def start(self, views: Sequence[View], samples: dict[str, Any]) -> PretrainStep:
+        """A step in which nothing has run yet."""
+        names = {id(task): name for name, task in self.tasks.items()}
+        return PretrainStep(views, samples, self.encoder, self.target, names, self.seed)
+
     def begin(self, views: Sequence[View], samples: dict[str, Any]) -> PretrainStep:
         """A step whose requested encoder passes have run."""
-        names = {id(task): name for name, task in self.tasks.items()}
-        step = PretrainStep(views, samples, self.encoder, self.target, names, self.seed)
+        step = self.start(views, samples)
         step.prepare(request for _, task in self.named_tasks() for request in task.requests(step))
         return step
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from mmvitssl.models.targets.momentum import MomentumTarget
 from mmvitssl.structures import Encoded, TokenPlan, View
 
 ONLINE, TARGET = "online", "target"
+T = TypeVar("T")
 
 
 class Encoder(Protocol):
@@ -24,6 +25,8 @@ class Encoder(Protocol):
     def __call__(
         self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = ()
     ) -> Encoded: ...
+
+    def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class PretrainStep:
         encoder: the online encoder.
         target: the momentum branch; None: the target branch is the online one without gradient.
         task_names: name of each task by its ``id``, under which the target keeps its modules.
-        seed: seed of :attr:`generator`.
+        seed: seed of all generators.
     """
 
     def __init__(
@@ -73,7 +76,8 @@ class PretrainStep:
         self._encoder = encoder
         self._task_names = task_names or {}
         self._seed = seed
-        self._generator: torch.Generator | None = None
+        self._generators: dict[tuple[int, str], torch.Generator] = {}
+        self._kept: dict[tuple[int, str], Any] = {}
         self._cache: dict[tuple[str, int, int], Encoded] = {}
         self._plans: list[TokenPlan] = []  # keeps the plans alive: the cache knows them by id
 
@@ -85,18 +89,28 @@ class PretrainStep:
     def batch_size(self) -> int:
         return self.views[0].batch_size
 
-    @property
-    def generator(self) -> torch.Generator:
-        """Randomness of this step, a function of (seed, rank, samples) only.
+    def generator(self, task: nn.Module, device: str | torch.device = "cpu") -> torch.Generator:
+        """Randomness of a task in this step, a function of (seed, rank, samples, task) only.
 
-        The same batch in the same epoch draws the same numbers after a resume.
+        The same batch in the same epoch draws the same numbers after a resume, and tasks do not
+        disturb each other's.
         """
-        if self._generator is None:
+        key = (id(task), str(device))
+        if key not in self._generators:
             keys = [np.asarray(self.samples[name]).ravel()[:4] for name in ("epoch", "index")]
+            name = self._task_names.get(id(task), type(task).__name__)
             entropy = [self._seed, rank(), *(int(value) for part in keys for value in part)]
-            seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
-            self._generator = torch.Generator(self.device).manual_seed(seed)
-        return self._generator
+            sequence = np.random.SeedSequence([*entropy, *name.encode()])
+            seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
+            self._generators[key] = torch.Generator(device).manual_seed(seed)
+        return self._generators[key]
+
+    def once(self, task: nn.Module, name: str, make: Callable[[], T]) -> T:
+        """The value that ``make`` gave when this task first asked for ``name`` in this step."""
+        key = (id(task), name)
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def view(self, index: int) -> View:
         """The view, or an error that says how many there are."""
@@ -106,6 +120,10 @@ class PretrainStep:
                 f"to MultiView or change the task's views."
             )
         return self.views[index]
+
+    def grid_of(self, index: int) -> tuple[int, int]:
+        """Rows and columns of patches of a view."""
+        return self._encoder.grid_of(self.view(index).size)
 
     def prepare(self, requests: Iterable[EncodeRequest]) -> None:
         """Run all distinct passes, views of one size and branch in one batch."""
@@ -129,9 +147,9 @@ class PretrainStep:
         """Features of a view by the online encoder."""
         return self._lookup(EncodeRequest(view, ONLINE, plan, tuple(levels)))
 
-    def encode_target(self, view: int) -> Encoded:
+    def encode_target(self, view: int, plan: TokenPlan | None = None) -> Encoded:
         """Features of a view by the target encoder, without gradient."""
-        return self._lookup(EncodeRequest(view, TARGET))
+        return self._lookup(EncodeRequest(view, TARGET, plan))
 
     def target_module(self, task: nn.Module, part: str) -> nn.Module:
         """The target's copy of a module of a task, or the online one without a momentum target."""

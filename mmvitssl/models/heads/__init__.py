@@ -2,5 +2,6 @@
 
 from mmvitssl.models.heads.contrastive import InfoNCE
 from mmvitssl.models.heads.pixel import PixelLoss
+from mmvitssl.models.heads.tokens import TokenLoss
 
-__all__ = ["InfoNCE", "PixelLoss"]
+__all__ = ["InfoNCE", "PixelLoss", "TokenLoss"]

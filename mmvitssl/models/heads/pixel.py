@@ -36,15 +36,19 @@ class PixelLoss(nn.Module):
         self.distance = distance
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """(B, 3, H, W) both -> scalar.
+        """Images (B, 3, H, W) or patches (T, D), both of one shape -> scalar.
 
         Raises:
             ValueError: the shapes differ.
         """
         if prediction.shape != target.shape:
             raise ValueError(
-                f"The decoder predicts {tuple(prediction.shape)} for images of "
-                f"{tuple(target.shape)}: its patch_size must be the encoder's stride at the "
-                f"shallowest level."
+                f"The prediction has the shape {tuple(prediction.shape)} and the target "
+                f"{tuple(target.shape)}: patch_size or out_channels of the neck must be what the "
+                f"encoder and the target have."
             )
         return DISTANCES[self.distance](prediction.float(), target.float())
+
+    def metrics(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Nothing beside the loss."""
+        return {}

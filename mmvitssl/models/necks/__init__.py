@@ -1,7 +1,20 @@
 """Modules between encoder and heads: tensors in, tensors out, no losses."""
 
+from mmvitssl.models.necks.context import ContextDecoder, ContextRegressor, LatentProjection
 from mmvitssl.models.necks.fusion import MultiHierarchyFusion
+from mmvitssl.models.necks.mae_decoder import MAEDecoder
 from mmvitssl.models.necks.mlp import ProjectionMLP
+from mmvitssl.models.necks.predictor import TokenPredictor
 from mmvitssl.models.necks.pyramid import ScalePyramid, SimpleFeaturePyramid
 
-__all__ = ["MultiHierarchyFusion", "ProjectionMLP", "ScalePyramid", "SimpleFeaturePyramid"]
+__all__ = [
+    "ContextDecoder",
+    "ContextRegressor",
+    "LatentProjection",
+    "MAEDecoder",
+    "MultiHierarchyFusion",
+    "ProjectionMLP",
+    "ScalePyramid",
+    "SimpleFeaturePyramid",
+    "TokenPredictor",
+]

@@ -1,0 +1,29 @@
+"""BEiT (Bao et al., 2022), ViT-B: ids of masked blocks, relative bias shared by all blocks."""
+
+model = dict(
+    type='Pretrainer',
+    data_preprocessor=dict(
+        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    encoder=dict(
+        type='ViT',
+        arch=dict(base='base'),
+        image_size=224,
+        patch_size=16,
+        position='none',
+        relative_position='shared_bias',
+        mask_token=True,
+        qkv_bias='qv',
+        layer_scale=0.1,
+        drop_path=0.1,
+        initialisation='beit'),
+    tasks=dict(
+        masked=dict(
+            type='MaskedModeling',
+            masking=dict(type='BlockMasking', num_masked=75),
+            neck=dict(
+                type='TokenPredictor', in_channels=768, out_channels=8192,
+                initialisation='cut_normal'),
+            target=dict(
+                type='TokenTarget', checkpoint='data/tokenizers/dalle.safetensors',
+                vocabulary=8192),
+            head=dict(type='TokenLoss'))))

@@ -1,0 +1,31 @@
+"""CAE (Chen et al., 2022), ViT-B: latents of masked patches, then ids from those latents alone."""
+
+model = dict(
+    type='Pretrainer',
+    data_preprocessor=dict(
+        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    encoder=dict(
+        type='ViT',
+        arch=dict(base='base'),
+        image_size=224,
+        patch_size=16,
+        position='sincos_row_first',
+        qkv_bias='qv',
+        layer_scale=0.1,
+        drop_path=0.1,
+        initialisation='cae'),
+    tasks=dict(
+        context=dict(
+            type='ContextAutoencoding',
+            masking=dict(type='BlockMasking', num_masked=98, exact=True, mode='drop'),
+            regressor=dict(
+                type='ContextRegressor', width=768, depth=4, num_heads=12, drop_path=0.1,
+                layer_scale=0.1),
+            decoder=dict(
+                type='ContextDecoder', width=768, out_channels=8192, depth=4, num_heads=12,
+                drop_path=0.1, layer_scale=0.1),
+            target=dict(
+                type='TokenTarget', checkpoint='data/tokenizers/dalle.safetensors',
+                vocabulary=8192),
+            head=dict(type='TokenLoss'),
+            align_weight=2.0)))

@@ -1,0 +1,19 @@
+# CAE, ViT-B, 300 epochs; linear 64.1, attentive 73.8, fine-tuned 83.6.
+_base_ = [
+    '../_base_/models/cae_vit.py',
+    '../_base_/datasets/imagenet_beit.py',
+    '../_base_/schedules/beit_800e.py',
+    '../_base_/default_runtime.py',
+]
+
+train_dataloader = dict(batch_size=64)
+
+train_cfg = dict(max_epochs=300)
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=10, end=300,
+        convert_to_iter_based=True),
+]

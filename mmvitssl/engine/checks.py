@@ -1,0 +1,71 @@
+"""What can be wrong with a run that was built, found before its first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmvitssl.checkpoint import load_strict
+from mmvitssl.engine.hooks import MomentumUpdateHook
+from mmvitssl.engine.launch import UserError, bare_model
+
+
+def check_target(runner: Runner) -> None:
+    """Refuse a momentum target that nothing would move.
+
+    Raises:
+        UserError: the model has one, and the config lacks the hook.
+    """
+    has_target = getattr(bare_model(runner), "target", None) is not None
+    if has_target and not any(isinstance(hook, MomentumUpdateHook) for hook in runner.hooks):
+        raise UserError(
+            "The model has a momentum target and nothing moves it: add "
+            "dict(type='MomentumUpdateHook') to custom_hooks."
+        )
+
+
+def check_views(runner: Runner) -> None:
+    """Draw one sample and let the encoder and the tasks look at it before training.
+
+    Raises:
+        UserError: a view has a size that the patch does not divide, a task reads a view that the
+            pipeline does not make, or a masker does not fit the grid.
+        CheckpointError: a tokenizer's file is missing or does not fit.
+    """
+    model: Any = bare_model(runner)
+    if hasattr(model, "load_frozen"):
+        model.load_frozen()
+    grid_of = getattr(getattr(model, "encoder", None), "grid_of", None)
+    if grid_of is None:
+        return
+    sample = runner.train_dataloader.dataset[0]
+    for number, view in enumerate(sample.get("views", ())):
+        try:
+            grid_of(tuple(view.shape[-2:]))
+        except ValueError as error:
+            raise UserError(f"View {number} of the training pipeline: {error}") from error
+    if hasattr(model, "named_tasks"):
+        _check_tasks(model, runner.train_dataloader.collate_fn([sample]))
+
+
+def _check_tasks(model: Any, batch: dict[str, Any]) -> None:
+    step = model.start(**model.data_preprocessor(batch, False))
+    for name, task in model.named_tasks():
+        try:
+            for request in task.requests(step):
+                step.view(request.view)
+        except (ValueError, IndexError) as error:
+            raise UserError(f"Task '{name}': {error}") from error
+
+
+def check_resume(runner: Runner) -> None:
+    """Refuse to take up the training of another model, which MMEngine would only warn of.
+
+    Raises:
+        CheckpointError: the checkpoint is not one of this model.
+    """
+    if runner._resume:
+        path = runner._load_from or find_latest_checkpoint(runner.work_dir)
+        if path is not None:
+            load_strict(bare_model(runner), path)

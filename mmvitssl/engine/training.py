@@ -1,0 +1,88 @@
+"""The program that trains: its options, and everything up to the first step."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+
+from mmvitssl.engine import checks, launch
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Options of ``tools/train.py``, which other programs that train share."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("config", help="config file")
+    options.add_argument("--work-dir", help="folder for logs and checkpoints")
+    options.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CKPT|auto",
+        help="go on from a checkpoint; without a path from the last one of the work folder",
+    )
+    options.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
+    options.add_argument("--compile", action="store_true", help="torch.compile the encoders")
+    options.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate by the real over the config's batch size",
+    )
+    options.add_argument(
+        "--pretrained", metavar="CKPT", help="load this encoder, strictly, before training"
+    )
+    add_common(options)
+    return options
+
+
+def add_common(options: argparse.ArgumentParser) -> None:
+    """Options that training and testing share."""
+    options.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="change the config"
+    )
+    options.add_argument("--launcher", choices=launch.LAUNCHERS, default="none")
+    options.add_argument("--local-rank", "--local_rank", type=int, default=0)
+
+
+def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line; launchers that pass the rank as an option are obeyed."""
+    args = options.parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    return args
+
+
+def prepare(args: argparse.Namespace) -> Runner:
+    """Everything that can be wrong with a config is found here, before the first step."""
+    config = launch.read_config(args.config, args.cfg_options)
+    launch.default_work_dir(config, args.config, args.work_dir)
+    if config.get("train_dataloader") is None:
+        raise launch.UserError(f"{args.config} has no train_dataloader to train on.")
+    launch.set_precision(config, args.amp)
+    if args.auto_scale_lr:
+        launch.set_auto_scale_lr(config)
+    launch.set_resume(config, args.resume)
+    config.setdefault("randomness", dict(seed=0))
+    launch.check_data(config, ("train_dataloader", "val_dataloader"))
+    launch.set_devices(config, args.launcher)
+    launch.prepare_scope(config)
+    runner = launch.build_runner(config)
+    launch.build_training(runner)
+    checks.check_target(runner)
+    checks.check_views(runner)
+    checks.check_resume(runner)
+    if args.pretrained:
+        launch.load_pretrained(runner, args.pretrained)
+    if args.compile:
+        launch.compile_encoders(runner)
+    return runner
+
+
+def train(args: argparse.Namespace) -> Runner:
+    """Prepare and train; the runner that did it."""
+    with launch.building():
+        runner = prepare(args)
+    runner.train()
+    launch.link_last(runner.work_dir)
+    return runner

@@ -1,0 +1,94 @@
+"""MAE's decoder: visible tokens and mask tokens together, in a light transformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import init
+
+from mmvitssl.models.backbones.blocks import Block
+from mmvitssl.models.backbones.initialisation import xavier_linears
+from mmvitssl.models.backbones.position import sincos_table
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import Encoded, MaskedPatches, TokenPlan
+
+
+@MODELS.register_module()
+class MAEDecoder(nn.Module):
+    """Decode all patches from the visible ones (He et al., 2022, section 3).
+
+    Args:
+        in_channels: the encoder's width.
+        out_channels: values a patch.
+        width: channels of the decoder.
+        depth: its blocks.
+        num_heads: their heads (the official code has 16 for a width of 512).
+        grid: rows and columns in patches that the position table is kept for, or a square's side;
+            others are computed.
+        order: which half of the table encodes the column; see
+            :func:`~mmvitssl.models.backbones.position.sincos_table`.
+        mlp_ratio: hidden width of the MLP over ``width``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 768,
+        out_channels: int = 768,
+        width: int = 512,
+        depth: int = 8,
+        num_heads: int = 16,
+        grid: int | tuple[int, int] = 14,
+        order: str = "sincos_column_first",
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.order = in_channels, out_channels, order
+        self.grid = (grid, grid) if isinstance(grid, int) else (grid[0], grid[1])
+        self.embed = nn.Linear(in_channels, width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        table = sincos_table(self.grid, width, order)
+        self.pos_embed = nn.Parameter(table, requires_grad=False)
+        self.blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.pred = nn.Linear(width, out_channels)
+        xavier_linears(self)
+        init.normal_(self.mask_token, std=0.02)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        if grid == self.grid:
+            return self.pos_embed
+        return sincos_table(grid, self.mask_token.shape[-1], self.order).to(self.mask_token.device)
+
+    def decode(self, encoded: Encoded, plan: TokenPlan) -> Tensor:
+        """(R, N, width) of all patches in raster order, after the norm.
+
+        Raises:
+            ValueError: the plan dropped nothing.
+        """
+        if plan.tokens is None or plan.dropped is None:
+            raise ValueError("MAEDecoder needs dropped patches: set the masking's mode='drop'.")
+        visible = self.embed(encoded.patches)
+        rows, _, width = visible.shape
+        patches = encoded.grid[0] * encoded.grid[1]
+        tokens = self.mask_token.to(visible.dtype).expand(rows, patches, -1)
+        tokens = tokens.scatter(1, plan.tokens[..., None].expand(-1, -1, width), visible)
+        tokens = torch.cat([self.embed(encoded.cls)[:, None], tokens], dim=1)
+        tokens = tokens + self._positions(encoded.grid)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens[:, 1:])
+
+    def predict_all(self, encoded: Encoded) -> Tensor:
+        """(R, N, out_channels) of all patches, visible ones too."""
+        assert encoded.plan is not None
+        return self.pred(self.decode(encoded, encoded.plan))
+
+    def forward(self, encoded: Encoded, masked: MaskedPatches) -> Tensor:
+        """(T, out_channels), an entry a masked patch."""
+        plan = encoded.plan
+        if plan is None:
+            raise ValueError("MAEDecoder decodes passes with a plan only.")
+        decoded = self.decode(encoded, plan)
+        assert plan.dropped is not None
+        dropped = plan.dropped[..., None].expand(-1, -1, decoded.shape[-1])
+        return self.pred(decoded.gather(1, dropped)).flatten(0, 1)

@@ -1,0 +1,78 @@
+"""Visual tokens of masked patches as the target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mmvitssl.models.tokenizers import Tokenizer, load_tokenizer
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import MaskedPatches
+
+if TYPE_CHECKING:
+    from mmvitssl.models.algorithms.step import PretrainStep
+
+
+@MODELS.register_module()
+class TokenTarget(nn.Module):
+    """Ids that a frozen tokenizer gives to the patches (BEiT, section 2.2).
+
+    The tokenizer is no part of the model's state: its file is read before training starts and
+    named in the config.
+
+    Args:
+        checkpoint: file of a tokenizer, from ``tools/train_dvae.py`` or ``tools/checkpoint.py
+            convert-dalle``.
+        vocabulary: number of its ids.
+        view: view that the tokenizer sees, the same crop as the encoder's at a resolution that
+            gives a token a patch (112 for 224 with patches of 16 and a stride of 8).
+    """
+
+    def __init__(
+        self,
+        checkpoint: str = "data/tokenizers/dalle.safetensors",
+        vocabulary: int = 8192,
+        view: int = 1,
+    ) -> None:
+        super().__init__()
+        self.checkpoint, self.view = checkpoint, view
+        self.out_channels = vocabulary
+        self._loaded: list[Tokenizer] = []  # a list hides it from state_dict and from DDP
+
+    def load_frozen(self) -> None:
+        """Read the tokenizer's file.
+
+        Raises:
+            CheckpointError: there is none, it is none, or its vocabulary is another.
+        """
+        if not self._loaded:
+            self._loaded.append(load_tokenizer(self.checkpoint, self.out_channels))
+
+    def tokenizer(self, device: torch.device) -> Tokenizer:
+        """The frozen tokenizer on a device."""
+        self.load_frozen()
+        return self._loaded[0].to(device)
+
+    def check(self, step: PretrainStep, view: int, grid: tuple[int, int]) -> None:
+        """Raise ValueError unless the tokenizer's view gives a token a patch."""
+        height, width = step.view(self.view).size
+        stride = self.tokenizer(step.device).stride
+        if (height // stride, width // stride) != tuple(grid):
+            raise ValueError(
+                f"View {self.view} of {height}x{width} pixels gives a tokenizer of stride {stride} "
+                f"other tokens than the encoder's {grid[0]}x{grid[1]} patches: resize it to "
+                f"{grid[0] * stride}x{grid[1] * stride}."
+            )
+
+    @torch.no_grad()
+    def ids(self, step: PretrainStep) -> Tensor:
+        """(B, h, w) long, of all patches of all images, computed once a step."""
+        pixels = step.view(self.view).pixels
+        return step.once(self, "ids", lambda: self.tokenizer(pixels.device).tokenize(pixels))
+
+    @torch.no_grad()
+    def forward(self, step: PretrainStep, view: int, masked: MaskedPatches) -> Tensor:
+        """(T,) long."""
+        return self.ids(step).flatten(1)[masked.image, masked.patch]

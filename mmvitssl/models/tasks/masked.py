@@ -1,0 +1,121 @@
+"""Masked modeling: predict what a masker hid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmvitssl.models.algorithms.step import ONLINE, EncodeRequest, PretrainStep
+from mmvitssl.models.masking import Masking
+from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views, check_width
+from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictures
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import MaskedPatches, TokenPlan
+
+
+def draw_masks(
+    task: PretextTask, step: PretrainStep, masking: Masking, view: int
+) -> tuple[TokenPlan, MaskedPatches]:
+    """The plan of this step and its masked patches on the device, drawn once."""
+
+    def draw() -> tuple[TokenPlan, MaskedPatches]:
+        grid = step.grid_of(view)
+        plan = masking(grid, step.view(view).batch_size, step.generator(task))
+        return plan.to(step.device), MaskedPatches.of(plan).to(step.device)
+
+    return step.once(task, "masks", draw)
+
+
+def check_target(task: PretextTask, predicts: int, target: Any, encoder: Any) -> None:
+    """Raise ValueError unless prediction and target have the same channels and patches."""
+    if predicts != target.out_channels:
+        raise ValueError(
+            f"{type(task).__name__} predicts {predicts} values a patch, but its "
+            f"{type(target).__name__} has {target.out_channels}: set out_channels to "
+            f"{target.out_channels}."
+        )
+    patch = getattr(target, "patch_size", encoder.patch_size)
+    if patch != encoder.patch_size:
+        raise ValueError(
+            f"{type(task).__name__}.target.patch_size={patch}, but the encoder has patches of "
+            f"{encoder.patch_size}."
+        )
+
+
+@MODELS.register_module()
+class MaskedModeling(PretextTask):
+    """Predict pixels or ids of masked patches: MAE, SimMIM, BEiT, LoMaR and what lies between.
+
+    Args:
+        masking: config of a masker.
+        neck: config of a module ``(encoded, masked) -> (T, D)``: a decoder or a predictor.
+        target: config of :class:`PixelTarget` or :class:`TokenTarget`.
+        head: config of a loss on (T, D) predictions.
+        view: the view that is masked.
+    """
+
+    def __init__(
+        self,
+        masking: dict[str, Any],
+        neck: dict[str, Any],
+        target: dict[str, Any],
+        head: dict[str, Any],
+        view: int = 0,
+    ) -> None:
+        super().__init__()
+        check_views(self, (view,), least=1)
+        self.view = view
+        self.masking = MODELS.build(masking)
+        self.neck = MODELS.build(neck)
+        self.target = MODELS.build(target)
+        self.head = MODELS.build(head)
+
+    def check(self, encoder: Any, has_target: bool) -> None:
+        """See the base class: widths, patches, and a mask token where one is needed."""
+        check_width(self, "neck", self.neck.in_channels, encoder)
+        check_target(self, self.neck.out_channels, self.target, encoder)
+        replaces = getattr(self.masking, "mode", "replace") == "replace"
+        if replaces and encoder.mask_token is None:
+            raise ValueError(
+                f"{type(self.masking).__name__} replaces patches: build the encoder with "
+                f"mask_token=True."
+            )
+        mask_at = getattr(self.masking, "mask_at", 0)
+        if mask_at >= encoder.depth:
+            raise ValueError(
+                f"{type(self.masking).__name__}.mask_at={mask_at}, but the encoder has blocks "
+                f"0..{encoder.depth - 1}."
+            )
+
+    def masks(self, step: PretrainStep) -> tuple[TokenPlan, MaskedPatches]:
+        """Plan and masked patches of this step."""
+        return draw_masks(self, step, self.masking, self.view)
+
+    def requests(self, step: PretrainStep) -> list[EncodeRequest]:
+        self.target.check(step, self.view, step.grid_of(self.view))
+        return [EncodeRequest(self.view, ONLINE, self.masks(step)[0])]
+
+    def predict(self, step: PretrainStep) -> Tensor:
+        """(T, D), an entry a masked patch."""
+        plan, masked = self.masks(step)
+        return self.neck(step.encode(self.view, plan), masked)
+
+    def loss(self, step: PretrainStep) -> TaskResult:
+        prediction = self.predict(step)
+        target = self.target(step, self.view, self.masks(step)[1])
+        loss = self.head(prediction, target)
+        return TaskResult(loss, self.head.metrics(prediction.detach(), target))
+
+    @torch.no_grad()
+    def pictures(self, step: PretrainStep) -> dict[str, Tensor]:
+        """Original, what the encoder sees, and the reconstruction."""
+        plan, masked = self.masks(step)
+        original = step.view(self.view).pixels
+        prediction = self.predict(step)
+        return {
+            "original": original,
+            "masked": masked_picture(original, plan, masked, step.grid_of(self.view)),
+            **reconstruction_pictures(self.target, prediction, step, self.view, masked, plan),
+        }
