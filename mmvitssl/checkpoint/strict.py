@@ -80,6 +80,21 @@ def state_dict_of(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, 
     return state
 
 
+def _named_here(state: dict[str, Tensor], path: str | Path) -> tuple[dict[str, Tensor], str]:
+    """A state dict with this package's names, and the words for where it came from."""
+    # here, because formats know the encoder's tables, whose package reads checkpoints
+    from mmvitssl.checkpoint.formats import recognise
+
+    outside = recognise(state)
+    if outside is None:
+        return state, ""
+    try:
+        imported = outside.import_state(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return imported.state, f" ({outside.words})"
+
+
 def _take(
     state: dict[str, Tensor], source: str, path: str | Path
 ) -> tuple[dict[str, Tensor], list[str], str]:
@@ -111,7 +126,8 @@ def load_encoder(
     Args:
         backbone: an encoder, or a module that holds one as ``encoder``.
         path: a pretraining checkpoint of this package, one of a detector or segmentor that was
-            trained on it, or a file with the encoder's own (timm) keys.
+            trained on it, a file with the encoder's own (timm) keys, or an official checkpoint of
+            a known format (:mod:`mmvitssl.checkpoint.formats`).
         source: 'online' or 'target' encoder of a pretraining checkpoint.
         log: where the summary goes; by default MMEngine's current logger.
 
@@ -124,8 +140,11 @@ def load_encoder(
             other shapes, or has encoder tensors that this encoder has no place for.
     """
     encoder: Any = getattr(backbone, "encoder", backbone)
-    state, left_out, words = _take(state_dict_of(load_file(path), path), source, path)
+    state, origin = _named_here(state_dict_of(load_file(path), path), path)
+    state, left_out, words = _take(state, source, path)
+    words += origin
     state, resized = encoder.adapt_state(state)
+    state, fresh = _allow_missing(backbone, encoder, state, left_out)
     droppable = [key for key in state if key.startswith(encoder.optional_state)]
     own = encoder.state_dict()
     not_needed = [key for key in droppable if key not in own]
@@ -133,9 +152,32 @@ def load_encoder(
         del state[key]
     check_keys(own, state, path, words)
     encoder.load_state_dict(state, strict=True)
-    report = LoadReport(str(path), words, sorted(state), resized, left_out, not_needed)
+    report = LoadReport(
+        str(path), words, sorted(set(state) - set(fresh)), resized + fresh_words(fresh), left_out,
+        not_needed,
+    )  # fmt: skip
     (log or _to_logger)(report.summary())
     return report
+
+
+def _allow_missing(
+    backbone: Any, encoder: Any, state: dict[str, Tensor], left_out: list[str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Take the final norm from the model where a file of mean pooling has none and none is used."""
+    pooled = any(key.startswith("fc_norm.") for key in left_out)
+    unused = getattr(backbone, "unused_state", ())
+    missing = [
+        key for key in encoder.state_dict() if key not in state and key.startswith(tuple(unused))
+    ]
+    if not (pooled and unused and missing):
+        return state, []
+    own = encoder.state_dict()
+    return {**state, **{key: own[key] for key in missing}}, missing
+
+
+def fresh_words(names: list[str]) -> list[str]:
+    """A line for tensors that a file of mean pooling lacks and the maps do not depend on."""
+    return [f"nothing for {_some(names)}, which is not used here"] if names else []
 
 
 def load_strict(model: nn.Module, path: str | Path) -> None:

@@ -7,10 +7,15 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
+
+
+def build_preprocessor(config: dict[str, Any] | None) -> nn.Module:
+    """The data preprocessor of a config, this package's by default, whatever the default scope."""
+    return MODELS.build(config or dict(type="ViewPreprocessor"))
 
 
 @MODELS.register_module()

@@ -9,6 +9,7 @@ import pytest
 
 from mmvitssl.engine import checks
 from mmvitssl.engine.hooks import MomentumUpdateHook
+from mmvitssl.engine.launch import UserError
 from tests.builders import build_repre
 
 ITERATIONS = 8

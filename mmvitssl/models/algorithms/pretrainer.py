@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.targets.momentum import as_config
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.registry import MODELS
@@ -44,7 +45,7 @@ class Pretrainer(BaseModel):
         data_preprocessor: dict[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor or dict(type="ViewPreprocessor"))
+        super().__init__(data_preprocessor=build_preprocessor(data_preprocessor))
         if not tasks:
             raise ValueError("Pretrainer.tasks is empty: name at least one pretext task.")
         self.seed = seed

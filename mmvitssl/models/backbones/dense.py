@@ -29,6 +29,9 @@ class DenseFeatures(nn.Module):
         ValueError: ``levels`` are empty or not ascending.
     """
 
+    # the maps do not depend on it, and fine-tuned models with mean pooling have none
+    unused_state = ("norm.",)
+
     def __init__(self, encoder: dict[str, Any], levels: Sequence[int] = (3, 5, 7, 11)) -> None:
         super().__init__()
         if not levels or list(levels) != sorted(set(levels)):

@@ -69,8 +69,12 @@ class TokenTarget(nn.Module):
     @torch.no_grad()
     def ids(self, step: PretrainStep) -> Tensor:
         """(B, h, w) long, of all patches of all images, computed once a step."""
-        pixels = step.view(self.view).pixels
-        return step.once(self, "ids", lambda: self.tokenizer(pixels.device).tokenize(pixels))
+
+        def tokenize() -> Tensor:
+            pixels = step.view(self.view).pixels
+            return self.tokenizer(pixels.device).tokenize(pixels)
+
+        return step.once(self, "ids", tokenize)
 
     @torch.no_grad()
     def forward(self, step: PretrainStep, view: int, masked: MaskedPatches) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.tokenizers.base import check_divides
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
@@ -80,7 +81,7 @@ class DiscreteVAE(BaseModel):
         kl_weight: float = 0.01,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor or dict(type="ViewPreprocessor"))
+        super().__init__(data_preprocessor=build_preprocessor(data_preprocessor))
         steps = int(math.log2(stride))
         if 2**steps != stride or min(temperature) <= 0:
             raise ValueError(

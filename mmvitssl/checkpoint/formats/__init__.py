@@ -1,0 +1,37 @@
+"""Checkpoints of other code bases, both ways; one module a family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mmvitssl.checkpoint.formats.base import Format, Imported
+from mmvitssl.checkpoint.formats.cae import CAE, CAE_A
+from mmvitssl.checkpoint.formats.masked import BEIT, LOMAR, MAE
+from mmvitssl.checkpoint.formats.mmpretrain import MMPRETRAIN_BEIT, MMPRETRAIN_CAE, MMPRETRAIN_MAE
+from mmvitssl.checkpoint.formats.timm import TIMM
+
+# from the most telling signature to the least
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        MMPRETRAIN_CAE,
+        MMPRETRAIN_MAE,
+        MMPRETRAIN_BEIT,
+        CAE_A,
+        CAE,
+        MAE,
+        LOMAR,
+        BEIT,
+        TIMM,
+    )
+}
+
+
+def recognise(state: Mapping[str, Tensor]) -> Format | None:
+    """The format of a state dict; None if it is of this package or of none that is known."""
+    return next((format for format in FORMATS.values() if format.recognises(state)), None)
+
+
+__all__ = ["FORMATS", "Format", "Imported", "recognise"]

@@ -1,0 +1,267 @@
+"""A format is a table of names that is read in both directions.
+
+Importing accounts for every key: it is renamed, carried along under its own name because our models
+have no place for it, or an error. Exporting an imported state gives back what was imported, bit for
+bit; exporting a state that was trained here makes the carried tensors anew where it can.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from mmvitssl.checkpoint.safe import CheckpointError
+from mmvitssl.models.backbones.position import sincos_table
+from mmvitssl.models.backbones.relative import bias_index, bias_rows, grid_coordinates
+
+State = dict[str, Tensor]
+SHOWN = 8
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """``{i}`` stands for a number, ``*`` for the rest of the name."""
+    escaped = re.escape(template).replace(r"\{i\}", r"(\d+)").replace(r"\*", r"(.+)")
+    return re.compile(escaped)
+
+
+def _fill(template: str, values: tuple[str, ...]) -> str:
+    rest = iter(values)
+    return re.sub(r"\{i\}|\*", lambda _: next(rest), template)
+
+
+@dataclass(frozen=True)
+class Rename:
+    """One line of the table; both templates have the same placeholders in the same order."""
+
+    theirs: str
+    ours: str
+
+    def to_ours(self, key: str) -> str | None:
+        """Our name of a key, None if the line does not speak of it."""
+        match = _pattern(self.theirs).fullmatch(key)
+        return None if match is None else _fill(self.ours, match.groups())
+
+    def to_theirs(self, key: str) -> str | None:
+        """Their name of one of our keys."""
+        match = _pattern(self.ours).fullmatch(key)
+        return None if match is None else _fill(self.theirs, match.groups())
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Keys of theirs without a place here.
+
+    Attributes:
+        pattern: regular expression of their names.
+        reason: why, for the report.
+        make: what they are in an export of a state that was trained here: ``(theirs so far, image
+            size) -> tensors by name``; None: left out.
+    """
+
+    pattern: str
+    reason: str
+    make: Callable[[State, int], State] | None = None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a state dict of another code base.
+
+    Attributes:
+        state: with our names.
+        carried: tensors without a place here, with their names.
+        reasons: why, by the same names.
+    """
+
+    state: State
+    carried: State
+    reasons: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout of checkpoints.
+
+    Attributes:
+        name: as on the command line.
+        words: what it is, for people.
+        wrapper: entry of the file that holds the weights; None: the file is the state dict.
+        signature: regular expressions, all of which must match some key.
+        absent: regular expressions that must match none.
+        renames: the table; the first line that fits counts.
+        extras: keys without a place here.
+        finetune: from our state to that of the format's fine-tuning, before renaming.
+    """
+
+    name: str
+    words: str
+    wrapper: str | None
+    signature: tuple[str, ...]
+    renames: tuple[Rename, ...]
+    absent: tuple[str, ...] = ()
+    extras: tuple[Extra, ...] = ()
+    finetune: Callable[[State], State] | None = None
+
+    def recognises(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether a state dict is of this format."""
+
+        def has(pattern: str) -> bool:
+            return any(re.match(pattern, key) for key in state)
+
+        return all(map(has, self.signature)) and not any(map(has, self.absent))
+
+    def _extra(self, key: str) -> Extra | None:
+        return next((extra for extra in self.extras if re.fullmatch(extra.pattern, key)), None)
+
+    def import_state(self, state: Mapping[str, Tensor]) -> Imported:
+        """Give every tensor our name, or carry it along.
+
+        Raises:
+            CheckpointError: keys that the format does not have, or a buffer that is not what the
+                format says.
+        """
+        ours: State = {}
+        carried: State = {}
+        reasons: dict[str, str] = {}
+        unknown: list[str] = []
+        for key, tensor in state.items():
+            names = (rename.to_ours(key) for rename in self.renames)
+            name = next((name for name in names if name is not None), None)
+            extra = self._extra(key)
+            if extra is not None:
+                carried[key], reasons[key] = tensor, extra.reason
+            elif name is not None:
+                ours[name] = tensor
+            else:
+                unknown.append(key)
+        if unknown:
+            more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+            raise CheckpointError(
+                f"This is no checkpoint of the format '{self.name}' ({self.words}): it does not "
+                f"know {len(unknown)} of its keys: {', '.join(unknown[:SHOWN])}{more}. Name "
+                f"another with --format."
+            )
+        _check_indices(state)
+        return Imported(ours, carried, reasons)
+
+    def export_state(
+        self, state: Mapping[str, Tensor], carried: Mapping[str, Tensor], image_size: int = 224
+    ) -> State:
+        """The inverse of :meth:`import_state`.
+
+        Args:
+            state: with our names; momentum targets and balancers are left out.
+            carried: of the import; empty for a state that was trained here.
+            image_size: pixels, for tables that have to be made.
+
+        Raises:
+            CheckpointError: tensors that the format has no name for.
+        """
+        theirs: State = {}
+        unknown: list[str] = []
+        for key, tensor in state.items():
+            if key.startswith(("target.", "balancer.")):
+                continue
+            names = (rename.to_theirs(key) for rename in self.renames)
+            name = next((name for name in names if name is not None), None)
+            if name is None:
+                unknown.append(key)
+            else:
+                theirs[name] = tensor
+        if unknown:
+            more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+            raise CheckpointError(
+                f"The format '{self.name}' ({self.words}) has no name for {len(unknown)} tensors: "
+                f"{', '.join(unknown[:SHOWN])}{more}. Export another format, such as 'timm' with "
+                f"--encoder-only."
+            )
+        if carried:
+            return {**theirs, **carried}
+        for extra in self.extras:
+            if extra.make is not None:
+                theirs.update(extra.make(theirs, image_size))
+        return theirs
+
+
+def square_grid(rows: int) -> tuple[int, int] | None:
+    """The square grid of a bias table of ``rows`` rows."""
+    side = 1
+    while bias_rows((side, side)) < rows:
+        side += 1
+    return (side, side) if bias_rows((side, side)) == rows else None
+
+
+def index_buffer(table: Tensor) -> Tensor | None:
+    """The buffer ``relative_position_index`` that belongs to a bias table."""
+    grid = square_grid(table.shape[0])
+    return None if grid is None else bias_index(grid_coordinates(grid), grid, prefix=1)[0]
+
+
+def make_index_buffers(theirs: State, image_size: int) -> State:
+    """An index buffer beside every bias table."""
+    made = {}
+    for key, table in theirs.items():
+        if key.endswith("relative_position_bias_table"):
+            buffer = index_buffer(table)
+            if buffer is not None:
+                made[key.replace("_bias_table", "_index")] = buffer
+    return made
+
+
+def _check_indices(state: Mapping[str, Tensor]) -> None:
+    for key, buffer in state.items():
+        table = state.get(key.replace("_index", "_bias_table"))
+        if not key.endswith("relative_position_index") or table is None:
+            continue
+        expected = index_buffer(table)
+        if expected is not None and not torch.equal(buffer, expected):
+            raise CheckpointError(
+                f"{key} orders relative positions otherwise than BEiT does; the bias table cannot "
+                f"be used."
+            )
+
+
+INDEX_BUFFERS = Extra(
+    r".*relative_position_index", "follows from the size of the bias table", make_index_buffers
+)
+
+
+def make_positions(order: str, key: str = "pos_embed") -> Callable[[State, int], State]:
+    """A fixed position table that a format has and our model does not use."""
+
+    def make(theirs: State, image_size: int) -> State:
+        projection = next(v for k, v in theirs.items() if k.endswith("patch_embed.proj.weight"))
+        side = image_size // projection.shape[-1]
+        return {key: sincos_table((side, side), projection.shape[0], order)}
+
+    return make
+
+
+ENCODER_PARTS = (
+    "cls_token",
+    "pos_embed",
+    "mask_token",
+    "patch_embed.proj.*",
+    "norm.*",
+    "rel_pos_bias.relative_position_bias_table",
+)
+
+
+def plain_encoder(prefix: str = "", parts: tuple[str, ...] = ENCODER_PARTS) -> tuple[Rename, ...]:
+    """timm's names of a Vision Transformer behind a prefix."""
+    lines = [Rename(prefix + part, "encoder." + part) for part in parts]
+    return (*lines, Rename(prefix + "blocks.{i}.*", "encoder.blocks.{i}.*"))
+
+
+def scaled_blocks(theirs: str, ours: str) -> tuple[Rename, ...]:
+    """BEiT's names of the residual scales of blocks."""
+    return tuple(Rename(f"{theirs}.{{i}}.gamma_{n}", f"{ours}.{{i}}.ls{n}.gamma") for n in (1, 2))
+
+
+CLASSIFIER = (Rename("fc_norm.*", "fc_norm.*"), Rename("head.*", "head.*"))

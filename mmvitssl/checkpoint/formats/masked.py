@@ -1,0 +1,99 @@
+"""Official checkpoints of MAE, LoMaR and BEiT."""
+
+from __future__ import annotations
+
+from mmvitssl.checkpoint.formats.base import (
+    CLASSIFIER,
+    INDEX_BUFFERS,
+    Extra,
+    Format,
+    Rename,
+    State,
+    make_positions,
+    plain_encoder,
+    scaled_blocks,
+)
+
+NECK = "tasks.masked.neck."
+BLOCK_TABLE = "encoder.blocks.{}.attn.relative_position_bias_table"
+SHARED_TABLE = "encoder.rel_pos_bias.relative_position_bias_table"
+
+
+def encoder_only(state: State) -> State:
+    """The encoder without what serves pretraining alone."""
+    return {
+        key: tensor
+        for key, tensor in state.items()
+        if key.startswith("encoder.") and not key.startswith("encoder.mask_token")
+    }
+
+
+def without_norm(state: State) -> State:
+    """MAE's and LoMaR's convention: mean pooling with a fresh ``fc_norm``, the norm left out."""
+    return {k: v for k, v in encoder_only(state).items() if not k.startswith("encoder.norm.")}
+
+
+def table_a_block(state: State) -> State:
+    """BEiT's convention: the shared bias table copied to every block, a fresh ``fc_norm``."""
+    state = without_norm(state)
+    table = state.pop(SHARED_TABLE, None)
+    if table is not None:
+        depth = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("encoder.blocks."))
+        state.update({BLOCK_TABLE.format(i): table.clone() for i in range(depth)})
+    return state
+
+
+MAE = Format(
+    name="mae",
+    words="facebookresearch/mae, pretraining",
+    wrapper="model",
+    signature=(r"decoder_embed\.weight$", r"decoder_pos_embed$"),
+    renames=(
+        Rename("mask_token", NECK + "mask_token"),
+        Rename("decoder_pos_embed", NECK + "pos_embed"),
+        Rename("decoder_embed.*", NECK + "embed.*"),
+        Rename("decoder_blocks.{i}.*", NECK + "blocks.{i}.*"),
+        Rename("decoder_norm.*", NECK + "norm.*"),
+        Rename("decoder_pred.*", NECK + "pred.*"),
+        *plain_encoder(parts=("cls_token", "pos_embed", "patch_embed.proj.*", "norm.*")),
+        *CLASSIFIER,
+    ),
+    finetune=without_norm,
+)
+
+LOMAR = Format(
+    name="lomar",
+    words="junchen14/LoMaR, pretraining and fine-tuning",
+    wrapper="model",
+    signature=(r"blocks\.0\.attn\.rpe_k\.lookup_table_weight$",),
+    absent=(r"encoder\.",),
+    renames=(
+        Rename("encoder_pred.*", NECK + "layers.0.*"),
+        *plain_encoder(parts=("cls_token", "mask_token", "patch_embed.proj.*", "norm.*")),
+        *CLASSIFIER,
+    ),
+    extras=(
+        Extra(
+            r"pos_embed",
+            "LoMaR's code has a position table and never adds it",
+            make_positions("sincos_column_first"),
+        ),
+    ),
+    finetune=without_norm,
+)
+
+BEIT = Format(
+    name="beit",
+    words="microsoft/unilm BEiT, pretraining and fine-tuning; timm's BEiT; CAE's fine-tuning",
+    wrapper="model",
+    signature=(r"blocks\.0\.attn\.qkv\.weight$", r"blocks\.0\.(gamma_1|attn\.q_bias)$"),
+    absent=(r"encoder\.",),
+    renames=(
+        Rename("lm_head.*", NECK + "layers.0.*"),
+        *scaled_blocks("blocks", "encoder.blocks"),
+        *plain_encoder(),
+        *CLASSIFIER,
+    ),
+    extras=(INDEX_BUFFERS,),
+    finetune=table_a_block,
+)

@@ -1,0 +1,159 @@
+"""MAE, LoMaR and CAE: our config-built models with official weights and masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmvitssl.checkpoint.formats import FORMATS
+from mmvitssl.checkpoint.strict import check_keys
+from mmvitssl.models.algorithms import Pretrainer
+from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.masking import GivenMasking
+from mmvitssl.models.targets import PixelTarget
+from mmvitssl.parity.fixture import Fixture
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import TokenPlan, View
+
+
+def _encoder(fixture: Fixture, **settings: Any) -> dict[str, Any]:
+    sizes = {name: fixture.size(name) for name in ("embed_dim", "depth", "num_heads")}
+    return dict(
+        type="ViT",
+        arch=sizes,
+        image_size=fixture.size("img_size"),
+        patch_size=fixture.size("patch_size"),
+        **settings,
+    )
+
+
+def _build(fixture: Fixture, encoder: dict[str, Any], task: tuple[str, dict[str, Any]]) -> Any:
+    """The model with the fixture's weights, in eval mode."""
+    config = dict(type="Pretrainer", encoder=encoder, tasks={task[0]: task[1]})
+    model: Pretrainer = MODELS.build(config)
+    state = FORMATS[fixture.size("method")].import_state(fixture.state).state
+    check_keys(model.state_dict(), state, fixture.path, "an official checkpoint")
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _start(model: Pretrainer, image: Tensor) -> PretrainStep:
+    number = torch.arange(len(image))
+    return model.start([View(image, image)], {"index": number, "epoch": torch.zeros_like(number)})
+
+
+def _patch_values(fixture: Fixture) -> int:
+    return 3 * fixture.size("patch_size") ** 2
+
+
+def compare_mae(fixture: Fixture) -> dict[str, Tensor]:
+    """Latents, predictions of all patches, and both losses."""
+    patch, width = fixture.size("patch_size"), fixture.size("embed_dim")
+    neck = dict(
+        type="MAEDecoder",
+        in_channels=width,
+        out_channels=_patch_values(fixture),
+        width=fixture.size("decoder_embed_dim"),
+        depth=fixture.size("decoder_depth"),
+        num_heads=fixture.size("decoder_num_heads"),
+        grid=fixture.size("img_size") // patch,
+    )
+    task = dict(
+        type="MaskedModeling",
+        masking=dict(type="RandomMasking", ratio=fixture.size("mask_ratio")),
+        neck=neck,
+        target=dict(type="PixelTarget", patch_size=patch),
+        head=dict(type="PixelLoss", distance="l2"),
+    )
+    model = _build(fixture, _encoder(fixture, position="sincos_column_first"), ("masked", task))
+    masked = model.tasks["masked"]
+    order = fixture["ids_restore"].argsort(dim=1)
+    keep = int((fixture["mask"][0] == 0).sum())
+    plan = TokenPlan(tokens=order[:, :keep], dropped=order[:, keep:])
+    masked.masking = GivenMasking(plan)
+    step = _start(model, fixture["image"])
+    encoded = step.encode(0, masked.masks(step)[0])
+    losses = {}
+    for name, normalise in (("loss_norm_pix", True), ("loss_raw_pix", False)):
+        masked.target = PixelTarget(patch, normalise)
+        losses[name] = masked.loss(step).loss
+    latent = torch.cat([encoded.cls[:, None], encoded.patches], dim=1)
+    return {"latent": latent, "pred": masked.neck.predict_all(encoded), **losses}
+
+
+def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
+    """Predictions of all tokens of all windows, and the loss."""
+    patch, width = fixture.size("patch_size"), fixture.size("embed_dim")
+    window = fixture.size("window_size")
+    task = dict(
+        type="MaskedModeling",
+        masking=dict(
+            type="WindowMasking",
+            window=window,
+            views=fixture.size("num_window"),
+            ratio=fixture.size("mask_ratio"),
+        ),
+        neck=dict(type="TokenPredictor", in_channels=width, out_channels=_patch_values(fixture)),
+        target=dict(type="PixelTarget", patch_size=patch),
+        head=dict(type="PixelLoss", distance="l2"),
+    )
+    encoder = _encoder(fixture, position="none", relative_position="irpe", mask_token=True)
+    model = _build(fixture, encoder, ("masked", task))
+    masked = model.tasks["masked"]
+    plan = TokenPlan(
+        image_index=fixture["image_of_row"],
+        tokens=fixture["patch_indices"],
+        masked=fixture["masked"],
+        window=(window, window),
+    )
+    masked.masking = GivenMasking(plan)
+    step = _start(model, fixture["image"])
+    encoded = step.encode(0, masked.masks(step)[0])
+    return {"pred": masked.neck.layers(encoded.patches), "loss": masked.loss(step).loss}
+
+
+def compare_cae(fixture: Fixture) -> dict[str, Tensor]:
+    """Logits, predicted and target latents, and the three losses."""
+    width, inner = fixture.size("embed_dim"), fixture.size("decoder_embed_dim")
+    scale = fixture.size("layer_scale")
+    shared = dict(
+        width=inner, num_heads=fixture.size("decoder_num_heads"), drop_path=0.0, layer_scale=scale
+    )
+    number = int(fixture["mask"][0].sum())
+    projection = dict(type="LatentProjection", in_channels=width, out_channels=inner)
+    vocabulary = fixture.size("vocab")
+    task = dict(
+        type="ContextAutoencoding",
+        masking=dict(type="BlockMasking", num_masked=number, exact=True, mode="drop"),
+        regressor=dict(type="ContextRegressor", depth=fixture.size("regressor_depth"), **shared),
+        decoder=dict(
+            type="ContextDecoder",
+            out_channels=vocabulary,
+            depth=fixture.size("decoder_depth"),
+            **shared,
+        ),
+        target=dict(type="TokenTarget", vocabulary=vocabulary),
+        head=dict(type="TokenLoss"),
+        align_weight=fixture.size("align_weight"),
+        projection=None if inner == width else projection,
+    )
+    encoder = _encoder(fixture, position="sincos_row_first", qkv_bias="qv", layer_scale=scale)
+    model = _build(fixture, encoder, ("context", task))
+    context = model.tasks["context"]
+    order = fixture["mask"].byte().argsort(dim=1, stable=True)
+    plan = TokenPlan(tokens=order[:, :-number], dropped=order[:, -number:])
+    context.masking = GivenMasking(plan)
+    step = _start(model, fixture["image"])
+    step.once(context.target, "ids", lambda: fixture["tokens"])
+    latents = context.predict_latents(step)
+    result = context.loss(step)
+    return {
+        "logits": context.decode(step, latents),
+        "latent_pred": latents,
+        "latent_target": context.target_latents(step),
+        "loss_token": result.metrics["reconstruction"],
+        "loss_align": result.metrics["alignment"],
+        "loss": result.loss,
+    }
