@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -40,7 +41,9 @@ def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], s
     ]
     dtypes = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "u1", "?")]
     methods = [(_history_method, f"{module}.getattr") for module in ("builtins", "__builtin__")]
-    return [*named, *dtypes, *methods, np.ndarray, np.dtype, HistoryBuffer, OrderedDict]
+    # official checkpoints keep their command line beside the weights
+    containers = [np.ndarray, np.dtype, HistoryBuffer, OrderedDict, argparse.Namespace]
+    return [*named, *dtypes, *methods, *containers]
 
 
 def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mmvitssl.engine.hooks.pictures import side_by_side
 from mmvitssl.visualization import Report, latest_scalars, plot_curves
 from mmvitssl.visualization.curves import curve
+from mmvitssl.visualization.sheets import side_by_side
 
 
 def test_report_is_one_self_contained_page(tmp_path: Path) -> None:

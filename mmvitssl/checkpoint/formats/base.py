@@ -151,7 +151,11 @@ class Format:
         return Imported(ours, carried, reasons)
 
     def export_state(
-        self, state: Mapping[str, Tensor], carried: Mapping[str, Tensor], image_size: int = 224
+        self,
+        state: Mapping[str, Tensor],
+        carried: Mapping[str, Tensor],
+        image_size: int = 224,
+        whole: bool = True,
     ) -> State:
         """The inverse of :meth:`import_state`.
 
@@ -159,6 +163,8 @@ class Format:
             state: with our names; momentum targets and balancers are left out.
             carried: of the import; empty for a state that was trained here.
             image_size: pixels, for tables that have to be made.
+            whole: whether it is a pretraining model; of an encoder alone only index buffers are
+                made.
 
         Raises:
             CheckpointError: tensors that the format has no name for.
@@ -184,7 +190,7 @@ class Format:
         if carried:
             return {**theirs, **carried}
         for extra in self.extras:
-            if extra.make is not None:
+            if extra.make is not None and (whole or extra is INDEX_BUFFERS):
                 theirs.update(extra.make(theirs, image_size))
         return theirs
 

@@ -6,38 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from PIL import Image
-from torch import Tensor
 
 from mmvitssl.models.algorithms.pretrainer import draw_pictures
 from mmvitssl.registry import HOOKS
-
-
-def side_by_side(pictures: dict[str, Tensor], rows: int, margin: int = 4) -> np.ndarray:
-    """One picture of several: a row an image, a column a caption.
-
-    Args:
-        pictures: (B, 3, H, W) in [0, 1] by caption.
-        rows: how many of the B to show.
-        margin: white pixels between them.
-
-    Returns:
-        (rows * (H + margin) - margin, ..., 3) uint8 RGB.
-    """
-    columns = [picture[:rows].float().clamp(0, 1).cpu() for picture in pictures.values()]
-    lines = []
-    for i in range(min(rows, columns[0].shape[0])):
-        cells = [column[i] for column in columns]
-        gap = torch.ones(3, cells[0].shape[1], margin)
-        line = torch.cat([part for cell in cells for part in (cell, gap)][:-1], dim=2)
-        lines += [line, torch.ones(3, margin, line.shape[2])]
-    sheet = torch.cat(lines[:-1], dim=1)
-    return (sheet * 255).round().byte().permute(1, 2, 0).numpy()
+from mmvitssl.visualization.sheets import captioned
 
 
 @HOOKS.register_module()
@@ -79,13 +55,13 @@ class TaskPicturesHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for task, pictures in draw_pictures(model, data_batch).items():
             if pictures:
-                sheet = side_by_side(pictures, self.rows)
-                Image.fromarray(sheet).save(Path(self.folder) / f"{task}_{batch_idx}.png")
+                sheet = captioned(pictures, self.rows)
+                sheet.save(Path(self.folder) / f"{task}_{batch_idx}.png")
 
     def _draw(self, runner: Runner, epoch: int) -> None:
         assert self._batch is not None
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for task, pictures in draw_pictures(model, self._batch).items():
             if pictures:
-                sheet = side_by_side(pictures, self.rows)
+                sheet = np.asarray(captioned(pictures, self.rows))
                 runner.visualizer.add_image(f"{task}", sheet, step=epoch)
