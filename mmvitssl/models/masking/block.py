@@ -12,7 +12,7 @@ from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
 ATTEMPTS = 10  # of one block, in both official implementations
-LIMIT = 5000  # rounds after which a grid is taken for impossible
+LIMIT = 2000  # rounds after which a grid is taken for impossible
 
 
 @MODELS.register_module()
