@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,10 +30,9 @@ def _encoder(fixture: Fixture, **settings: Any) -> dict[str, Any]:
     )
 
 
-def _build(fixture: Fixture, encoder: dict[str, Any], task: tuple[str, dict[str, Any]]) -> Any:
+def _build(fixture: Fixture) -> Any:
     """The model with the fixture's weights, in eval mode."""
-    config = dict(type="Pretrainer", encoder=encoder, tasks={task[0]: task[1]})
-    model: Pretrainer = MODELS.build(config)
+    model: Pretrainer = MODELS.build(CONFIGS[fixture.size("method")](fixture))
     state = FORMATS[fixture.size("method")].import_state(fixture.state).state
     check_keys(model.state_dict(), state, fixture.path, "an official checkpoint")
     model.load_state_dict(state)
@@ -48,8 +48,8 @@ def _patch_values(fixture: Fixture) -> int:
     return 3 * fixture.size("patch_size") ** 2
 
 
-def compare_mae(fixture: Fixture) -> dict[str, Tensor]:
-    """Latents, predictions of all patches, and both losses."""
+def mae_config(fixture: Fixture) -> dict[str, Any]:
+    """MAE of the fixture's sizes."""
     patch, width = fixture.size("patch_size"), fixture.size("embed_dim")
     neck = dict(
         type="MAEDecoder",
@@ -67,7 +67,13 @@ def compare_mae(fixture: Fixture) -> dict[str, Tensor]:
         target=dict(type="PixelTarget", patch_size=patch),
         head=dict(type="PixelLoss", distance="l2"),
     )
-    model = _build(fixture, _encoder(fixture, position="sincos_column_first"), ("masked", task))
+    encoder = _encoder(fixture, position="sincos_column_first")
+    return dict(type="Pretrainer", encoder=encoder, tasks=dict(masked=task))
+
+
+def compare_mae(fixture: Fixture) -> dict[str, Tensor]:
+    """Latents, predictions of all patches, and both losses."""
+    model = _build(fixture)
     masked = model.tasks["masked"]
     order = fixture["ids_restore"].argsort(dim=1)
     keep = int((fixture["mask"][0] == 0).sum())
@@ -77,21 +83,20 @@ def compare_mae(fixture: Fixture) -> dict[str, Tensor]:
     encoded = step.encode(0, masked.masks(step)[0])
     losses = {}
     for name, normalise in (("loss_norm_pix", True), ("loss_raw_pix", False)):
-        masked.target = PixelTarget(patch, normalise)
+        masked.target = PixelTarget(fixture.size("patch_size"), normalise)
         losses[name] = masked.loss(step).loss
     latent = torch.cat([encoded.cls[:, None], encoded.patches], dim=1)
     return {"latent": latent, "pred": masked.neck.predict_all(encoded), **losses}
 
 
-def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
-    """Predictions of all tokens of all windows, and the loss."""
+def lomar_config(fixture: Fixture) -> dict[str, Any]:
+    """LoMaR of the fixture's sizes."""
     patch, width = fixture.size("patch_size"), fixture.size("embed_dim")
-    window = fixture.size("window_size")
     task = dict(
         type="MaskedModeling",
         masking=dict(
             type="WindowMasking",
-            window=window,
+            window=fixture.size("window_size"),
             views=fixture.size("num_window"),
             ratio=fixture.size("mask_ratio"),
         ),
@@ -100,7 +105,12 @@ def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
         head=dict(type="PixelLoss", distance="l2"),
     )
     encoder = _encoder(fixture, position="none", relative_position="irpe", mask_token=True)
-    model = _build(fixture, encoder, ("masked", task))
+    return dict(type="Pretrainer", encoder=encoder, tasks=dict(masked=task))
+
+
+def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
+    """Predictions of all tokens of all windows, and the loss."""
+    model, window = _build(fixture), fixture.size("window_size")
     masked = model.tasks["masked"]
     plan = TokenPlan(
         image_index=fixture["image_of_row"],
@@ -114,8 +124,8 @@ def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
     return {"pred": masked.neck.layers(encoded.patches), "loss": masked.loss(step).loss}
 
 
-def compare_cae(fixture: Fixture) -> dict[str, Tensor]:
-    """Logits, predicted and target latents, and the three losses."""
+def cae_config(fixture: Fixture) -> dict[str, Any]:
+    """CAE of the fixture's sizes."""
     width, inner = fixture.size("embed_dim"), fixture.size("decoder_embed_dim")
     scale = fixture.size("layer_scale")
     shared = dict(
@@ -140,7 +150,12 @@ def compare_cae(fixture: Fixture) -> dict[str, Tensor]:
         projection=None if inner == width else projection,
     )
     encoder = _encoder(fixture, position="sincos_row_first", qkv_bias="qv", layer_scale=scale)
-    model = _build(fixture, encoder, ("context", task))
+    return dict(type="Pretrainer", encoder=encoder, tasks=dict(context=task))
+
+
+def compare_cae(fixture: Fixture) -> dict[str, Tensor]:
+    """Logits, predicted and target latents, and the three losses."""
+    model, number = _build(fixture), int(fixture["mask"][0].sum())
     context = model.tasks["context"]
     order = fixture["mask"].byte().argsort(dim=1, stable=True)
     plan = TokenPlan(tokens=order[:, :-number], dropped=order[:, -number:])
@@ -157,3 +172,10 @@ def compare_cae(fixture: Fixture) -> dict[str, Tensor]:
         "loss_align": result.metrics["alignment"],
         "loss": result.loss,
     }
+
+
+CONFIGS: dict[str, Callable[[Fixture], dict[str, Any]]] = {
+    "mae": mae_config,
+    "lomar": lomar_config,
+    "cae": cae_config,
+}
