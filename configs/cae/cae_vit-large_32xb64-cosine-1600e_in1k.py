@@ -5,4 +5,5 @@ model = dict(
     encoder=dict(arch=dict(base='large'), layer_scale=1e-5),
     tasks=dict(
         context=dict(
-            regressor=dict(width=1024, num_heads=16), decoder=dict(width=1024, num_heads=16))))
+            regressor=dict(width=1024, num_heads=16, layer_scale=1e-5),
+            decoder=dict(width=1024, num_heads=16, layer_scale=1e-5))))

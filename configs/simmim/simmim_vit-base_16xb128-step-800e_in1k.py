@@ -20,15 +20,13 @@ train_dataloader = dict(
             dict(type='PackViews'),
         ]))
 
-# 1e-4 x 2048 / 512; the mask token is not decayed either
+# 1e-4 x 2048 / 512
 optim_wrapper = dict(
     type='AutocastOptimWrapper',  # bfloat16
     optimizer=dict(type='AdamW', lr=4e-4, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
     constructor='LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(
-        decay_rate=1.0,
-        no_decay=('cls_token', 'mask_token', 'relative_position_bias_table')))
+    paramwise_cfg=dict(decay_rate=1.0, no_decay=('cls_token', )))
 
 auto_scale_lr = dict(base_batch_size=2048, enable=False)
 

@@ -25,6 +25,7 @@ from torch import nn
 from mmvitssl.checkpoint import CheckpointError, load_encoder
 from mmvitssl.datasets.images import BrokenImageError
 
+BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 RUNNER_KEYS = (
     "model",
@@ -187,6 +188,8 @@ def set_precision(config: Config, precision: str | None) -> None:
 def set_auto_scale_lr(config: Config) -> None:
     """Scale the learning rate by the real batch size over the one that the config was made for.
 
+    The real batch is that of an optimizer step: of all processes and accumulated iterations.
+
     Raises:
         UserError: the config does not say that batch size.
     """
@@ -195,6 +198,9 @@ def set_auto_scale_lr(config: Config) -> None:
             "--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config."
         )
     config.auto_scale_lr.enable = True
+    # MMEngine compares with the batch of one iteration
+    accumulated = config.get("optim_wrapper", {}).get("accumulative_counts", 1)
+    config.auto_scale_lr.base_batch_size /= accumulated
 
 
 def set_resume(config: Config, resume: str | None) -> None:
@@ -330,8 +336,10 @@ def load_pretrained(runner: Runner, path: str) -> None:
     raise UserError(f"--pretrained: {type(model).__name__} has neither backbone nor encoder.")
 
 
-def compile_encoders(runner: Runner) -> int:
+def compile_encoders(runner: Runner, backend: str = "inductor") -> int:
     """Compile every encoder of this package in place (state-dict names stay); returns how many.
+
+    The backends ``eager`` and ``aot_eager`` trace without compiling, to look for graph breaks.
 
     Raises:
         UserError: there is none.
@@ -342,5 +350,5 @@ def compile_encoders(runner: Runner) -> int:
     if not encoders:
         raise UserError("--compile: the model holds no encoder of this package.")
     for encoder in encoders:
-        encoder.compile()
+        encoder.compile(backend=backend)
     return len(encoders)

@@ -24,7 +24,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="go on from a checkpoint; without a path from the last one of the work folder",
     )
     options.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
-    options.add_argument("--compile", action="store_true", help="torch.compile the encoders")
+    options.add_argument(
+        "--compile",
+        nargs="?",
+        const="inductor",
+        choices=launch.BACKENDS,
+        help="torch.compile the encoders, with inductor unless another backend is named",
+    )
     options.add_argument(
         "--auto-scale-lr",
         action="store_true",
@@ -75,7 +81,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     if args.pretrained:
         launch.load_pretrained(runner, args.pretrained)
     if args.compile:
-        launch.compile_encoders(runner)
+        launch.compile_encoders(runner, args.compile)
     return runner
 
 

@@ -91,7 +91,12 @@ def test_auto_scale_lr_needs_the_batch_size() -> None:
         launch.set_auto_scale_lr(Config({}))
     config = Config(dict(auto_scale_lr=dict(base_batch_size=32, enable=False)))
     launch.set_auto_scale_lr(config)
-    assert config.auto_scale_lr.enable
+    assert config.auto_scale_lr.enable and config.auto_scale_lr.base_batch_size == 32
+    config = Config(
+        dict(auto_scale_lr=dict(base_batch_size=32), optim_wrapper=dict(accumulative_counts=4))
+    )
+    launch.set_auto_scale_lr(config)
+    assert config.auto_scale_lr.base_batch_size == 8  # that of one of four iterations
 
 
 def test_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
