@@ -144,7 +144,7 @@ def export_file(
     if recognise(state) is not None:
         raise CheckpointError(f"{path} is no checkpoint of this package: import it first.")
     state = _chosen(state, source)
-    carried: State = {}
+    carried: State | None = None
     if finetune:
         if target.finetune is None:
             raise CheckpointError(f"The format '{name}' has no conventions for fine-tuning.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
+
+# what the unpickler stumbles over in files that are no pickles, or cut short ones
+DAMAGED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    struct.error,
+)
 
 
 class CheckpointError(ValueError):
@@ -75,7 +88,7 @@ def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
             f"code from the file; it was refused. Save its weights alone (a dict of tensors) with "
             f"the program that wrote it, and load that. torch says: {_first_line(error)}"
         ) from error
-    except (RuntimeError, EOFError, ValueError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         raise CheckpointError(
             f"{path} is not a checkpoint that torch can read, or it is damaged: "
             f"{_first_line(error)}"

@@ -22,6 +22,7 @@ from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.backbones import DenseFeatures, ViT
 from mmvitssl.parity import Fixture
 from mmvitssl.registry import MODELS
+from tests.builders import build_repre
 from tests.test_checkpoint.test_loading import Malicious, save
 
 State = dict[str, Tensor]
@@ -32,7 +33,7 @@ INDEX = "relative_position_index"
 SIZES = dict(patch_size=8, embed_dim=WIDTH, num_heads=HEADS)
 
 
-# --- checkpoints of other code bases ------------------------------------------------------------
+# checkpoints of other code bases
 
 
 def official(method: str) -> State:
@@ -99,7 +100,7 @@ def cae_a() -> State:
 
 def cae_a_narrow() -> State:
     """As CAE-L and CAE-S: regressor and decoder of another width than the encoder."""
-    narrow = {WIDTH: 32, 4 * WIDTH: 128}
+    narrow = {WIDTH: 32, 3 * WIDTH: 96, 4 * WIDTH: 128}
     parts = ("regresser.", "decoder.", "mask_token", "rd_pos_embed")
     shapes = {
         key: tuple(narrow.get(n, n) if key.startswith(parts) else n for n in tensor.shape)
@@ -150,9 +151,32 @@ CASES: dict[str, tuple[str, Callable[[], State], tuple[str, ...]]] = {
     ),
 }
 cases = pytest.mark.parametrize("case", CASES)
+# parts of equal shapes, which a wrong name could exchange; whole models were compared by hand
+MMPRETRAIN_PARTS = {
+    "backbone.ln1.weight": "encoder.norm.weight",
+    "backbone.layers.0.ln1.weight": "encoder.blocks.0.norm1.weight",
+    "backbone.layers.0.ln2.weight": "encoder.blocks.0.norm2.weight",
+    "backbone.layers.0.gamma_1": "encoder.blocks.0.ls1.gamma",
+    "backbone.layers.0.gamma_2": "encoder.blocks.0.ls2.gamma",
+    "backbone.layers.0.attn.q_bias": "encoder.blocks.0.attn.q_bias",
+    "backbone.layers.0.attn.v_bias": "encoder.blocks.0.attn.v_bias",
+    "neck.decoder_blocks.0.ln1.weight": "tasks.masked.neck.blocks.0.norm1.weight",
+    "neck.decoder_blocks.0.ln2.weight": "tasks.masked.neck.blocks.0.norm2.weight",
+    "neck.ln1.weight": "tasks.masked.neck.norm.weight",
+    "neck.regressors.0.norm1_q_cross.bias": "tasks.context.regressor.blocks.0.norm1_q.bias",
+    "neck.regressors.0.norm1_k_cross.bias": "tasks.context.regressor.blocks.0.norm1_k.bias",
+    "neck.regressors.0.norm1_v_cross.bias": "tasks.context.regressor.blocks.0.norm1_v.bias",
+    "neck.regressors.0.norm2_cross.bias": "tasks.context.regressor.blocks.0.norm2.bias",
+    "neck.regressors.0.gamma_1_cross": "tasks.context.regressor.blocks.0.ls1.gamma",
+    "neck.regressors.0.gamma_2_cross": "tasks.context.regressor.blocks.0.ls2.gamma",
+    "neck.decoders.0.ln1.bias": "tasks.context.decoder.blocks.0.norm1.bias",
+    "neck.decoders.0.ln2.bias": "tasks.context.decoder.blocks.0.norm2.bias",
+    "neck.norm_regressor.weight": "tasks.context.regressor.norm.weight",
+    "neck.norm_decoder.weight": "tasks.context.decoder.norm.weight",
+}
 
 
-# --- models of this package ---------------------------------------------------------------------
+# models of this package
 
 
 def pretrainer(task: str, encoder: dict[str, Any], depth: int, **settings: Any) -> Pretrainer:
@@ -227,13 +251,13 @@ def vit(depth: int = 2, **settings: Any) -> ViT:
     return ViT(**{"arch": sizes, "image_size": 32, "patch_size": 8, **settings}).eval()
 
 
-def dense(**settings: Any) -> DenseFeatures:
-    sizes = dict(embed_dim=WIDTH, depth=2, num_heads=HEADS)
+def dense(depth: int = 2, **settings: Any) -> DenseFeatures:
+    sizes = dict(embed_dim=WIDTH, depth=depth, num_heads=HEADS)
     encoder = {"type": "ViT", "arch": sizes, "image_size": 32, "patch_size": 8, **settings}
-    return DenseFeatures(encoder, levels=(0, 1)).eval()
+    return DenseFeatures(encoder, levels=(0, depth - 1)).eval()
 
 
-# --- comparisons --------------------------------------------------------------------------------
+# comparisons
 
 
 def identities(tensors: Iterable[Tensor]) -> list[int]:
@@ -261,7 +285,7 @@ def assert_equal_features(encoder: ViT, theirs: nn.Module, side: int = 32) -> No
     torch.testing.assert_close(encoded.patches, expected[:, 1:], rtol=1e-4, atol=1e-5)
 
 
-# --- every key, both ways -----------------------------------------------------------------------
+# every key, both ways
 
 
 @cases
@@ -294,6 +318,22 @@ def test_every_tensor_is_used_or_carried_with_a_reason(case: str) -> None:
 def test_what_is_used_is_a_whole_model_of_this_package(case: str) -> None:
     imported = FORMATS[CASES[case][0]].import_state(CASES[case][1]())
     HERE[case]().load_state_dict(imported.state, strict=True)
+
+
+def test_both_releases_of_cae_become_the_same_model() -> None:
+    first = FORMATS["cae"].import_state(official("cae")).state
+    assert_same(FORMATS["cae-a"].import_state(cae_a()).state, first)
+
+
+@pytest.mark.parametrize("case", ["mmpretrain-mae", "mmpretrain-beit", "mmpretrain-cae"])
+def test_mmpretrains_layers_keep_their_parts(case: str) -> None:
+    name, make, _ = CASES[case]
+    state = make()
+    ours = FORMATS[name].import_state(state).state
+    parts = {key: new for key, new in MMPRETRAIN_PARTS.items() if key in state}
+    assert len(parts) > 5
+    for theirs, new in parts.items():
+        assert ours[new] is state[theirs], theirs
 
 
 @cases
@@ -336,7 +376,7 @@ def test_another_order_of_relative_positions_is_refused(case: str, kind: torch.d
         FORMATS[name].import_state(state)
 
 
-# --- what was trained here ----------------------------------------------------------------------
+# what was trained here
 
 
 def export_here(case: str, folder: Path, image_size: int = 32, **options: Any) -> State:
@@ -389,6 +429,13 @@ def test_the_first_release_of_cae_saves_no_aligning_copy(tmp_path: Path) -> None
     assert_shapes(state, theirs)
 
 
+def test_an_outside_checkpoint_is_imported_before_it_is_exported(tmp_path: Path) -> None:
+    path = save(tmp_path / "mae.pth", {"model": official("mae")})
+    with pytest.raises(CheckpointError, match="import it first"):
+        export_file(path, tmp_path / "out.pth", "mae")
+    assert not (tmp_path / "out.pth").exists()
+
+
 def test_another_formats_model_has_no_names_there(tmp_path: Path) -> None:
     path = save(tmp_path / "mae.pth", {"state_dict": our_mae().state_dict()})
     with pytest.raises(CheckpointError, match="no name for .* tasks.masked.neck.mask_token"):
@@ -397,7 +444,7 @@ def test_another_formats_model_has_no_names_there(tmp_path: Path) -> None:
     load_encoder(vit(depth=3, position="sincos_column_first"), tmp_path / "out.pth")
 
 
-# --- conventions of fine-tuning -----------------------------------------------------------------
+# conventions of fine-tuning
 
 
 @pytest.mark.parametrize("case", ["mae", "lomar"])
@@ -425,9 +472,40 @@ def test_the_norm_of_cae_becomes_the_norm_behind_pooling(case: str, tmp_path: Pa
         assert torch.equal(state[f"fc_norm.{part}"], trained[f"encoder.norm.{part}"])
     assert not any("encoder.norm." in key or key.startswith("norm.") for key in state)
     assert {key.split(".")[0] for key in state} == {"encoder", "fc_norm"}
+    settings = dict(position="sincos_row_first", qkv_bias="qv", layer_scale=0.1)
+    backbone, expected = dense(depth=3, **settings), vit(depth=3, **settings)
+    load_encoder(expected, tmp_path / "trained.pth")
+    load_encoder(backbone, tmp_path / "theirs.pth")
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        maps, levels = backbone(images), expected(images, levels=(0, 2)).hierarchy
+    torch.testing.assert_close(maps[1].flatten(2).transpose(1, 2), levels[2])
 
 
-# --- encoders -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("case", ["mae", "lomar", "beit", "cae", "cae-a", "mmpretrain-beit"])
+def test_an_exported_encoder_alone_is_read_again(case: str, tmp_path: Path) -> None:
+    model, encoder = randomised(HERE[case]()), HERE[case]().encoder
+    state = model.state_dict()
+    model.encoder.mask_token = encoder.mask_token = None  # an encoder alone has none
+    path, out = save(tmp_path / "trained.pth", {"state_dict": state}), "theirs.pth"
+    export_file(path, tmp_path / out, CASES[case][0], only_encoder=True, image_size=32)
+    load_encoder(encoder, tmp_path / out)
+    assert_same(encoder.state_dict(), model.encoder.state_dict())
+
+
+def test_the_momentum_encoder_is_exported_on_request(tmp_path: Path) -> None:
+    model = randomised(build_repre())
+    path = save(tmp_path / "trained.pth", {"state_dict": model.state_dict()})
+    for source, encoder in (("online", model.encoder), ("target", model.target["encoder"])):
+        out = tmp_path / f"{source}.safetensors"
+        export_file(path, out, "timm", only_encoder=True, source=source)
+        assert_same(load_file(out)["state_dict"], encoder.state_dict())
+    bare = save(tmp_path / "mae.pth", {"state_dict": our_mae().state_dict()})
+    with pytest.raises(CheckpointError, match="no target encoder"):
+        export_file(bare, tmp_path / "out.pth", "mae", source="target")
+
+
+# encoders
 
 
 def test_a_timm_vit_gives_timms_features(tmp_path: Path) -> None:
@@ -497,6 +575,12 @@ def test_a_finetuned_beit_misses_the_norm_of_a_bare_encoder(tmp_path: Path) -> N
         load_encoder(encoder, path)
 
 
+def test_a_file_that_lost_its_norm_is_not_taken_for_a_finetuned_one(tmp_path: Path) -> None:
+    state = {key: x for key, x in vit().state_dict().items() if not key.startswith("norm.")}
+    with pytest.raises(CheckpointError, match="misses 2 of .*: norm.weight, norm.bias"):
+        load_encoder(dense(), save(tmp_path / "encoder.pth", state))
+
+
 @pytest.mark.parametrize("case", ["cae", "cae-a", "mmpretrain-cae"])
 def test_the_encoder_of_cae_is_taken_out(case: str, tmp_path: Path) -> None:
     name, make, _ = CASES[case]
@@ -545,6 +629,16 @@ def test_code_beside_official_weights_is_never_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="would run code"):
         import_file(path, tmp_path / "ours.pth")
     assert not trap.exists() and not (tmp_path / "ours.pth").exists()
+
+
+@pytest.mark.parametrize("content", [b"just text\n", b"Go.", b".", b"hello", b"\x80\x02."])
+def test_a_file_that_only_happens_to_begin_like_a_pickle_is_refused(
+    content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "official.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=str(path)):
+        import_file(path, tmp_path / "ours.pth")
 
 
 @pytest.mark.parametrize("settings", [{}, BEIT, dict(position="none", relative_position="irpe")])

@@ -153,7 +153,7 @@ class Format:
     def export_state(
         self,
         state: Mapping[str, Tensor],
-        carried: Mapping[str, Tensor],
+        carried: Mapping[str, Tensor] | None = None,
         image_size: int = 224,
         whole: bool = True,
     ) -> State:
@@ -161,7 +161,8 @@ class Format:
 
         Args:
             state: with our names; momentum targets and balancers are left out.
-            carried: of the import; empty for a state that was trained here.
+            carried: of the import, which may have carried nothing; None for a state that was
+                trained here.
             image_size: pixels, for tables that have to be made.
             whole: whether it is a pretraining model; of an encoder alone only index buffers are
                 made.
@@ -187,7 +188,7 @@ class Format:
                 f"{', '.join(unknown[:SHOWN])}{more}. Export another format, such as 'timm' with "
                 f"--encoder-only."
             )
-        if carried:
+        if carried is not None:
             return {**theirs, **carried}
         for extra in self.extras:
             if extra.make is not None and (whole or extra is INDEX_BUFFERS):
@@ -270,4 +271,6 @@ def scaled_blocks(theirs: str, ours: str) -> tuple[Rename, ...]:
     return tuple(Rename(f"{theirs}.{{i}}.gamma_{n}", f"{ours}.{{i}}.ls{n}.gamma") for n in (1, 2))
 
 
+# in an encoder file of this package beside timm's names; no outside format has them
+OWN_TOKENS = r"prefix_tokens\."
 CLASSIFIER = (Rename("fc_norm.*", "fc_norm.*"), Rename("head.*", "head.*"))

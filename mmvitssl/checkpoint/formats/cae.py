@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmvitssl.checkpoint.formats.base import (
+    CLASSIFIER,
     Extra,
     Format,
     Rename,
@@ -65,7 +66,11 @@ CAE = Format(
     name="cae",
     words="lxtGH/CAE, pretraining",
     wrapper="model",
-    signature=(r"pretext_neck\.regressor_blocks\.0\.", r"encoder\.cls_token$"),
+    # or its encoder alone, as exported: the scales have other names here
+    signature=(
+        r"(pretext_neck\.regressor_blocks\.0\.|encoder\.blocks\.0\.gamma_1$)",
+        r"encoder\.cls_token$",
+    ),
     renames=(
         Rename("mask_token", TASK + "regressor.mask_token"),
         Rename("encoder_to_decoder.*", TASK + "projection.linear.*"),
@@ -76,6 +81,7 @@ CAE = Format(
         Rename("pretext_neck.norm2.*", TASK + "decoder.norm.*"),
         Rename("pretext_neck.head.*", TASK + "decoder.head.*"),
         *ENCODER_LINES,
+        *CLASSIFIER,
     ),
     # the official code does not save it, so an export has none
     extras=(Extra(r"teacher\..*", encoder_copy("encoder.", "teacher.").reason),),
@@ -105,6 +111,7 @@ CAE_A = Format(
         Rename("decoder.norm.*", TASK + "decoder.norm.*"),
         Rename("decoder.head.*", TASK + "decoder.head.*"),
         *ENCODER_LINES,
+        *CLASSIFIER,
     ),
     extras=(
         encoder_copy("encoder.", "alignment_encoder."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmvitssl.checkpoint.formats.base import (
     CLASSIFIER,
     INDEX_BUFFERS,
+    OWN_TOKENS,
     Extra,
     Format,
     Rename,
@@ -66,7 +67,7 @@ LOMAR = Format(
     words="junchen14/LoMaR, pretraining and fine-tuning",
     wrapper="model",
     signature=(r"blocks\.0\.attn\.rpe_k\.lookup_table_weight$",),
-    absent=(r"encoder\.",),
+    absent=(r"encoder\.", OWN_TOKENS),
     renames=(
         Rename("encoder_pred.*", NECK + "layers.0.*"),
         *plain_encoder(parts=("cls_token", "mask_token", "patch_embed.proj.*", "norm.*")),
@@ -87,7 +88,7 @@ BEIT = Format(
     words="microsoft/unilm BEiT, pretraining and fine-tuning; timm's BEiT; CAE's fine-tuning",
     wrapper="model",
     signature=(r"blocks\.0\.attn\.qkv\.weight$", r"blocks\.0\.(gamma_1|attn\.q_bias)$"),
-    absent=(r"encoder\.",),
+    absent=(r"encoder\.", OWN_TOKENS),
     renames=(
         Rename("lm_head.*", NECK + "layers.0.*"),
         *scaled_blocks("blocks", "encoder.blocks"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from mmvitssl.checkpoint.formats.base import CLASSIFIER, Format, plain_encoder
+from mmvitssl.checkpoint.formats.base import CLASSIFIER, OWN_TOKENS, Format, plain_encoder
 
 TIMM = Format(
     name="timm",
     words="timm and DeiT Vision Transformers, MAE's encoder alone",
     wrapper=None,
     signature=(r"cls_token$", r"patch_embed\.proj\.weight$", r"blocks\.0\.attn\.qkv\.weight$"),
-    absent=(r".*gamma_1$", r".*relative_position_bias_table$", r"encoder\.", r"dist_token$"),
+    absent=(r".*gamma_1$", r".*relative_position_bias_table$", r"encoder\.", r"dist_token$",
+            r"mask_token$", OWN_TOKENS),
     renames=(*plain_encoder(parts=("cls_token", "pos_embed", "patch_embed.proj.*", "norm.*")),
              *CLASSIFIER),
 )  # fmt: skip

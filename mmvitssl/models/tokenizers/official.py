@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class _Shell(nn.Module):
 @contextmanager
 def _shells() -> Iterator[None]:
     """Let the official module names resolve to shells, unless the package is installed."""
-    names = [name for name in MODULES if name not in sys.modules]
+    names = [] if find_spec("dall_e") is not None else list(MODULES)
     for name in names:
         module = types.ModuleType(name)
         module.__getattr__ = lambda attribute: _Shell  # type: ignore[method-assign]
