@@ -153,9 +153,26 @@ def export_file(
         state = encoder_only(state)
     elif content.get("carried", {}).get("format") == name:
         carried = content["carried"]["tensors"]
-    theirs = target.export_state(state, carried, image_size, whole=not (finetune or only_encoder))
+    try:
+        whole = not (finetune or only_encoder)
+        theirs = target.export_state(state, carried, image_size, whole)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} {_fitting(state)}") from error
     _write(theirs, out, target.wrapper)
     return [f"wrote {len(theirs)} tensors for {target.words} to {out}"]
+
+
+def _fitting(state: State) -> str:
+    """Which formats could hold a state, in words."""
+    found = []
+    for option, part in (("", state), (" --encoder-only", encoder_only(state))):
+        for format in FORMATS.values():
+            try:
+                format.export_state(part, {})
+            except CheckpointError:
+                continue
+            found.append(f"--format {format.name}{option}")
+    return f"What could hold it: {', '.join(found)}." if found else "No known format could hold it."
 
 
 def _write(state: State, out: Path, wrapper: str | None) -> None:

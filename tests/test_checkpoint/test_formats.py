@@ -651,3 +651,15 @@ def test_an_own_encoder_with_pretraining_tokens_is_read_as_before(
     report = load_encoder(encoder, path)
     assert report.not_needed == ["mask_token", "prefix_tokens.rotation"]
     assert len(report.loaded) == len(encoder.state_dict())
+
+
+def test_timm_has_no_names_for_relative_positions_and_says_what_has(tmp_path: Path) -> None:
+    encoder = ViT(
+        arch=dict(embed_dim=32, depth=2, num_heads=2), image_size=32, patch_size=8,
+        position="none", relative_position="irpe",
+    )  # fmt: skip
+    state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "ours.pth")
+    with pytest.raises(CheckpointError, match=r"rpe_k[\s\S]*could hold it: --format lomar"):
+        export_file(tmp_path / "ours.pth", tmp_path / "out.pth", "timm", only_encoder=True)
+    assert not (tmp_path / "out.pth").exists()

@@ -214,7 +214,7 @@ def test_a_wrong_format_ends_in_words(tmp_path: Path) -> None:
     path, out = official_file("mae", tmp_path / "mae.pth"), tmp_path / "out.pth"
     error = refused("import", path, out, "--format", "lomar")
     assert "no checkpoint of the format 'lomar'" in error and "decoder_embed.weight" in error
-    assert "Name another with --format" in error and not out.exists()
+    assert not out.exists()
 
 
 def test_an_unknown_file_ends_in_words(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_dalles_pickles_run_nothing_without_trust(dall_e: Path, tmp_path: Path) 
     # the package is there, so that code in the file could run
     places = f"{ROOT}:{dall_e}"
     error = refused("convert-dalle", dall_e / "encoder.pkl", out, PYTHONPATH=places)
-    assert "runs code from the file" in error and "--trust" in error
+    assert "reading them runs code" in error and "--trust" in error
     assert str(dall_e / "encoder.pkl") in error
     assert not out.exists() and not (dall_e / "dall_e/imported").exists()
 

@@ -168,6 +168,8 @@ def test_the_loss_falls(name: str, data: Path, dvae: Path, tmp_path: Path) -> No
     assert np.mean(losses[-6:]) < np.mean(losses[:3]) * 0.97
     picture = next((tmp_path / "run").glob(f"*/vis_data/vis_image/{task}_10.png"))
     assert np.asarray(Image.open(picture)).std() > 10
+    if name not in ("lomar", "cae"):  # one of each kind of task
+        return
     done = programs.test(config, tmp_path / "run/last.pth", "--show-dir", tmp_path / "pictures")
     assert programs.value(done.stdout, f"pretext/raw_{task}") < np.mean(losses[:3])
     assert list((tmp_path / "pictures").glob("*.png"))

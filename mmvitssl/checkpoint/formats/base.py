@@ -144,8 +144,7 @@ class Format:
             more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
             raise CheckpointError(
                 f"This is no checkpoint of the format '{self.name}' ({self.words}): it does not "
-                f"know {len(unknown)} of its keys: {', '.join(unknown[:SHOWN])}{more}. Name "
-                f"another with --format."
+                f"know {len(unknown)} of its keys: {', '.join(unknown[:SHOWN])}{more}."
             )
         _check_indices(state)
         return Imported(ours, carried, reasons)
@@ -185,8 +184,7 @@ class Format:
             more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
             raise CheckpointError(
                 f"The format '{self.name}' ({self.words}) has no name for {len(unknown)} tensors: "
-                f"{', '.join(unknown[:SHOWN])}{more}. Export another format, such as 'timm' with "
-                f"--encoder-only."
+                f"{', '.join(unknown[:SHOWN])}{more}."
             )
         if carried is not None:
             return {**theirs, **carried}
@@ -260,10 +258,18 @@ ENCODER_PARTS = (
 )
 
 
-def plain_encoder(prefix: str = "", parts: tuple[str, ...] = ENCODER_PARTS) -> tuple[Rename, ...]:
-    """timm's names of a Vision Transformer behind a prefix."""
+# inside a block: of timm's ViT, and of BEiT and CAE, whose keys have no bias
+PLAIN_BLOCK = ("norm1.*", "attn.qkv.*", "attn.proj.*", "norm2.*", "mlp.*")
+QV_BLOCK = (*PLAIN_BLOCK, "attn.q_bias", "attn.v_bias")
+
+
+def plain_encoder(
+    prefix: str = "", parts: tuple[str, ...] = ENCODER_PARTS, inside: tuple[str, ...] = ("*",)
+) -> tuple[Rename, ...]:
+    """timm's names of a Vision Transformer behind a prefix; ``inside``: of its blocks."""
     lines = [Rename(prefix + part, "encoder." + part) for part in parts]
-    return (*lines, Rename(prefix + "blocks.{i}.*", "encoder.blocks.{i}.*"))
+    blocks = [f"blocks.{{i}}.{part}" for part in inside]
+    return (*lines, *(Rename(prefix + part, "encoder." + part) for part in blocks))
 
 
 def scaled_blocks(theirs: str, ours: str) -> tuple[Rename, ...]:

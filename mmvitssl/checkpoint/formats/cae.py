@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmvitssl.checkpoint.formats.base import (
     CLASSIFIER,
+    QV_BLOCK,
     Extra,
     Format,
     Rename,
@@ -60,7 +61,7 @@ def encoder_copy(theirs: str, copy: str) -> Extra:
 
 ENCODER_LINES = (
     *scaled_blocks("encoder.blocks", "encoder.blocks"),
-    *plain_encoder("encoder.", parts=ENCODER),
+    *plain_encoder("encoder.", parts=ENCODER, inside=QV_BLOCK),
 )
 CAE = Format(
     name="cae",

@@ -6,6 +6,8 @@ from mmvitssl.checkpoint.formats.base import (
     CLASSIFIER,
     INDEX_BUFFERS,
     OWN_TOKENS,
+    PLAIN_BLOCK,
+    QV_BLOCK,
     Extra,
     Format,
     Rename,
@@ -56,7 +58,9 @@ MAE = Format(
         Rename("decoder_blocks.{i}.*", NECK + "blocks.{i}.*"),
         Rename("decoder_norm.*", NECK + "norm.*"),
         Rename("decoder_pred.*", NECK + "pred.*"),
-        *plain_encoder(parts=("cls_token", "pos_embed", "patch_embed.proj.*", "norm.*")),
+        *plain_encoder(
+            parts=("cls_token", "pos_embed", "patch_embed.proj.*", "norm.*"), inside=PLAIN_BLOCK
+        ),
         *CLASSIFIER,
     ),
     finetune=without_norm,
@@ -70,7 +74,10 @@ LOMAR = Format(
     absent=(r"encoder\.", OWN_TOKENS),
     renames=(
         Rename("encoder_pred.*", NECK + "layers.0.*"),
-        *plain_encoder(parts=("cls_token", "mask_token", "patch_embed.proj.*", "norm.*")),
+        *plain_encoder(
+            parts=("cls_token", "mask_token", "patch_embed.proj.*", "norm.*"),
+            inside=(*PLAIN_BLOCK, "attn.rpe_k.lookup_table_weight"),
+        ),
         *CLASSIFIER,
     ),
     extras=(
@@ -92,7 +99,7 @@ BEIT = Format(
     renames=(
         Rename("lm_head.*", NECK + "layers.0.*"),
         *scaled_blocks("blocks", "encoder.blocks"),
-        *plain_encoder(),
+        *plain_encoder(inside=(*QV_BLOCK, "attn.relative_position_bias_table")),
         *CLASSIFIER,
     ),
     extras=(INDEX_BUFFERS,),

@@ -19,7 +19,10 @@ def _block(theirs: str, ours: str) -> tuple[Rename, ...]:
         Rename(theirs + ".{i}.ffn.layers.1.*", ours + ".{i}.mlp.fc2.*"),
         Rename(theirs + ".{i}.gamma_1", ours + ".{i}.ls1.gamma"),
         Rename(theirs + ".{i}.gamma_2", ours + ".{i}.ls2.gamma"),
-        Rename(theirs + ".{i}.attn.*", ours + ".{i}.attn.*"),
+        *(
+            Rename(f"{theirs}.{{i}}.attn.{part}", f"{ours}.{{i}}.attn.{part}")
+            for part in ("qkv.*", "q_bias", "v_bias", "proj.*")
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import types
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from mmvitssl.checkpoint.strict import check_keys, state_dict_of
 from mmvitssl.models.tokenizers.dalle import DalleTokenizer
 from mmvitssl.models.tokenizers.file import save_tokenizer
 
+# what unpickling raises on files that hold something else
+DAMAGED = (KeyError, ValueError, TypeError, AttributeError, IndexError, AssertionError)
 MODULES = ("dall_e", "dall_e.encoder", "dall_e.decoder", "dall_e.utils")
 
 
@@ -47,12 +50,15 @@ def _read(path: Path, trust: bool) -> dict[str, Tensor]:
     except CheckpointError as error:
         if not trust:
             raise CheckpointError(
-                f"{path} is a pickled program, as DALL-E published it: reading it runs code from "
-                f"the file. If you trust where it comes from, repeat with --trust; the file that "
-                f"is written holds tensors only."
+                f"{path} holds no plain tensors. DALL-E's official files are pickled programs: "
+                f"reading them runs code. If you trust where it comes from, repeat with --trust; "
+                f"the file that is written holds tensors only."
             ) from error
-    with _shells():
-        module: Any = torch.load(path, map_location="cpu", weights_only=False)
+    try:
+        with _shells():
+            module: Any = torch.load(path, map_location="cpu", weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ImportError, *DAMAGED) as error:
+        raise CheckpointError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise CheckpointError(f"{path} holds a {type(module).__name__}, no module of DALL-E.")
     return {key: value.detach().float() for key, value in module.state_dict().items()}
