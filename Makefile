@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 WORK_DIR ?= work_dirs/demo
+JOBS ?= 2
 # abspath would split a path at its spaces
 BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 SHELL := /bin/bash
@@ -29,8 +30,10 @@ lint: setup
 	"$(BIN)/python" -m ruff check .
 	"$(BIN)/python" -m mypy
 
+# Files of tests are shared out over JOBS processes of one thread each: two that use all cores at
+# once slow each other down.
 test: lint
-	"$(BIN)/python" -m pytest
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile
 
 clean:
 	rm -rf build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
