@@ -85,7 +85,11 @@ def import_file(path: str | Path, out: str | Path, name: str | None = None) -> l
     source = _format(name, state, path)
     imported = source.import_state(state)
     meta = {"imported_from": source.name, "file": path.name}
-    carried = {"format": source.name, "tensors": imported.carried}
+    carried = {
+        "format": source.name,
+        "tensors": imported.carried,
+        "prefixes": list(imported.prefixes),
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"meta": meta, "state_dict": imported.state, "carried": carried}, out)
     lines = [f"{path}: {source.words}", f"used {len(imported.state)} tensors"]
@@ -145,6 +149,7 @@ def export_file(
         raise CheckpointError(f"{path} is no checkpoint of this package: import it first.")
     state = _chosen(state, source)
     carried: State | None = None
+    prefixes: tuple[tuple[str, str], ...] = ()
     if finetune:
         if target.finetune is None:
             raise CheckpointError(f"The format '{name}' has no conventions for fine-tuning.")
@@ -153,12 +158,13 @@ def export_file(
         state = encoder_only(state)
     elif content.get("carried", {}).get("format") == name:
         carried = content["carried"]["tensors"]
+        prefixes = tuple((old, new) for old, new in content["carried"].get("prefixes", ()))
     try:
         whole = not (finetune or only_encoder)
-        theirs = target.export_state(state, carried, image_size, whole)
+        theirs = target.export_state(state, carried, image_size, whole, prefixes)
     except CheckpointError as error:
         raise CheckpointError(f"{error} {_fitting(state)}") from error
-    _write(theirs, out, target.wrapper)
+    _write(theirs, out, target)
     return [f"wrote {len(theirs)} tensors for {target.words} to {out}"]
 
 
@@ -175,10 +181,17 @@ def _fitting(state: State) -> str:
     return f"What could hold it: {', '.join(found)}." if found else "No known format could hold it."
 
 
-def _write(state: State, out: Path, wrapper: str | None) -> None:
+def _write(state: State, out: Path, target: Format) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".safetensors":
         save_file({key: tensor.contiguous() for key, tensor in state.items()}, str(out))
         return
-    content: dict[str, Any] = dict(state) if wrapper is None else {wrapper: state}
+    content: dict[str, Any] = dict(state)
+    if target.wrapper is not None:
+        content = {target.wrapper: state}
+    elif target.nested:
+        content = {entry: {} for entry in target.nested}
+        for key, tensor in state.items():
+            entry, _, name = key.partition(".")
+            content[entry][name] = tensor
     torch.save(content, out)

@@ -64,6 +64,9 @@ def _by_prefix(names: list[str]) -> str:
 def state_dict_of(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint: under ``state_dict`` or ``model``, or the dict itself.
 
+    Where they lie in several entries (DINO: student, teacher and loss), the names of these are put
+    before the keys.
+
     Raises:
         CheckpointError: there are none.
     """
@@ -72,6 +75,11 @@ def state_dict_of(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, 
             checkpoint = checkpoint[name]
             break
     state = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
+    if not state:
+        for entry, content in checkpoint.items():
+            if isinstance(content, Mapping):
+                tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+                state.update({f"{entry}.{key}": value for key, value in tensors.items()})
     if not state:
         raise CheckpointError(
             f"{path} holds no weights: expected tensors under 'state_dict' or 'model'; it has the "

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from mmvitssl.checkpoint.formats.base import Format, Imported
 from mmvitssl.checkpoint.formats.cae import CAE, CAE_A
+from mmvitssl.checkpoint.formats.contrastive import DINO, MOBY, MOCOV3
 from mmvitssl.checkpoint.formats.masked import BEIT, LOMAR, MAE
 from mmvitssl.checkpoint.formats.mmpretrain import MMPRETRAIN_BEIT, MMPRETRAIN_CAE, MMPRETRAIN_MAE
+from mmvitssl.checkpoint.formats.swin import MMDET_SWIN, SWIN, TIMM_SWIN
 from mmvitssl.checkpoint.formats.timm import TIMM
 
 # from the most telling signature to the least
@@ -24,6 +26,12 @@ FORMATS: dict[str, Format] = {
         MAE,
         LOMAR,
         BEIT,
+        MOCOV3,
+        DINO,
+        MOBY,
+        MMDET_SWIN,
+        SWIN,
+        TIMM_SWIN,
         TIMM,
     )
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -68,6 +68,11 @@ class Extra:
     reason: str
     make: Callable[[State, int], State] | None = None
 
+    @property
+    def buffer(self) -> bool:
+        """Whether these are index buffers, which an encoder alone has too."""
+        return self.pattern.endswith("relative_position_index")
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -77,11 +82,13 @@ class Imported:
         state: with our names.
         carried: tensors without a place here, with their names.
         reasons: why, by the same names.
+        prefixes: what was cut off the front of keys, as ``(theirs, ours)``.
     """
 
     state: State
     carried: State
     reasons: dict[str, str]
+    prefixes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,13 @@ class Format:
         renames: the table; the first line that fits counts.
         extras: keys without a place here.
         finetune: from our state to that of the format's fine-tuning, before renaming.
+        prefixes: ``(theirs, ours)`` fronts of keys that some files have, such as a distributed
+            wrapper's.
+        nested: entries of the file that hold weights each; their names are put before the keys.
+        fresh: tensors of ours that the format has not, such as counters.
+        left_out: regular expressions of our keys that the format has no place for by design.
+        decode: from their tensors to ours, by our key.
+        encode: the inverse.
     """
 
     name: str
@@ -107,6 +121,12 @@ class Format:
     absent: tuple[str, ...] = ()
     extras: tuple[Extra, ...] = ()
     finetune: Callable[[State], State] | None = None
+    prefixes: tuple[tuple[str, str], ...] = ()
+    nested: tuple[str, ...] = ()
+    fresh: Mapping[str, Tensor] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    decode: Callable[[str, Tensor], Tensor] | None = None
+    encode: Callable[[str, Tensor], Tensor] | None = None
 
     def recognises(self, state: Mapping[str, Tensor]) -> bool:
         """Whether a state dict is of this format."""
@@ -130,6 +150,8 @@ class Format:
         carried: State = {}
         reasons: dict[str, str] = {}
         unknown: list[str] = []
+        used = tuple(pair for pair in self.prefixes if any(k.startswith(pair[0]) for k in state))
+        state = {_swap_front(key, used): tensor for key, tensor in state.items()}
         for key, tensor in state.items():
             names = (rename.to_ours(key) for rename in self.renames)
             name = next((name for name in names if name is not None), None)
@@ -137,7 +159,7 @@ class Format:
             if extra is not None:
                 carried[key], reasons[key] = tensor, extra.reason
             elif name is not None:
-                ours[name] = tensor
+                ours[name] = tensor if self.decode is None else self.decode(name, tensor)
             else:
                 unknown.append(key)
         if unknown:
@@ -147,7 +169,8 @@ class Format:
                 f"know {len(unknown)} of its keys: {', '.join(unknown[:SHOWN])}{more}."
             )
         _check_indices(state)
-        return Imported(ours, carried, reasons)
+        ours.update({key: tensor.clone() for key, tensor in self.fresh.items()})
+        return Imported(ours, carried, reasons, used)
 
     def export_state(
         self,
@@ -155,6 +178,7 @@ class Format:
         carried: Mapping[str, Tensor] | None = None,
         image_size: int = 224,
         whole: bool = True,
+        prefixes: tuple[tuple[str, str], ...] = (),
     ) -> State:
         """The inverse of :meth:`import_state`.
 
@@ -165,6 +189,7 @@ class Format:
             image_size: pixels, for tables that have to be made.
             whole: whether it is a pretraining model; of an encoder alone only index buffers are
                 made.
+            prefixes: of the import.
 
         Raises:
             CheckpointError: tensors that the format has no name for.
@@ -172,14 +197,14 @@ class Format:
         theirs: State = {}
         unknown: list[str] = []
         for key, tensor in state.items():
-            if key.startswith(("target.", "balancer.")):
+            if key in self.fresh or any(re.fullmatch(pattern, key) for pattern in self.left_out):
                 continue
             names = (rename.to_theirs(key) for rename in self.renames)
             name = next((name for name in names if name is not None), None)
-            if name is None:
+            if name is not None:
+                theirs[name] = tensor if self.encode is None else self.encode(key, tensor)
+            elif not key.startswith(("target.", "balancer.")):
                 unknown.append(key)
-            else:
-                theirs[name] = tensor
         if unknown:
             more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
             raise CheckpointError(
@@ -187,11 +212,20 @@ class Format:
                 f"{', '.join(unknown[:SHOWN])}{more}."
             )
         if carried is not None:
-            return {**theirs, **carried}
-        for extra in self.extras:
-            if extra.make is not None and (whole or extra is INDEX_BUFFERS):
-                theirs.update(extra.make(theirs, image_size))
-        return theirs
+            theirs.update(carried)
+        else:
+            for extra in self.extras:
+                if extra.make is not None and (whole or extra.buffer):
+                    theirs.update(extra.make(theirs, image_size))
+        back = tuple((ours, front) for front, ours in prefixes)
+        return {_swap_front(key, back): tensor for key, tensor in theirs.items()}
+
+
+def _swap_front(key: str, fronts: tuple[tuple[str, str], ...]) -> str:
+    for old, new in fronts:
+        if key.startswith(old):
+            return new + key[len(old) :]
+    return key
 
 
 def square_grid(rows: int) -> tuple[int, int] | None:

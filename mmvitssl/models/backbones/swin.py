@@ -1,0 +1,264 @@
+"""Swin Transformer (Liu et al., 2021), at any image size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import resize_rel_pos_bias_table_simple, to_2tuple
+from timm.models.swin_transformer import PatchMerging
+from torch import Tensor, nn
+from torch.nn import init
+from torch.utils.checkpoint import checkpoint
+
+from mmvitssl.models.backbones.swin_blocks import SwinBlock
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import Encoded, TokenPlan
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "tiny": dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    "small": dict(embed_dim=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
+    "base": dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+}
+
+
+def _architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(arch, str):
+        if arch not in ARCHITECTURES:
+            raise ValueError(
+                f"SwinTransformer.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}."
+            )
+        return dict(ARCHITECTURES[arch])
+    settings = dict(arch)
+    base = settings.pop("base", None)
+    settings = {**(_architecture(base) if base else {}), **settings}
+    wrong = set(settings) ^ {"embed_dim", "depths", "num_heads"}
+    if wrong or len(settings["depths"]) != len(settings["num_heads"]):
+        raise ValueError(
+            f"SwinTransformer.arch needs embed_dim, and depths and num_heads of one length (or "
+            f"base=... and what differs); missing or unknown: {sorted(wrong)}."
+        )
+    return settings
+
+
+class PatchEmbedding(nn.Module):
+    """Strided convolution and norm; pads right and below where the patch does not divide."""
+
+    def __init__(self, patch_size: int, embed_dim: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(3, embed_dim, patch_size, patch_size)
+        self.norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, h, w, C)."""
+        bottom, right = (-side % self.patch_size for side in images.shape[-2:])
+        if bottom or right:
+            images = F.pad(images, (0, right, 0, bottom))
+        return self.norm(self.proj(images).permute(0, 2, 3, 1))
+
+
+class SwinStage(nn.Module):
+    """Patch merging (but for the first stage) and blocks, every other one with shifted windows."""
+
+    def __init__(
+        self,
+        inputs: int,
+        channels: int,
+        depth: int,
+        num_heads: int,
+        window_size: int,
+        mlp_ratio: float,
+        rates: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.downsample = PatchMerging(inputs, channels) if inputs != channels else nn.Identity()
+        self.blocks = nn.ModuleList(
+            SwinBlock(channels, num_heads, window_size, bool(i % 2), mlp_ratio, rates[i])
+            for i in range(depth)
+        )
+
+
+@MODELS.register_module()
+class SwinTransformer(nn.Module):
+    """Hierarchical encoder with shifted windows, with timm's parameter names.
+
+    Features of a stage are taken after its last block, before the next stage merges patches.
+    Windows follow the official detection code: maps are padded to whole windows first and shifted
+    then; on an axis on which the map is no larger than a window it is not shifted, as at 224
+    pixels in classification.
+
+    Args:
+        arch: 'tiny', 'small', 'base', or a dict with ``embed_dim``, ``depths`` and ``num_heads``.
+        image_size: side, or (height, width), in pixels, that :attr:`grid` is for.
+        patch_size: side of a patch in pixels.
+        window_size: side of a window in patches.
+        mlp_ratio: hidden width of the MLPs over the channels.
+        drop_path: stochastic depth rate of the last block, growing linearly from 0.
+        freeze_patch_embed: keep the random patch projection fixed.
+        gradient_checkpointing: recompute blocks in the backward pass to save memory.
+    """
+
+    optional_state: tuple[str, ...] = ("norm.",)
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = "tiny",
+        image_size: int | tuple[int, int] = 224,
+        patch_size: int = 4,
+        window_size: int = 7,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        freeze_patch_embed: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        settings = _architecture(arch)
+        self.depths: tuple[int, ...] = tuple(settings["depths"])
+        self.depth = len(self.depths)
+        self.channels = tuple(settings["embed_dim"] * 2**i for i in range(self.depth))
+        self.embed_dim = self.channels[-1]
+        self.patch_size, self.window_size = patch_size, window_size
+        self.gradient_checkpointing = gradient_checkpointing
+        # what tasks ask of an encoder and a Swin Transformer has not
+        self.mask_token = None
+        self.prefix_tokens: dict[str, Tensor] = {}
+        self.grid = self.grid_of(to_2tuple(image_size))
+
+        self.patch_embed = PatchEmbedding(patch_size, self.channels[0])
+        total = sum(self.depths)
+        rates = [drop_path * i / max(total - 1, 1) for i in range(total)]
+        stages, first = [], 0
+        for i, depth in enumerate(self.depths):
+            stages.append(
+                SwinStage(
+                    self.channels[max(i - 1, 0)],
+                    self.channels[i],
+                    depth,
+                    settings["num_heads"][i],
+                    window_size,
+                    mlp_ratio,
+                    rates[first : first + depth],
+                )
+            )
+            first += depth
+        self.layers = nn.ModuleList(stages)
+        self.norm = nn.LayerNorm(self.embed_dim)
+        self._initialise()
+        if freeze_patch_embed:
+            self.patch_embed.requires_grad_(False)
+
+    def _initialise(self) -> None:
+        """The official one: truncated normal of std .02 for linear layers and tables."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("relative_position_bias_table"):
+                init.trunc_normal_(parameter, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    init.zeros_(module.bias)
+
+    def level_channels(self, levels: Sequence[int]) -> tuple[int, ...]:
+        """Channels of the features of some stages."""
+        return tuple(self.channels[level] for level in levels)
+
+    def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the last stage for an image of (height, width) pixels."""
+        stride = self.patch_size * 2 ** (self.depth - 1)
+        return math.ceil(image_size[0] / stride), math.ceil(image_size[1] / stride)
+
+    def get_layer_depth(self, name: str) -> tuple[int, int]:
+        """Layer of a parameter for layer-wise learning-rate decay.
+
+        0 is the embedding, then every block is a layer (merging belongs to the first block behind
+        it), the final norm the last.
+        """
+        total = sum(self.depths) + 2
+        parts = name.split(".")
+        if parts[0] == "patch_embed":
+            return 0, total
+        if parts[0] == "layers":
+            before = sum(self.depths[: int(parts[1])])
+            block = int(parts[3]) if parts[2] == "blocks" else 0
+            return before + block + 1, total
+        return total - 1, total
+
+    def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+        """Fit bias tables to this model's window, bicubic, as mmdet and the official code do."""
+        own, resized = self.state_dict(), {}
+        for key, table in state.items():
+            if key.endswith("relative_position_bias_table") and key in own:
+                mine = own[key]
+                if table.shape != mine.shape and table.shape[1] == mine.shape[1]:
+                    window = (self.window_size, self.window_size)
+                    size = (mine.shape[0], mine.shape[1])
+                    resized[key] = resize_rel_pos_bias_table_simple(table, window, size)
+        note = f"{len(resized)} bias tables to windows of {self.window_size} (bicubic)"
+        return {**state, **resized}, [note] if resized else []
+
+    def _check_levels(self, levels: Sequence[int]) -> None:
+        wrong = [level for level in levels if not 0 <= level < self.depth]
+        if wrong:
+            raise ValueError(
+                f"Levels {wrong} do not exist: this encoder has stages 0..{self.depth - 1}."
+            )
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False)
+        return block(x)
+
+    def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
+        """(B, C_i, h_i, w_i) of some stages only; later stages and the norm do not run."""
+        self._check_levels(levels)
+        return self._stages(images, levels, max(levels) + 1)[1]
+
+    def _stages(
+        self, images: Tensor, levels: Sequence[int], stop: int
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        x = self.patch_embed(images)
+        hierarchy = {}
+        for index in range(stop):
+            stage: Any = self.layers[index]
+            x = stage.downsample(x)
+            for block in stage.blocks:
+                x = self._run(block, x)
+            if index in levels:
+                hierarchy[index] = x.permute(0, 3, 1, 2).contiguous()
+        return x, hierarchy
+
+    def forward(
+        self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+    ) -> Encoded:
+        """Encode images.
+
+        Args:
+            images: (B, 3, H, W), normalised, of any size.
+            plan: must be None: windows need all patches.
+            levels: zero-based stages whose raw maps are wanted in ``hierarchy``.
+
+        Returns:
+            ``cls`` is the mean of the patches after the final norm.
+
+        Raises:
+            ValueError: a plan, or a stage that does not exist.
+        """
+        if plan is not None:
+            raise ValueError(
+                "SwinTransformer takes no token plan: its windows need all patches. Masked "
+                "modeling needs a ViT."
+            )
+        self._check_levels(levels)
+        x, hierarchy = self._stages(images, levels, self.depth)
+        patches = self.norm(x).flatten(1, 2)
+        return Encoded(
+            cls=patches.mean(dim=1),
+            prefix={},
+            patches=patches,
+            hierarchy=hierarchy,
+            grid=(x.shape[1], x.shape[2]),
+        )
