@@ -28,6 +28,13 @@ def gather_without_grad(features: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def gather_with_grad(features: Tensor) -> Tensor:
+    """(B, ...) of every process, in order of rank, through which gradients flow back to all."""
+    if world_size() == 1:
+        return features
+    return torch.cat(dist_nn.all_gather(features.contiguous()))
+
+
 def all_reduce_with_grad(values: Tensor) -> Tensor:
     """Sum over processes, through which gradients flow."""
     return values if world_size() == 1 else dist_nn.all_reduce(values)

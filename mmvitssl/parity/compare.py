@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmvitssl.checkpoint.safe import CheckpointError
+from mmvitssl.parity.contrastive import compare_dino, compare_moby, compare_mocov3
 from mmvitssl.parity.fixture import Fixture
 from mmvitssl.parity.masked import compare_cae, compare_lomar, compare_mae
 
@@ -19,6 +20,9 @@ COMPARISONS: dict[str, Callable[[Fixture], Outputs]] = {
     "mae": compare_mae,
     "lomar": compare_lomar,
     "cae": compare_cae,
+    "mocov3": compare_mocov3,
+    "dino": compare_dino,
+    "moby": compare_moby,
 }
 
 

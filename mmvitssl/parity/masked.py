@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmvitssl.checkpoint.formats import FORMATS
-from mmvitssl.checkpoint.strict import check_keys
-from mmvitssl.models.algorithms import Pretrainer
-from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.masking import GivenMasking
 from mmvitssl.models.targets import PixelTarget
+from mmvitssl.parity.build import ConfigOf, build, start, vit_config
 from mmvitssl.parity.fixture import Fixture
-from mmvitssl.registry import MODELS
-from mmvitssl.structures import TokenPlan, View
-
-
-def _encoder(fixture: Fixture, **settings: Any) -> dict[str, Any]:
-    sizes = {name: fixture.size(name) for name in ("embed_dim", "depth", "num_heads")}
-    return dict(
-        type="ViT",
-        arch=sizes,
-        image_size=fixture.size("img_size"),
-        patch_size=fixture.size("patch_size"),
-        **settings,
-    )
-
-
-def _build(fixture: Fixture) -> Any:
-    """The model with the fixture's weights, in eval mode."""
-    model: Pretrainer = MODELS.build(CONFIGS[fixture.size("method")](fixture))
-    state = FORMATS[fixture.size("method")].import_state(fixture.state).state
-    check_keys(model.state_dict(), state, fixture.path, "an official checkpoint")
-    model.load_state_dict(state)
-    return model.eval()
-
-
-def _start(model: Pretrainer, image: Tensor) -> PretrainStep:
-    number = torch.arange(len(image))
-    return model.start([View(image, image)], {"index": number, "epoch": torch.zeros_like(number)})
+from mmvitssl.structures import TokenPlan
 
 
 def _patch_values(fixture: Fixture) -> int:
@@ -67,19 +37,19 @@ def mae_config(fixture: Fixture) -> dict[str, Any]:
         target=dict(type="PixelTarget", patch_size=patch),
         head=dict(type="PixelLoss", distance="l2"),
     )
-    encoder = _encoder(fixture, position="sincos_column_first")
+    encoder = vit_config(fixture, position="sincos_column_first")
     return dict(type="Pretrainer", encoder=encoder, tasks=dict(masked=task))
 
 
 def compare_mae(fixture: Fixture) -> dict[str, Tensor]:
     """Latents, predictions of all patches, and both losses."""
-    model = _build(fixture)
+    model = build(fixture, CONFIGS[fixture.size("method")])
     masked = model.tasks["masked"]
     order = fixture["ids_restore"].argsort(dim=1)
     keep = int((fixture["mask"][0] == 0).sum())
     plan = TokenPlan(tokens=order[:, :keep], dropped=order[:, keep:])
     masked.masking = GivenMasking(plan)
-    step = _start(model, fixture["image"])
+    step = start(model, [fixture["image"]])
     encoded = step.encode(0, masked.masks(step)[0])
     losses = {}
     for name, normalise in (("loss_norm_pix", True), ("loss_raw_pix", False)):
@@ -104,13 +74,13 @@ def lomar_config(fixture: Fixture) -> dict[str, Any]:
         target=dict(type="PixelTarget", patch_size=patch),
         head=dict(type="PixelLoss", distance="l2"),
     )
-    encoder = _encoder(fixture, position="none", relative_position="irpe", mask_token=True)
+    encoder = vit_config(fixture, position="none", relative_position="irpe", mask_token=True)
     return dict(type="Pretrainer", encoder=encoder, tasks=dict(masked=task))
 
 
 def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
     """Predictions of all tokens of all windows, and the loss."""
-    model, window = _build(fixture), fixture.size("window_size")
+    model, window = build(fixture, CONFIGS[fixture.size("method")]), fixture.size("window_size")
     masked = model.tasks["masked"]
     plan = TokenPlan(
         image_index=fixture["image_of_row"],
@@ -119,7 +89,7 @@ def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
         window=(window, window),
     )
     masked.masking = GivenMasking(plan)
-    step = _start(model, fixture["image"])
+    step = start(model, [fixture["image"]])
     encoded = step.encode(0, masked.masks(step)[0])
     return {"pred": masked.neck.layers(encoded.patches), "loss": masked.loss(step).loss}
 
@@ -149,18 +119,18 @@ def cae_config(fixture: Fixture) -> dict[str, Any]:
         align_weight=fixture.size("align_weight"),
         projection=None if inner == width else projection,
     )
-    encoder = _encoder(fixture, position="sincos_row_first", qkv_bias="qv", layer_scale=scale)
+    encoder = vit_config(fixture, position="sincos_row_first", qkv_bias="qv", layer_scale=scale)
     return dict(type="Pretrainer", encoder=encoder, tasks=dict(context=task))
 
 
 def compare_cae(fixture: Fixture) -> dict[str, Tensor]:
     """Logits, predicted and target latents, and the three losses."""
-    model, number = _build(fixture), int(fixture["mask"][0].sum())
+    model, number = build(fixture, CONFIGS[fixture.size("method")]), int(fixture["mask"][0].sum())
     context = model.tasks["context"]
     order = fixture["mask"].byte().argsort(dim=1, stable=True)
     plan = TokenPlan(tokens=order[:, :-number], dropped=order[:, -number:])
     context.masking = GivenMasking(plan)
-    step = _start(model, fixture["image"])
+    step = start(model, [fixture["image"]])
     step.once(context.target, "ids", lambda: fixture["tokens"])
     latents = context.predict_latents(step)
     result = context.loss(step)
@@ -174,7 +144,7 @@ def compare_cae(fixture: Fixture) -> dict[str, Tensor]:
     }
 
 
-CONFIGS: dict[str, Callable[[Fixture], dict[str, Any]]] = {
+CONFIGS: dict[str, ConfigOf] = {
     "mae": mae_config,
     "lomar": lomar_config,
     "cae": cae_config,

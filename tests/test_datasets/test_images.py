@@ -190,5 +190,5 @@ def test_collating_views_of_different_sizes_is_explained() -> None:
 
 
 def test_multiview_refuses_unknown_keys() -> None:
-    with pytest.raises(ValueError, match="'transforms' and 'num'"):
+    with pytest.raises(ValueError, match="'transforms', 'num'"):
         MultiView([dict(steps=[])])

@@ -1,8 +1,18 @@
 """Behaviour that is added to MMEngine's loops."""
 
+from mmvitssl.engine.hooks.collapse import CollapseHook
 from mmvitssl.engine.hooks.logs import ReduceLogsHook
 from mmvitssl.engine.hooks.momentum import MomentumUpdateHook
 from mmvitssl.engine.hooks.pictures import TaskPicturesHook
 from mmvitssl.engine.hooks.progress import ProgressHook
+from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
 
-__all__ = ["MomentumUpdateHook", "ProgressHook", "ReduceLogsHook", "TaskPicturesHook"]
+__all__ = [
+    "CollapseHook",
+    "FreezeHook",
+    "MomentumUpdateHook",
+    "ProgressHook",
+    "ReduceLogsHook",
+    "TaskPicturesHook",
+    "WeightDecayHook",
+]

@@ -1,17 +1,30 @@
-"""Mixed precision without loss scaling, on any device."""
+"""Mixed precision without loss scaling, on any device, and what DINO does to gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
-from torch import nn
+from torch import Tensor, nn
 
 from mmvitssl.registry import OPTIM_WRAPPERS
+
+
+@torch.no_grad()
+def clip_each(parameters: Iterable[Tensor], max_norm: float) -> None:
+    """Scale the gradient of every tensor whose own norm is larger than ``max_norm`` to it.
+
+    Many tensors at once and without waiting for the device (DINO clips so).
+    """
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if grads:
+        norms = torch._foreach_norm(grads)
+        factors = [(max_norm / (norm + 1e-6)).clamp(max=1.0) for norm in norms]
+        torch._foreach_mul_(grads, factors)
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -21,18 +34,42 @@ class AutocastOptimWrapper(OptimWrapper):
     MMEngine's ``AmpOptimWrapper`` always builds a gradient scaler and refuses CPUs.
 
     Args:
+        precision: 'bf16', or 'fp32' for no autocast.
+        clip_each: greatest norm of the gradient of each parameter by itself (DINO: 3), beside or
+            in place of ``clip_grad``, which clips the norm of all.
         kwargs: see :class:`mmengine.optim.OptimWrapper`.
+
+    Raises:
+        ValueError: an unknown precision, or a norm that is not positive.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(
+        self, precision: str = "bf16", clip_each: float | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        if precision not in ("bf16", "fp32") or (clip_each is not None and clip_each <= 0):
+            raise ValueError(
+                f"AutocastOptimWrapper needs precision 'bf16' or 'fp32' and a positive clip_each; "
+                f"got '{precision}' and {clip_each}."
+            )
+        self.precision, self.clip_norm = precision, clip_each
         self.device_type = get_device()
+        self.frozen: list[nn.Parameter] = []
+
+    def step(self, **kwargs: Any) -> None:
+        """Drop the gradients of frozen parameters, clip, and move the others."""
+        for parameter in self.frozen:
+            parameter.grad = None
+        if self.clip_norm is not None:
+            groups = self.optimizer.param_groups
+            clip_each((p for group in groups for p in group["params"]), self.clip_norm)
+        super().step(**kwargs)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """The forward pass and the losses of a training step run in here."""
-        with (
-            super().optim_context(model),
-            torch.autocast(self.device_type, dtype=torch.bfloat16),
-        ):
+        cast: Any = nullcontext()
+        if self.precision == "bf16":
+            cast = torch.autocast(self.device_type, dtype=torch.bfloat16)
+        with super().optim_context(model), cast:
             yield

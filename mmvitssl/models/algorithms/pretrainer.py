@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,6 +49,7 @@ class Pretrainer(BaseModel):
         if not tasks:
             raise ValueError("Pretrainer.tasks is empty: name at least one pretext task.")
         self.seed = seed
+        self.observers: list[Callable[[dict[str, TaskResult]], None]] = []
         self.encoder = MODELS.build(encoder)
         self.tasks = nn.ModuleDict({name: MODELS.build(task) for name, task in tasks.items()})
         self.balancer = MODELS.build(balancer or dict(type="FixedWeights"))
@@ -133,6 +134,8 @@ class Pretrainer(BaseModel):
         raise ValueError(f"Pretrainer.forward knows 'loss', 'predict', 'pictures', not '{mode}'.")
 
     def _log(self, results: dict[str, TaskResult]) -> dict[str, Tensor]:
+        for observer in self.observers:
+            observer(results)
         balanced = self.balancer({name: result.loss for name, result in results.items()})
         logs: dict[str, Tensor] = {}
         for name, result in results.items():

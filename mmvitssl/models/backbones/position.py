@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 SINCOS_AXES = {"sincos_row_first": ("row", "column"), "sincos_column_first": ("column", "row")}
@@ -44,6 +46,27 @@ def sincos_table(grid: tuple[int, int], channels: int, order: str) -> Tensor:
     halves = [_axis_table(axes[axis], channels // 2) for axis in SINCOS_AXES[order]]
     table = torch.cat(halves, dim=1)
     return torch.cat([torch.zeros(1, channels, dtype=table.dtype), table])[None].float()
+
+
+def resized_table(
+    table: Tensor, old: tuple[int, int], new: tuple[int, int], offset: float = 0.0
+) -> Tensor:
+    """A position table for another grid: (1, 1 + N, C), bicubic without antialiasing.
+
+    Args:
+        table: (1, 1 + N_old, C), the class token's row first.
+        old: rows and columns of the table.
+        new: those that are wanted.
+        offset: added to the new sides before the scale is computed (DINO: 0.1).
+    """
+    if not offset:
+        return resample_abs_pos_embed(
+            table, list(new), list(old), num_prefix_tokens=1, antialias=False
+        )
+    cells = table[:, 1:].unflatten(1, old).permute(0, 3, 1, 2)
+    scale = [(side + offset) / before for side, before in zip(new, old, strict=True)]
+    cells = F.interpolate(cells, scale_factor=scale, mode="bicubic")
+    return torch.cat([table[:, :1], cells.flatten(2).transpose(1, 2)], dim=1)
 
 
 def infer_grid(tokens: int, like: tuple[int, int]) -> tuple[int, int]:

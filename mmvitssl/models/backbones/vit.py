@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import PatchEmbed, resample_abs_pos_embed, to_2tuple
+from timm.layers import PatchEmbed, to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -15,7 +15,12 @@ from mmvitssl.models.backbones.adapt import adapt_positions, adapt_tables
 from mmvitssl.models.backbones.architectures import architecture
 from mmvitssl.models.backbones.blocks import Block
 from mmvitssl.models.backbones.initialisation import INITIALISERS
-from mmvitssl.models.backbones.position import POSITION_KINDS, SINCOS_AXES, sincos_table
+from mmvitssl.models.backbones.position import (
+    POSITION_KINDS,
+    SINCOS_AXES,
+    resized_table,
+    sincos_table,
+)
 from mmvitssl.models.backbones.relative import (
     RELATIVE_KINDS,
     RelativeBias,
@@ -58,6 +63,8 @@ class ViT(nn.Module):
         prefix_tokens: names of extra learned tokens between the class token and the patches.
         mask_token: whether there is a learned token for the masked patches of a plan.
         mlp_ratio: hidden width of the MLP over ``embed_dim``.
+        interpolate_offset: added to the side of the grid that a position table is resized to,
+            whose scale is then not exact: DINO's official code has 0.1, for its small crops.
         drop_path: stochastic depth rate of the last block, growing linearly from 0.
         layer_scale: initial value of the residual scales, or None for no scales.
         qkv_bias: biases of attention: 'qkv', 'qv' (BEiT and CAE, none for keys) or 'none'.
@@ -83,6 +90,7 @@ class ViT(nn.Module):
         new_relative: bool = False,
         prefix_tokens: Sequence[str] = (),
         mask_token: bool = False,
+        interpolate_offset: float = 0.0,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
         layer_scale: float | None = None,
@@ -110,6 +118,7 @@ class ViT(nn.Module):
         self.depth: int = settings["depth"]
         self.patch_size = patch_size
         self.position = position
+        self.interpolate_offset = interpolate_offset
         self.gradient_checkpointing = gradient_checkpointing
         self.grid = self.grid_of(to_2tuple(image_size))
         self.relative_position = relative_position
@@ -191,9 +200,7 @@ class ViT(nn.Module):
         assert self.pos_embed is not None
         if grid == self.grid:
             return self.pos_embed
-        return resample_abs_pos_embed(
-            self.pos_embed, list(grid), list(self.grid), num_prefix_tokens=1, antialias=False
-        )
+        return resized_table(self.pos_embed, self.grid, grid, self.interpolate_offset)
 
     def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         """Fit a state dict of this architecture to this model's grid and relative positions.

@@ -5,6 +5,7 @@ from mmvitssl.models.necks.fusion import MultiHierarchyFusion
 from mmvitssl.models.necks.mae_decoder import MAEDecoder
 from mmvitssl.models.necks.mlp import ProjectionMLP
 from mmvitssl.models.necks.predictor import TokenPredictor
+from mmvitssl.models.necks.prototypes import PrototypeMLP
 from mmvitssl.models.necks.pyramid import ScalePyramid, SimpleFeaturePyramid
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "MAEDecoder",
     "MultiHierarchyFusion",
     "ProjectionMLP",
+    "PrototypeMLP",
     "ScalePyramid",
     "SimpleFeaturePyramid",
     "TokenPredictor",

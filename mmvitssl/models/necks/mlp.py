@@ -55,8 +55,11 @@ class ProjectionMLP(nn.Module):
         out_channels: width of the embedding.
         num_layers: number of linear layers; 3 for MoCo v3's projector, 2 for its predictor.
         bias: whether the linear layers have biases.
+        last_bias: whether the last one has; None: as the others.
         norm: batch norm (over all processes) after each hidden layer.
-        last_norm: batch norm without affine parameters after the last layer (MoCo v3).
+        last_norm: batch norm after the last layer; without affine parameters in MoCo v3 and
+            SimSiam.
+        last_affine: whether that batch norm has affine parameters (SimCLR).
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class ProjectionMLP(nn.Module):
         out_channels: int = 256,
         num_layers: int = 3,
         bias: bool = False,
+        last_bias: bool | None = None,
         norm: bool = True,
         last_norm: bool = True,
+        last_affine: bool = False,
     ) -> None:
         super().__init__()
         if num_layers < 1:
@@ -77,12 +82,14 @@ class ProjectionMLP(nn.Module):
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
         layers: list[nn.Module] = []
         for i in range(num_layers):
-            layers.append(nn.Linear(widths[i], widths[i + 1], bias=bias))
+            last = i == num_layers - 1
+            has_bias = last_bias if last and last_bias is not None else bias
+            layers.append(nn.Linear(widths[i], widths[i + 1], bias=has_bias))
             if i < num_layers - 1:
                 layers += [SyncBatchNorm1d(widths[i + 1])] if norm else []
                 layers.append(nn.ReLU(inplace=True))
             elif last_norm:
-                layers.append(SyncBatchNorm1d(widths[i + 1], affine=False))
+                layers.append(SyncBatchNorm1d(widths[i + 1], affine=last_affine))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from mmvitssl.registry import MODELS
@@ -31,6 +32,7 @@ class MomentumTarget(nn.Module):
             'after_step' (DINO, BYOL).
         buffers: batch-norm statistics: 'own' (the target's forward makes its own, as published)
             or 'copy' (taken from the online module at each update).
+        drop_path: rate of stochastic depth in the target (DINO, MoBY: 0); None: as online.
 
     Raises:
         ValueError: an unknown option or a momentum outside [0, 1].
@@ -47,6 +49,7 @@ class MomentumTarget(nn.Module):
         schedule: str = "cosine",
         when: str = "before_forward",
         buffers: str = "own",
+        drop_path: float | None = None,
     ) -> None:
         super().__init__()
         for name, value, known in (
@@ -64,6 +67,10 @@ class MomentumTarget(nn.Module):
             {name: copy.deepcopy(module) for name, module in online.items()}
         )
         self.modules_by_name.requires_grad_(False)
+        if drop_path is not None:
+            for module in self.modules_by_name.modules():
+                if isinstance(module, DropPath):
+                    module.drop_prob = drop_path
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self.register_buffer("last_momentum", torch.tensor(float(momentum)))
 

@@ -17,10 +17,12 @@ class TaskResult:
     Attributes:
         loss: scalar, raw: the balancer weighs it.
         metrics: scalars for the log, detached.
+        embeddings: (B, C) detached, for what watches the training, such as the collapse hook.
     """
 
     loss: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    embeddings: dict[str, Tensor] = field(default_factory=dict)
 
 
 class PretextTask(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import torch
@@ -13,20 +14,41 @@ from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views, che
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded
 
+KEYS = ("target", "detached", "online")
+
+
+def check_token(task: nn.Module, token: str, encoder: Any) -> None:
+    """Raise ValueError unless the encoder has the token."""
+    if token != "cls" and token not in encoder.prefix_tokens:
+        raise ValueError(
+            f"{type(task).__name__}.token='{token}' is no prefix token of the encoder: add it to "
+            f"prefix_tokens."
+        )
+
+
+def feature_of(encoded: Encoded, token: str) -> Tensor:
+    """(B, C) class token (or pooled feature), or a named token."""
+    return encoded.cls if token == "cls" else encoded.prefix[token]
+
 
 @MODELS.register_module()
 class Contrastive(PretextTask):
-    """Each view predicts the embeddings of the other views by the target branch.
+    """Each view predicts the embeddings of other views.
 
-    With two views, a momentum target, projector, predictor and InfoNCE this is MoCo v3
+    Queries are ``predictor(projector(feature))`` of one view, keys ``projector(feature)`` of
+    another. With two views, a momentum target, projector, predictor and InfoNCE this is MoCo v3
     (algorithm 1): ``head(q1, k2) + head(q2, k1)``. Projector and predictor run once a view, so
     that batch norm sees one view at a time, as published.
 
     Args:
-        head: config of a loss ``(queries, keys) -> (loss, accuracy)``.
+        head: config of a loss ``(queries, keys, view) -> (loss, metric)``.
         projector: config of a module (B, C) -> (B, D), copied by the momentum target.
         predictor: config of a module (B, D) -> (B, D) on the online branch, or None.
         views: the views that are contrasted.
+        pairs: (view of the query, view of the key); None: all ordered pairs. MoCo v2 has (0, 1).
+        keys: 'target' (MoCo, BYOL, MoBY: the momentum branch), 'detached' (SimSiam: the online
+            embeddings, as constants) or 'online' (SimCLR: with gradient); None: 'target' where
+            the model has a momentum target, else 'detached'.
         token: 'cls', or the name of one of the encoder's prefix tokens.
     """
 
@@ -36,50 +58,90 @@ class Contrastive(PretextTask):
         projector: dict[str, Any],
         predictor: dict[str, Any] | None = None,
         views: Sequence[int] = (0, 1),
+        pairs: Sequence[Sequence[int]] | None = None,
+        keys: str | None = None,
         token: str = "cls",
     ) -> None:
         super().__init__()
         self.views = tuple(views)
         check_views(self, self.views, least=2)
+        every = list(permutations(self.views, 2))
+        self.pairs = every if pairs is None else [(pair[0], pair[1]) for pair in pairs]
+        if not self.pairs or not set(self.pairs) <= set(every):
+            raise ValueError(f"Contrastive.pairs={pairs} must be pairs of the views {self.views}.")
+        if keys not in (None, *KEYS):
+            raise ValueError(f"Contrastive.keys='{keys}' is unknown; use None or one of {KEYS}.")
+        self.keys = keys
         self.token = token
         self.head = MODELS.build(head)
         self.projector = MODELS.build(projector)
         self.predictor = nn.Identity() if predictor is None else MODELS.build(predictor)
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: the token must exist and the projector's width must fit."""
+        """See the base class: token, width and, for keys of the target, a target."""
         check_width(self, "projector", self.projector.in_channels, encoder)
-        if self.token != "cls" and self.token not in encoder.prefix_tokens:
+        check_token(self, self.token, encoder)
+        if self.keys == "target" and not has_target:
             raise ValueError(
-                f"Contrastive.token='{self.token}' is no prefix token of the encoder: add it to "
-                f"prefix_tokens."
+                "Contrastive.keys='target' needs a momentum target: set Pretrainer.target."
             )
+        self.keys = self.keys or ("target" if has_target else "detached")
 
     def momentum_modules(self) -> dict[str, nn.Module]:
-        return {"projector": self.projector}
+        return {"projector": self.projector} if self.keys in (None, "target") else {}
+
+    @property
+    def _query_views(self) -> list[int]:
+        return [view for view in self.views if any(query == view for query, _ in self.pairs)]
+
+    @property
+    def _key_views(self) -> list[int]:
+        return [view for view in self.views if any(key == view for _, key in self.pairs)]
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
-        return [EncodeRequest(view, branch) for branch in (ONLINE, TARGET) for view in self.views]
+        if self.keys == "target":
+            queries = [EncodeRequest(view, ONLINE) for view in self._query_views]
+            return queries + [EncodeRequest(view, TARGET) for view in self._key_views]
+        return [EncodeRequest(view, ONLINE) for view in self.views]
 
-    def _feature(self, encoded: Encoded) -> Tensor:
-        return encoded.cls if self.token == "cls" else encoded.prefix[self.token]
+    def _project(self, step: PretrainStep, views: list[int]) -> dict[int, Tensor]:
+        return {v: self.projector(feature_of(step.encode(v), self.token)) for v in views}
 
     @torch.no_grad()
-    def _keys(self, step: PretrainStep) -> dict[int, Tensor]:
+    def _target_keys(self, step: PretrainStep) -> dict[int, Tensor]:
         projector = step.target_module(self, "projector")
-        return {v: projector(self._feature(step.encode_target(v))) for v in self.views}
+        return {
+            view: projector(feature_of(step.encode_target(view), self.token))
+            for view in self._key_views
+        }
+
+    def embeddings(self, step: PretrainStep) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """Online projections and keys, both by view."""
+        if self.keys == "target":
+            keys = self._target_keys(step)
+            return self._project(step, self._query_views), keys
+        online = self._project(step, list(self.views))
+        if self.keys == "online":
+            return online, {view: online[view] for view in self._key_views}
+        return online, {view: online[view].detach() for view in self._key_views}
 
     def loss(self, step: PretrainStep) -> TaskResult:
-        keys = self._keys(step)
-        losses, accuracies = [], []
-        for view in self.views:
-            query = self.predictor(self.projector(self._feature(step.encode(view))))
-            for other in self.views:
-                if other != view:
-                    loss, accuracy = self.head(query, keys[other])
-                    losses.append(loss)
-                    accuracies.append(accuracy)
+        online, keys = self.embeddings(step)
+        losses, metrics = [], []
+        for view in self._query_views:
+            query = self.predictor(online[view])
+            for other in (key for first, key in self.pairs if first == view):
+                loss, metric = self.head(query, keys[other], other)
+                losses.append(loss)
+                metrics.append(metric)
+        if self.training:
+            self.head.update(keys)
+        first = self._query_views[0]
         return TaskResult(
             loss=torch.stack(losses).sum(),
-            metrics={"accuracy": torch.stack(accuracies).mean()},
+            metrics={self.head.metric: torch.stack(metrics).mean()},
+            embeddings={
+                "feature": feature_of(step.encode(first), self.token).detach(),
+                "projection": online[first].detach(),
+            },
         )
