@@ -344,9 +344,10 @@ def compile_encoders(runner: Runner, backend: str = "inductor") -> int:
     Raises:
         UserError: there is none.
     """
-    from mmvitssl.models.backbones import ViT
+    from mmvitssl.models.backbones import SwinTransformer, ViT
 
-    encoders = [module for module in bare_model(runner).modules() if isinstance(module, ViT)]
+    kinds = (ViT, SwinTransformer)
+    encoders = [module for module in bare_model(runner).modules() if isinstance(module, kinds)]
     if not encoders:
         raise UserError("--compile: the model holds no encoder of this package.")
     for encoder in encoders:

@@ -18,4 +18,6 @@ param_scheduler = [
         convert_to_iter_based=True),
 ]
 
-custom_hooks = [dict(type='MomentumUpdateHook'), dict(type='ReduceLogsHook')]
+custom_hooks = [
+    dict(type='MomentumUpdateHook'), dict(type='CollapseHook'), dict(type='ReduceLogsHook')
+]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmvitssl.models.backbones.blocks import Block
 from mmvitssl.registry import MODELS
 
 
@@ -18,6 +19,29 @@ def _fusion_block(channels: int, width: int, layers: int) -> nn.Sequential:
         modules.append(nn.Conv2d(channels if i == 0 else width, width, 3, padding=1))
         modules.append(nn.ReLU(inplace=True))
     return nn.Sequential(*modules)
+
+
+class TransformerFusion(nn.Module):
+    """``layers`` transformer blocks over all positions (RePre's ablation, table 5)."""
+
+    def __init__(self, channels: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, width, 1)
+        self.blocks = nn.ModuleList(Block(width, max(1, width // 32)) for _ in range(layers))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, h, w) -> (B, width, h, w)."""
+        reduced = self.reduce(features)
+        tokens = reduced.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens.transpose(1, 2).reshape(reduced.shape)
+
+
+FUSIONS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "convolution": _fusion_block,
+    "transformer": TransformerFusion,
+}
 
 
 @MODELS.register_module()
@@ -36,7 +60,8 @@ class MultiHierarchyFusion(nn.Module):
         in_channels: channels of the levels, from shallow to deep; one number for all.
         levels: number of levels K; 1 is the paper's ablation with the last layer only.
         width: channels inside the decoder; None: the literal reading, those of the shallower level.
-        layers: convolutions in each fusion block (the paper's best is 2).
+        layers: convolutions, or transformer blocks, in each fusion block (the paper's best is 2).
+        fusion: 'convolution', or 'transformer' (the paper's ablation, worse than no branch).
         patch_size: pixels that a position of the shallowest level stands for, per side.
         out_channels: channels of the image.
 
@@ -52,6 +77,7 @@ class MultiHierarchyFusion(nn.Module):
         layers: int = 2,
         patch_size: int = 16,
         out_channels: int = 3,
+        fusion: str = "convolution",
     ) -> None:
         super().__init__()
         channels = [in_channels] * levels if isinstance(in_channels, int) else list(in_channels)
@@ -59,6 +85,10 @@ class MultiHierarchyFusion(nn.Module):
             raise ValueError(
                 f"MultiHierarchyFusion needs levels >= 1, layers >= 1 and one entry of in_channels "
                 f"a level; got levels={levels}, layers={layers}, in_channels={channels}."
+            )
+        if fusion not in FUSIONS:
+            raise ValueError(
+                f"MultiHierarchyFusion.fusion='{fusion}' is unknown; use one of {sorted(FUSIONS)}."
             )
         self.in_channels = tuple(channels)
         self.patch_size = patch_size
@@ -68,7 +98,7 @@ class MultiHierarchyFusion(nn.Module):
         )
         # fusion[i] merges level i + 1 into level i
         self.fusion = nn.ModuleList(
-            _fusion_block(inner[i] + inner[i + 1], inner[i], layers) for i in range(levels - 1)
+            FUSIONS[fusion](inner[i] + inner[i + 1], inner[i], layers) for i in range(levels - 1)
         )
         self.to_pixels = nn.Conv2d(inner[0], out_channels * patch_size**2, 1)
 

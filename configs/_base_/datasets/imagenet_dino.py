@@ -1,0 +1,44 @@
+"""ImageNet, without its labels, as DINO's two global and eight local crops."""
+
+data_root = 'data/imagenet/train'
+
+colour = [
+    dict(type='RandomFlip', p=0.5),
+    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, p=0.8),
+    dict(type='RandomGrayscale', p=0.2),
+]
+global_crop = dict(
+    type='RandomResizedCrop', size=224, scale=(0.4, 1.0), interpolation='bicubic')
+local_crop = dict(
+    type='RandomResizedCrop', size=96, scale=(0.05, 0.4), interpolation='bicubic')
+global1 = [global_crop, *colour, dict(type='GaussianBlur', sigma=(0.1, 2.0), p=1.0)]
+global2 = [
+    global_crop,
+    *colour,
+    dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.1),
+    dict(type='Solarize', threshold=128, p=0.2),
+]
+local = [local_crop, *colour, dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5)]
+
+# 8 processes x 128 = 1024
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=10,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='EpochSampler', shuffle=True),
+    collate_fn=dict(type='mmvitssl.collate_views'),
+    dataset=dict(
+        type='ImageFolder',
+        root=data_root,
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(
+                type='MultiView',
+                views=[
+                    dict(transforms=global1),
+                    dict(transforms=global2),
+                    dict(transforms=local, num=8),
+                ]),
+            dict(type='PackViews'),
+        ]))

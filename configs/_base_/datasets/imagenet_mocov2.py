@@ -1,0 +1,35 @@
+"""ImageNet, without its labels, through MoCo v2's augmentation, twice."""
+
+data_root = 'data/imagenet/train'
+
+view1 = [
+    dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
+    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
+    dict(type='RandomGrayscale', p=0.2),
+    dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5),
+    dict(type='RandomFlip', p=0.5),
+]
+view2 = [
+    dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0)),
+    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
+    dict(type='RandomGrayscale', p=0.2),
+    dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5),
+    dict(type='RandomFlip', p=0.5),
+]
+
+# 8 processes x 128 = 1024
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=8,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='EpochSampler', shuffle=True),
+    collate_fn=dict(type='mmvitssl.collate_views'),
+    dataset=dict(
+        type='ImageFolder',
+        root=data_root,
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='MultiView', views=[dict(transforms=view1), dict(transforms=view2)]),
+            dict(type='PackViews'),
+        ]))

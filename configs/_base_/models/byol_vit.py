@@ -1,0 +1,26 @@
+"""BYOL (Grill et al., 2020) on ViT-S with MoCo v3's recipe: no negatives, a predictor and a slow target."""
+
+model = dict(
+    type='Pretrainer',
+    data_preprocessor=dict(
+        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    encoder=dict(
+        type='ViT',
+        arch=dict(base='small', num_heads=12),
+        image_size=224,
+        patch_size=16,
+        position='sincos_row_first',
+        initialisation='mocov3',
+        freeze_patch_embed=True),
+    target=dict(momentum=0.99, end=1.0, schedule='cosine', when='after_step'),
+    tasks=dict(
+        contrastive=dict(
+            type='Contrastive',
+            views=(0, 1),
+            projector=dict(
+                type='ProjectionMLP', in_channels=384, hidden_channels=4096, out_channels=256,
+                num_layers=2, bias=True, last_bias=False, last_norm=False),
+            predictor=dict(
+                type='ProjectionMLP', in_channels=256, hidden_channels=4096, out_channels=256,
+                num_layers=2, bias=True, last_bias=False, last_norm=False),
+            head=dict(type='CosineLoss', scale=2.0, offset=2.0))))

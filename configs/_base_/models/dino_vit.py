@@ -1,0 +1,26 @@
+"""DINO (Caron et al., 2021), ViT-S: two global and eight local crops, 65536 prototypes."""
+
+model = dict(
+    type='Pretrainer',
+    data_preprocessor=dict(
+        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    encoder=dict(
+        type='ViT',
+        arch=dict(base='small'),
+        image_size=224,
+        patch_size=16,
+        position='learned',
+        interpolate_offset=0.1,  # as the official code resizes positions for small crops
+        drop_path=0.1),
+    target=dict(momentum=0.996, end=1.0, schedule='cosine', when='after_step', drop_path=0.0),
+    tasks=dict(
+        distillation=dict(
+            type='SelfDistillation',
+            global_views=(0, 1),
+            local_views=(2, 3, 4, 5, 6, 7, 8, 9),
+            projector=dict(
+                type='PrototypeMLP', in_channels=384, prototypes=65536, hidden_channels=2048,
+                bottleneck=256, num_layers=3, fixed_lengths=True),
+            head=dict(
+                type='DINOLoss', prototypes=65536, student_temperature=0.1,
+                teacher_temperature=0.04))))

@@ -1,0 +1,23 @@
+"""SimCLR (Chen et al., 2020) on ViT-S: shared weights, gradient through all embeddings."""
+
+model = dict(
+    type='Pretrainer',
+    data_preprocessor=dict(
+        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    encoder=dict(
+        type='ViT',
+        arch=dict(base='small', num_heads=12),
+        image_size=224,
+        patch_size=16,
+        position='sincos_row_first',
+        initialisation='mocov3',
+        freeze_patch_embed=True),
+    tasks=dict(
+        contrastive=dict(
+            type='Contrastive',
+            views=(0, 1),
+            keys='online',
+            projector=dict(
+                type='ProjectionMLP', in_channels=384, hidden_channels=4096, out_channels=128,
+                num_layers=3, bias=False, last_norm=True, last_affine=True),
+            head=dict(type='NTXent', temperature=0.1))))

@@ -1,0 +1,26 @@
+"""MoBY's AdamW schedule for a total batch of 512; its learning rate is scaled by 512."""
+
+# 1e-3 x 512 / 512
+optim_wrapper = dict(
+    type='AutocastOptimWrapper',  # bfloat16
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    clip_grad=dict(max_norm=5.0),
+    constructor='LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(decay_rate=1.0))
+
+auto_scale_lr = dict(base_batch_size=512, enable=False)
+
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
+
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=5e-4, by_epoch=True, begin=0, end=5,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR', eta_min=5e-6, by_epoch=True, begin=5, end=300,
+        convert_to_iter_based=True),
+]
+
+custom_hooks = [
+    dict(type='MomentumUpdateHook'), dict(type='CollapseHook'), dict(type='ReduceLogsHook')
+]
