@@ -15,6 +15,7 @@ from mmvitssl.demo import make_demo_data
 from mmvitssl.models.tokenizers import load_tokenizer
 from tests.test_tools import programs
 from tests.test_tools.programs import ROOT, logged, run, train
+from tests.test_tools.small_configs import loader, schedule, view
 
 SMALL_CAE = {
     "context.regressor": dict(width=32, depth=2, num_heads=2),
@@ -57,35 +58,6 @@ METHODS: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
          "context.decoder": {**SMALL_CAE["context.decoder"], "out_channels": 192}},
     ),
 }  # fmt: skip
-
-
-def view(size: int, interpolation: str) -> list[dict[str, Any]]:
-    crop = dict(type="RandomResizedCrop", size=size, scale=(0.3, 1.0), interpolation=interpolation)
-    return [dict(type="RandomFlip"), crop]
-
-
-def loader(data: Path, views: list[dict[str, Any]], **settings: Any) -> dict[str, Any]:
-    pipeline = [dict(type="LoadImage"), dict(type="MultiView", views=views), dict(type="PackViews")]
-    return dict(
-        batch_size=8,
-        drop_last=True,
-        sampler=dict(type="EpochSampler", **settings),
-        collate_fn=dict(type="mmvitssl.collate_views"),
-        dataset=dict(type="ImageFolder", root=str(data), pipeline=pipeline),
-    )
-
-
-def schedule(epochs: int, lr: float) -> dict[str, Any]:
-    cosine = dict(type="CosineAnnealingLR", by_epoch=True, end=epochs, convert_to_iter_based=True)
-    return {
-        "param_scheduler": [cosine],
-        "train_cfg.max_epochs": epochs,
-        "optim_wrapper.optimizer.lr": lr,
-        "optim_wrapper.accumulative_counts": 1,
-        "default_hooks.logger.interval": 1,
-        "default_hooks.checkpoint.interval": epochs,
-        "log_processor.window_size": 1,
-    }
 
 
 def write_config(folder: Path, name: str, data: Path, tokenizer: Path | None = None) -> Path:

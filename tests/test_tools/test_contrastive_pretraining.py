@@ -1,0 +1,146 @@
+"""Every contrastive method, and RePre on it, trains from its full-size config made small."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmvitssl.demo import make_demo_data
+from mmvitssl.engine import training
+from tests.test_tools.programs import ROOT, logged
+from tests.test_tools.small_configs import loader, schedule, view
+
+CASES = {
+    "mocov3-vit": "mocov3_vit-small_32xb128-cosine-300e",
+    "mocov3-swin": "mocov3_swin-tiny_32xb128-cosine-300e",
+    "mocov2-vit": "mocov2_vit-small_8xb128-cosine-300e",
+    "simclr-vit": "simclr_vit-small_32xb128-cosine-300e",
+    "simclr-swin": "simclr_swin-tiny_32xb128-cosine-300e",
+    "byol-vit": "byol_vit-small_32xb128-cosine-300e",
+    "byol-swin": "byol_swin-tiny_32xb128-cosine-300e",
+    "simsiam-vit": "simsiam_vit-small_32xb128-cosine-300e",
+    "dino-vit": "dino_vit-small_8xb128-cosine-100e",
+    "dino-swin": "dino_swin-tiny_8xb128-cosine-100e",
+    "moby-vit": "moby_vit-small_8xb64-cosine-300e",
+    "moby-swin": "moby_swin-tiny_8xb64-cosine-300e",
+}
+EPOCHS = 6
+
+
+def shrink_encoder(encoder: Any) -> int:
+    """A tiny encoder of the same kind; its width."""
+    encoder.image_size = 32
+    if encoder.type == "ViT":
+        encoder.arch = dict(embed_dim=32, depth=4, num_heads=2)
+        encoder.patch_size = 8
+        return 32
+    encoder.arch = dict(embed_dim=8, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8))
+    encoder.window_size = 2
+    return 64
+
+
+def shrink_task(task: Any, width: int) -> None:
+    """Tiny projectors, predictors, queues and decoders."""
+    for part in ("projector", "predictor"):
+        if part in task:
+            task[part].hidden_channels = 32
+            task[part].in_channels = width if part == "projector" else 16
+            if task[part].type == "ProjectionMLP":
+                task[part].out_channels = 16
+    if task.head.type == "QueueInfoNCE":
+        task.head.update(channels=16, size=32)
+    if task.type == "SelfDistillation":
+        task.projector.update(prototypes=32, bottleneck=16)
+        task.head.prototypes = 32
+        task.local_views = (2, 3)
+    if task.type == "Reconstruction":
+        vit = width == 32
+        task.levels = (0, 1, 2, 3)
+        task.neck.in_channels = 32 if vit else (8, 16, 32, 64)
+        task.neck.update(width=16, patch_size=8 if vit else 4)
+
+
+def write_config(folder: Path, path: Path, data: Path) -> Path:
+    config = Config.fromfile(path)
+    width = shrink_encoder(config.model.encoder)
+    for task in config.model.tasks.values():
+        shrink_task(task, width)
+    views = [dict(num=2, transforms=view(32, "bilinear"))]
+    if "distillation" in config.model.tasks:
+        views.append(dict(num=2, transforms=view(16, "bilinear")))
+    config.train_dataloader = loader(data, views, shuffle=True)
+    config.merge_from_dict(schedule(epochs=EPOCHS, lr=2e-3))
+    for hook in config.custom_hooks:
+        if hook.type == "CollapseHook":
+            hook.update(interval=2, patience=1000)
+    config.dump(folder / "config.py")
+    return folder / "config.py"
+
+
+def train(config: Path, work_dir: Path, name: str) -> Any:
+    """Through the program's own preparation, in this process."""
+    args = Namespace(
+        config=str(config), work_dir=str(work_dir), resume=None, amp=None, compile=None,
+        auto_scale_lr=False, pretrained=None, launcher="none", local_rank=0,
+        cfg_options={"experiment_name": name},
+    )  # fmt: skip
+    return training.train(args)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen real scenes over photographs."""
+    out = tmp_path_factory.mktemp("data") / "demo"
+    make_demo_data(out, train=16, val=2, seed=0, image_size=64)
+    return out / "images" / "train"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("repre", [False, True], ids=["alone", "repre"])
+@pytest.mark.parametrize("name", CASES)
+def test_it_trains(name: str, repre: bool, data: Path, tmp_path: Path) -> None:
+    method, stem = name.split("-")[0], f"{CASES[name]}_in1k.py"
+    path = f"repre/repre-{stem}" if repre else f"{method}/{stem}"
+    config = write_config(tmp_path, ROOT / "configs" / path, data)
+    runner = train(config, tmp_path / "run", f"{name}-{repre}")
+    lines = logged(tmp_path / "run")
+    assert len(lines) == 2 * EPOCHS
+    assert all(np.isfinite(value) for line in lines for value in line.values())
+    (task,) = (t for t in ("contrastive", "distillation") if f"raw_{t}" in lines[0])
+    assert any(f"{task}_feature_rank" in line for line in lines)
+    if repre:
+        errors = [line["reconstruction_error"] for line in lines]
+        assert np.mean(errors[-2:]) < 0.95 * np.mean(errors[:2])
+        assert lines[-1]["weight_reconstruction"] != lines[0]["weight_reconstruction"]
+    model = runner.model
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    if model.target is not None:
+        assert int(model.target.updates) == 2 * EPOCHS
+        online = dict(model.encoder.named_parameters())
+        distances = [
+            (online[key] - value).abs().max()
+            for key, value in model.target["encoder"].named_parameters()
+            if online[key].requires_grad
+        ]
+        assert max(distances) > 0  # it follows, and is not the same
+
+
+@pytest.mark.slow
+def test_dino_schedules_run(data: Path, tmp_path: Path) -> None:
+    config = Config.fromfile(
+        write_config(tmp_path, ROOT / f"configs/dino/{CASES['dino-vit']}_in1k.py", data)
+    )
+    config.dump(tmp_path / "config.py")
+    runner = train(tmp_path / "config.py", tmp_path / "run", "dino-schedules")
+    groups = runner.optim_wrapper.optimizer.param_groups
+    decays = sorted({round(group["weight_decay"], 3) for group in groups})
+    assert decays[0] == 0.0 and 0.38 < decays[-1] <= 0.4
+    assert runner.optim_wrapper.frozen == []
+    center = runner.model.tasks["distillation"].head.center
+    assert center.abs().sum() > 0
