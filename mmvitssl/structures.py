@@ -21,12 +21,21 @@ class View:
         images: (B, 3, H, W) float, ``pixels`` normalised: what the encoder sees.
         mean: (3,) what was subtracted from the channels; None: 0.
         std: (3,) what they were divided by; None: 1.
+        corrupted: (B, 3, H, W) ``images`` with the patches that tasks altered; None: none.
+        unplaced: (B, N) bool, patches whose position the online encoder is not told; None: none.
     """
 
     pixels: Tensor
     images: Tensor
     mean: Tensor | None = None
     std: Tensor | None = None
+    corrupted: Tensor | None = None
+    unplaced: Tensor | None = None
+
+    @property
+    def seen(self) -> Tensor:
+        """(B, 3, H, W) what the online encoder sees."""
+        return self.images if self.corrupted is None else self.corrupted
 
     def to_pixels(self, values: Tensor) -> Tensor:
         """Normalised values (..., 3), channels last, as pixels in [0, 1] (not clamped)."""
@@ -185,6 +194,8 @@ class Encoded:
             patch tokens; hierarchical encoders: (R, C_i, h_i, w_i) before downsampling.
         grid: (h, w) of the whole image in patches.
         plan: the plan that was obeyed; None: all patches, one row an image.
+        tokens: (R, L, C) what ``cls``, ``prefix`` and ``patches`` were cut out of, where gradients
+            of several tasks meet; None where there is none.
     """
 
     cls: Tensor
@@ -193,6 +204,7 @@ class Encoded:
     hierarchy: dict[int, Tensor]
     grid: tuple[int, int]
     plan: TokenPlan | None = None
+    tokens: Tensor | None = None
 
     def rows(self, start: int, stop: int) -> Encoded:
         """The same features for rows ``start`` to ``stop`` only (views, no copies).

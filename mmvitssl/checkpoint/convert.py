@@ -92,14 +92,19 @@ def import_file(path: str | Path, out: str | Path, name: str | None = None) -> l
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"meta": meta, "state_dict": imported.state, "carried": carried}, out)
-    lines = [f"{path}: {source.words}", f"used {len(imported.state)} tensors"]
+    used = len(imported.state) - len(source.fresh)
+    lines = [f"{path}: {source.words}", f"used {used} tensors"]
     by_reason: dict[str, list[str]] = {}
     for key, reason in imported.reasons.items():
         by_reason.setdefault(reason, []).append(key)
     for reason, keys in by_reason.items():
         lines.append(f"not used, kept for export ({reason}): {', '.join(keys)}")
-    others = [str(key) for key, value in content.items() if value is not content.get(
-        "model", content.get("state_dict")) and not isinstance(value, Tensor)]  # fmt: skip
+    held = [name for name in ("state_dict", "model") if isinstance(content.get(name), Mapping)][:1]
+    others = [
+        str(key)
+        for key, value in content.items()
+        if not isinstance(value, Tensor) and key not in (held or source.nested)
+    ]
     if others:
         lines.append(f"not weights, left out: {', '.join(others)}")
     return [*lines, f"wrote {out}"]
@@ -190,8 +195,8 @@ def _write(state: State, out: Path, target: Format) -> None:
     if target.wrapper is not None:
         content = {target.wrapper: state}
     elif target.nested:
-        content = {entry: {} for entry in target.nested}
+        content = {}
         for key, tensor in state.items():
             entry, _, name = key.partition(".")
-            content[entry][name] = tensor
+            content.setdefault(entry, {})[name] = tensor
     torch.save(content, out)

@@ -54,8 +54,10 @@ def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], s
     ]
     dtypes = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "u1", "?")]
     methods = [(_history_method, f"{module}.getattr") for module in ("builtins", "__builtin__")]
-    # official checkpoints keep their command line beside the weights
-    containers = [np.ndarray, np.dtype, HistoryBuffer, OrderedDict, argparse.Namespace]
+    # official checkpoints keep their command line beside the weights, MoBY and Swin their config,
+    # a kind of dict
+    settings = (OrderedDict, "yacs.config.CfgNode")
+    containers = [np.ndarray, np.dtype, HistoryBuffer, OrderedDict, argparse.Namespace, settings]
     return [*named, *dtypes, *methods, *containers]
 
 

@@ -51,6 +51,10 @@ def check_views(runner: Runner) -> None:
 
 def _check_tasks(model: Any, batch: dict[str, Any]) -> None:
     step = model.start(**model.data_preprocessor(batch, False))
+    try:
+        model.prepare_views(step)
+    except (ValueError, IndexError) as error:
+        raise UserError(str(error)) from error
     for name, task in model.named_tasks():
         try:
             for request in task.requests(step):

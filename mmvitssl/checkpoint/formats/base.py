@@ -106,9 +106,11 @@ class Format:
         finetune: from our state to that of the format's fine-tuning, before renaming.
         prefixes: ``(theirs, ours)`` fronts of keys that some files have, such as a distributed
             wrapper's.
+        wrapped: those of them that the official programs expect, for what was trained here.
         nested: entries of the file that hold weights each; their names are put before the keys.
         fresh: tensors of ours that the format has not, such as counters.
-        left_out: regular expressions of our keys that the format has no place for by design.
+        left_out: regular expressions of our keys that the format has no place for by design,
+            unless an import brought them.
         decode: from their tensors to ours, by our key.
         encode: the inverse.
     """
@@ -122,6 +124,7 @@ class Format:
     extras: tuple[Extra, ...] = ()
     finetune: Callable[[State], State] | None = None
     prefixes: tuple[tuple[str, str], ...] = ()
+    wrapped: tuple[tuple[str, str], ...] = ()
     nested: tuple[str, ...] = ()
     fresh: Mapping[str, Tensor] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
@@ -189,15 +192,17 @@ class Format:
             image_size: pixels, for tables that have to be made.
             whole: whether it is a pretraining model; of an encoder alone only index buffers are
                 made.
-            prefixes: of the import.
+            prefixes: of the import; what was trained here gets those that official programs expect.
 
         Raises:
             CheckpointError: tensors that the format has no name for.
         """
         theirs: State = {}
         unknown: list[str] = []
+        left_out = self.left_out if carried is None else ()
+        prefixes = self.wrapped if carried is None else prefixes
         for key, tensor in state.items():
-            if key in self.fresh or any(re.fullmatch(pattern, key) for pattern in self.left_out):
+            if key in self.fresh or any(re.fullmatch(pattern, key) for pattern in left_out):
                 continue
             names = (rename.to_theirs(key) for rename in self.renames)
             name = next((name for name in names if name is not None), None)

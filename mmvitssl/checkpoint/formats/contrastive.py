@@ -29,8 +29,9 @@ MOCOV3 = Format(
     name="mocov3",
     words="facebookresearch/moco-v3, pretraining",
     wrapper="state_dict",
-    signature=(r"(module\.)?base_encoder\.", r"(module\.)?momentum_encoder\."),
+    signature=(r"(module\.)?base_encoder\.",),
     prefixes=(("module.", ""),),
+    wrapped=(("module.", ""),),
     renames=(
         Rename("base_encoder.head.*", TASK + "projector.layers.*"),
         Rename("predictor.*", TASK + "predictor.layers.*"),
@@ -47,8 +48,9 @@ DINO = Format(
     words="facebookresearch/dino, pretraining (student and teacher)",
     wrapper=None,
     nested=("student", "teacher", "dino_loss"),
-    signature=(r"student\.(module\.)?backbone\.", r"teacher\.(module\.)?backbone\."),
+    signature=(r"(student|teacher)\.(module\.)?backbone\.",),
     prefixes=(("student.module.", "student."), ("teacher.module.", "teacher.")),
+    wrapped=(("student.module.", "student."),),
     renames=(
         *(Rename("student.head." + part, "tasks.distillation.projector." + part) for part in HEAD),
         *_online_vit("student.backbone."),

@@ -87,7 +87,7 @@ TIMM_SWIN = Format(
 
 MMDET_SWIN = Format(
     name="mmdet-swin",
-    words="mmdet's, mmseg's and mmpretrain's Swin Transformer as a backbone",
+    words="mmdet's and mmseg's Swin Transformer as a backbone",
     wrapper="state_dict",
     signature=(r"backbone\.stages\.0\.blocks\.0\.attn\.w_msa\.",),
     renames=(

@@ -32,7 +32,7 @@ def effective_rank(embeddings: Tensor) -> float:
     centred = embeddings.float() - embeddings.float().mean(dim=0)
     values = torch.linalg.svdvals(centred)
     total = values.sum()
-    if total <= 1e-6 * max(1.0, float(embeddings.abs().max())):
+    if total <= 1e-6 * embeddings.float().norm():  # what rounding leaves of the mean
         return 0.0
     share = values / total
     return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))

@@ -10,6 +10,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.balancers.gradients import gradient_cosines
+from mmvitssl.models.corruption import harmonise
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.targets.momentum import as_config
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
@@ -49,6 +51,7 @@ class Pretrainer(BaseModel):
         if not tasks:
             raise ValueError("Pretrainer.tasks is empty: name at least one pretext task.")
         self.seed = seed
+        self.watch_gradients = False  # set by GradientCosineHook
         self.observers: list[Callable[[dict[str, TaskResult]], None]] = []
         self.encoder = MODELS.build(encoder)
         self.tasks = nn.ModuleDict({name: MODELS.build(task) for name, task in tasks.items()})
@@ -97,9 +100,17 @@ class Pretrainer(BaseModel):
         names = {id(task): name for name, task in self.tasks.items()}
         return PretrainStep(views, samples, self.encoder, self.target, names, self.seed)
 
+    def prepare_views(self, step: PretrainStep) -> None:
+        """Whole-view transformations first, then every task alters patches of its own."""
+        tasks = self.named_tasks()
+        for _, task in tasks:
+            task.transform_views(step)
+        harmonise(step, tasks, self)
+
     def begin(self, views: Sequence[View], samples: dict[str, Any]) -> PretrainStep:
         """A step whose requested encoder passes have run."""
         step = self.start(views, samples)
+        self.prepare_views(step)
         step.prepare(request for _, task in self.named_tasks() for request in task.requests(step))
         return step
 
@@ -124,7 +135,8 @@ class Pretrainer(BaseModel):
             ValueError: an unknown mode.
         """
         if mode == "loss":
-            return self._log(self.ask(self.begin(views, samples)))
+            step = self.begin(views, samples)
+            return self._log(self.ask(step), step.shared)
         if mode == "predict":
             step = self.begin(views, samples)
             return [_scalars(self.ask(step), step.batch_size)]
@@ -133,11 +145,12 @@ class Pretrainer(BaseModel):
             return {name: task.pictures(step) for name, task in self.named_tasks()}
         raise ValueError(f"Pretrainer.forward knows 'loss', 'predict', 'pictures', not '{mode}'.")
 
-    def _log(self, results: dict[str, TaskResult]) -> dict[str, Tensor]:
+    def _log(self, results: dict[str, TaskResult], shared: Sequence[Tensor]) -> dict[str, Tensor]:
         for observer in self.observers:
             observer(results)
-        balanced = self.balancer({name: result.loss for name, result in results.items()})
-        logs: dict[str, Tensor] = {}
+        losses = {name: result.loss for name, result in results.items()}
+        logs = gradient_cosines(losses, shared) if self.watch_gradients else {}
+        balanced = self.balancer(losses, shared)
         for name, result in results.items():
             logs[f"loss_{name}"] = balanced[name].term
             logs[f"raw_{name}"] = result.loss.detach()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.distributed import rank
+from mmvitssl.models.corruption.allocate import Assigned
 from mmvitssl.models.targets.momentum import MomentumTarget
 from mmvitssl.structures import Encoded, TokenPlan, View
 
@@ -23,10 +24,13 @@ class Encoder(Protocol):
     """What the step needs of an encoder."""
 
     def __call__(
-        self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+        self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = (), *_: Any
     ) -> Encoded: ...
 
     def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]: ...
+
+    @property
+    def patch_size(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,8 @@ class PretrainStep:
         self._generators: dict[tuple[int, str], torch.Generator] = {}
         self._kept: dict[tuple[int, str], Any] = {}
         self._cache: dict[tuple[str, int, int], Encoded] = {}
+        self.assigned: dict[tuple[str, int], Assigned] = {}
+        self.shared: list[Tensor] = []  # what the online encoder gave: where tasks' gradients meet
         self._plans: list[TokenPlan] = []  # keeps the plans alive: the cache knows them by id
 
     @property
@@ -111,6 +117,15 @@ class PretrainStep:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+        return self._encoder.patch_size
+
+    def given(self, task: nn.Module, view: int) -> Assigned:
+        """The patches of a view that a task was given."""
+        return self.assigned[self._task_names[id(task)], view]
 
     def view(self, index: int) -> View:
         """The view, or an error that says how many there are."""
@@ -171,11 +186,16 @@ class PretrainStep:
         self, keys: list[tuple[str, int, int]], plan: TokenPlan | None, levels: Sequence[int]
     ) -> None:
         branch = keys[0][0]
-        batches = [self.view(index).images for _, index, _ in keys]
+        views = [self.view(index) for _, index, _ in keys]
+        batches = [view.seen if branch == ONLINE else view.images for view in views]
         images = batches[0] if len(batches) == 1 else torch.cat(batches)
         if plan is not None:
             self._plans.append(plan)
-        encoded = self._forward(branch, images, plan, levels)
+        unplaced = self._unplaced(views) if branch == ONLINE else None
+        encoded = self._forward(branch, images, plan, levels, unplaced)
+        if branch == ONLINE:
+            tokens = [] if encoded.tokens is None else [encoded.tokens]
+            self.shared += [*tokens, *encoded.hierarchy.values()]
         if len(keys) == 1:
             self._cache[keys[0]] = encoded
             return
@@ -184,11 +204,29 @@ class PretrainStep:
             self._cache[key] = encoded.rows(start, start + batch.shape[0])
             start += batch.shape[0]
 
+    def _unplaced(self, views: Sequence[View]) -> Tensor | None:
+        """(R, N) patches of the views that have no position; None if all have one."""
+        if all(view.unplaced is None for view in views):
+            return None
+        grid = self._encoder.grid_of(views[0].size)
+        none = torch.zeros(grid[0] * grid[1], dtype=torch.bool, device=self.device)
+        return torch.cat([
+            none.expand(view.batch_size, -1) if view.unplaced is None else view.unplaced
+            for view in views
+        ])  # fmt: skip
+
     def _forward(
-        self, branch: str, images: Tensor, plan: TokenPlan | None, levels: Sequence[int]
+        self,
+        branch: str,
+        images: Tensor,
+        plan: TokenPlan | None,
+        levels: Sequence[int],
+        unplaced: Tensor | None = None,
     ) -> Encoded:
         if branch == ONLINE:
-            return self._encoder(images, plan, tuple(levels))
+            # without such patches encoders need not know of them
+            more = () if unplaced is None else (unplaced,)
+            return self._encoder(images, plan, tuple(levels), *more)
         with torch.no_grad():
             encoder = self._encoder if self.target is None else self.target["encoder"]
             return encoder(images, plan, tuple(levels))

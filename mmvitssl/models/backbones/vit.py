@@ -61,6 +61,8 @@ class ViT(nn.Module):
         new_relative: whether the bias tables may be missing in a checkpoint and then start from
             zero (CAE's fine-tuning adds them).
         prefix_tokens: names of extra learned tokens between the class token and the patches.
+        unknown_position: whether there is a learned vector for patches whose position a task
+            hides; absolute positions only.
         mask_token: whether there is a learned token for the masked patches of a plan.
         mlp_ratio: hidden width of the MLP over ``embed_dim``.
         interpolate_offset: added to the side of the grid that a position table is resized to,
@@ -77,7 +79,7 @@ class ViT(nn.Module):
     """
 
     # tensors that serve pretraining alone: a model without them may leave them in the file
-    optional_state = ("mask_token", "prefix_tokens.")
+    optional_state = ("mask_token", "prefix_tokens.", "unknown_position")
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class ViT(nn.Module):
         relative_grid: int | tuple[int, int] | None = None,
         new_relative: bool = False,
         prefix_tokens: Sequence[str] = (),
+        unknown_position: bool = False,
         mask_token: bool = False,
         interpolate_offset: float = 0.0,
         mlp_ratio: float = 4.0,
@@ -135,6 +138,14 @@ class ViT(nn.Module):
         )
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim)) if mask_token else None
         self.pos_embed = self._position_table()
+        self.unknown_position = None
+        if unknown_position:
+            if position == "none" or relative_position is not None:
+                raise ValueError(
+                    "ViT.unknown_position needs absolute positions and no relative ones, which "
+                    "would tell where a patch is."
+                )
+            self.unknown_position = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
         self.rel_pos_bias = (
             RelativeBias(self.relative_grid, settings["num_heads"])
             if relative_position == "shared_bias"
@@ -229,10 +240,15 @@ class ViT(nn.Module):
         """
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1, self.depth + 2
-        embedding = ("patch_embed.", "cls_token", "pos_embed", "prefix_tokens.", "mask_token")
+        embedding = (
+            "patch_embed.", "cls_token", "pos_embed", "prefix_tokens.", "mask_token",
+            "unknown_position",
+        )  # fmt: skip
         return (0 if name.startswith(embedding) else self.depth + 1), self.depth + 2
 
-    def embed(self, images: Tensor, plan: TokenPlan | None = None) -> Tensor:
+    def embed(
+        self, images: Tensor, plan: TokenPlan | None = None, unplaced: Tensor | None = None
+    ) -> Tensor:
         """Patch tokens with positions, before the first block: (R, K, C).
 
         Only the patches of the plan are projected, so the cost follows the plan, not the image.
@@ -249,8 +265,23 @@ class ViT(nn.Module):
         if self.pos_embed is not None:
             position = self.resized_position(grid)[:, 1:]
             chosen = None if plan is None else plan.tokens
-            tokens = tokens + (position if chosen is None else position[0][chosen])
+            position = position if chosen is None else position[0][chosen]
+            if unplaced is not None:
+                position = self._hide(position, plan, unplaced)
+            tokens = tokens + position
         return tokens
+
+    def _hide(self, position: Tensor, plan: TokenPlan | None, unplaced: Tensor) -> Tensor:
+        if self.unknown_position is None:
+            raise ValueError(
+                "A task hides positions: build the encoder with unknown_position=True."
+            )
+        if plan is not None and plan.tokens is not None:
+            rows = plan.image_index
+            if rows is None:
+                rows = torch.arange(len(plan.tokens), device=plan.tokens.device)
+            unplaced = unplaced[rows[:, None], plan.tokens]
+        return torch.where(unplaced[..., None], self.unknown_position, position)
 
     def _embed_chosen(self, images: Tensor, plan: TokenPlan, grid: tuple[int, int]) -> Tensor:
         size = self.patch_size
@@ -361,7 +392,11 @@ class ViT(nn.Module):
             )
 
     def forward(
-        self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+        self,
+        images: Tensor,
+        plan: TokenPlan | None = None,
+        levels: Sequence[int] = (),
+        unplaced: Tensor | None = None,
     ) -> Encoded:
         """Encode images.
 
@@ -369,6 +404,7 @@ class ViT(nn.Module):
             images: (B, 3, H, W), normalised; the patch must divide H and W.
             plan: which patches of which image enter; None: all of all.
             levels: zero-based blocks whose raw patch outputs are wanted in ``hierarchy``.
+            unplaced: (B, N) bool, patches that get one learned vector in place of their position.
 
         Raises:
             ValueError: a size that the patch does not divide, a level that does not exist, or a
@@ -376,7 +412,7 @@ class ViT(nn.Module):
         """
         self._check_levels(levels, plan)
         grid = self.grid_of((images.shape[-2], images.shape[-1]))
-        tokens = self.with_prefix(self.embed(images, plan))
+        tokens = self.with_prefix(self.embed(images, plan, unplaced))
         tokens, hierarchy = self._run_blocks(tokens, plan, grid, levels, self.depth)
         tokens = self.norm(tokens)
         names = list(self.prefix_tokens.keys())
@@ -387,6 +423,7 @@ class ViT(nn.Module):
             hierarchy=hierarchy,
             grid=grid,
             plan=plan,
+            tokens=tokens,
         )
 
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:

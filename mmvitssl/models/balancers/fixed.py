@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -30,7 +30,9 @@ class FixedWeights(nn.Module):
                 f"FixedWeights.weights name {strangers}, but the tasks are {sorted(tasks)}."
             )
 
-    def forward(self, losses: dict[str, Tensor]) -> dict[str, Balanced]:
+    def forward(
+        self, losses: dict[str, Tensor], shared: Sequence[Tensor] = ()
+    ) -> dict[str, Balanced]:
         """Scalars by task -> weighted terms and weights by task."""
         weights = {task: self.weights.get(task, 1.0) for task in losses}
         return {

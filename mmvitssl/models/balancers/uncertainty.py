@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,9 @@ class UncertaintyWeights(nn.Module):
                 f"are {sorted(tasks)}: give each task its likelihood."
             )
 
-    def forward(self, losses: dict[str, Tensor]) -> dict[str, Balanced]:
+    def forward(
+        self, losses: dict[str, Tensor], shared: Sequence[Tensor] = ()
+    ) -> dict[str, Balanced]:
         """Scalars by task -> weighted terms and weights by task."""
         balanced = {}
         for task, loss in losses.items():

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
+from mmvitssl.models.corruption.allocate import Assigned, Need
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,20 @@ class PretextTask(nn.Module):
     def momentum_modules(self) -> dict[str, nn.Module]:
         """Modules of this task that the momentum target copies, by a name of the task's own."""
         return {}
+
+    # whether the online encoder is not told where this task's patches are
+    hides_position = False
+
+    def transform_views(self, step: PretrainStep) -> None:
+        """Change whole views (``step.views``) before anything else looks at them."""
+
+    def patch_need(self, view: int, grid: tuple[int, int]) -> Need | None:
+        """Patches of a view that this task alters; None: none."""
+        return None
+
+    def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor | None:
+        """New pixels (B, n, P, P, 3) of the patches that were assigned; None: as they are."""
+        return None
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
         """Passes that :meth:`loss` will read."""

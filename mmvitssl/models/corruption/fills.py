@@ -1,0 +1,82 @@
+"""What can happen to a patch: pixels (B, n, P, P, 3) in [0, 1] -> the same shape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)
+MODES = ("mask", "noise", "other", "blur", "grey")
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """Luma in all three channels."""
+    luma = (pixels * pixels.new_tensor(LUMA)).sum(dim=-1, keepdim=True)
+    return luma.expand_as(pixels)
+
+
+def masked(pixels: Tensor, mean: Tensor | None) -> Tensor:
+    """The mean colour of the data, zero after normalisation."""
+    return torch.zeros_like(pixels) if mean is None else mean.expand_as(pixels)
+
+
+def noise(
+    pixels: Tensor, mean: Tensor | None, std: Tensor | None, generator: torch.Generator
+) -> Tensor:
+    """Normal noise, standard after normalisation."""
+    drawn = torch.randn(pixels.shape, generator=generator, device=pixels.device)
+    drawn = drawn if std is None else drawn * std
+    return drawn if mean is None else drawn + mean
+
+
+def other(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """The patches of another image of the batch; a batch of one keeps its own."""
+    batch = len(pixels)
+    if batch == 1:
+        return pixels
+    shift = torch.randint(1, batch, (1,), generator=generator, device=pixels.device)
+    return pixels[(torch.arange(batch, device=pixels.device) + shift) % batch]
+
+
+def blur(pixels: Tensor, sigma: float | None = None) -> Tensor:
+    """Gaussian blur inside each patch, by default with a quarter of its side."""
+    side = pixels.shape[2]
+    sigma = side / 4 if sigma is None else sigma
+    places = torch.arange(side, device=pixels.device, dtype=pixels.dtype)
+    kernel = torch.exp(-((places[:, None] - places) ** 2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    return torch.einsum("rs,bnstc,ut->bnruc", kernel, pixels, kernel)
+
+
+def crop_and_jitter(
+    pixels: Tensor, least: float, strength: float, generator: torch.Generator
+) -> Tensor:
+    """Cut a random part out of each patch and enlarge it, then change its colour.
+
+    Args:
+        pixels: (B, n, P, P, 3).
+        least: least side of the part, as a share of the patch's; 1 crops nothing.
+        strength: of the changes of brightness, contrast and of each channel.
+        generator: on the device of the pixels.
+    """
+    batch, number, side = pixels.shape[:3]
+    flat = pixels.flatten(0, 1).permute(0, 3, 1, 2)
+    rows = len(flat)
+
+    def draw(low: float, high: float, *shape: int) -> Tensor:
+        uniform = torch.rand(rows, *shape, generator=generator, device=pixels.device)
+        return low + (high - low) * uniform
+
+    scale = draw(least, 1.0, 1)
+    shift = draw(-1.0, 1.0, 2) * (1 - scale)
+    theta = torch.zeros(rows, 2, 3, device=pixels.device, dtype=flat.dtype)
+    theta[:, 0, 0] = theta[:, 1, 1] = scale[:, 0]
+    theta[:, :, 2] = shift
+    places = torch.nn.functional.affine_grid(theta, list(flat.shape), align_corners=False)
+    flat = torch.nn.functional.grid_sample(flat, places, padding_mode="border", align_corners=False)
+    if strength:
+        mean = flat.mean(dim=(1, 2, 3), keepdim=True)
+        flat = mean + (flat - mean) * draw(1 - strength, 1 + strength, 1, 1, 1)
+        flat = flat * draw(1 - strength, 1 + strength, 3, 1, 1)
+    out = flat.clamp(0, 1).permute(0, 2, 3, 1)
+    return out.reshape(batch, number, side, side, 3)

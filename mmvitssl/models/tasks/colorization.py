@@ -1,0 +1,125 @@
+"""Colorization of grey patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmvitssl.distributed import mean_over_processes
+from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.corruption import Assigned, Need
+from mmvitssl.models.corruption.fills import grey
+from mmvitssl.models.heads.mlp import token_mlp
+from mmvitssl.models.targets.lab import AB_SCALE, ab_bins, rgb_to_lab, soft_bins
+from mmvitssl.models.tasks.base import TaskResult
+from mmvitssl.models.tasks.patchwise import PatchTask, all_views, weighted_mean
+from mmvitssl.registry import MODELS
+
+PREDICTS = ("mean", "pixels", "bins")
+COLOURLESS = 1.0  # greatest |a| or |b| of a patch of a view that has no colour
+
+
+@MODELS.register_module()
+class Colorization(PatchTask):
+    """Predict the colours of k patches that were made grey (MTSSL, section 2).
+
+    Colours are ab of Lab, divided by 110. Views without colour (random grayscale) do not count.
+
+    Args:
+        in_channels: the encoder's width.
+        patches: k, a view.
+        views: the views whose patches become grey.
+        predicts: 'mean' (mean ab of a patch, smooth L1), 'pixels' (ab of every pixel) or 'bins'
+            (cross-entropy over quantised mean ab with soft targets and rebalanced classes, as in
+            Colorful Image Colorization).
+        patch_size: the encoder's; for 'pixels'.
+        hidden: width of the hidden layer; None: a linear layer.
+        rebalance: share of the uniform distribution in the class weights' denominator (lambda).
+        memory: share of the old class frequencies that is kept at each update.
+
+    Raises:
+        ValueError: an unknown target.
+    """
+
+    prior: Tensor
+    bins: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        patches: int = 20,
+        views: Sequence[int] = (0,),
+        predicts: str = "mean",
+        patch_size: int = 16,
+        hidden: int | None = 512,
+        rebalance: float = 0.5,
+        memory: float = 0.99,
+    ) -> None:
+        super().__init__(in_channels, Need(singles=patches), views)
+        if predicts not in PREDICTS:
+            raise ValueError(
+                f"Colorization.predicts='{predicts}' is unknown; use one of {PREDICTS}."
+            )
+        self.predicts, self.patch_size = predicts, patch_size
+        self.rebalance, self.memory = rebalance, memory
+        bins = ab_bins() if predicts == "bins" else torch.zeros(0, 2)
+        self.register_buffer("bins", bins.clone(), persistent=False)
+        self.register_buffer("prior", torch.full((len(bins),), 1 / max(len(bins), 1)))
+        outputs = {"mean": 2, "pixels": 2 * patch_size**2, "bins": len(bins)}[predicts]
+        self.head = token_mlp(in_channels, outputs, hidden)
+
+    def check(self, encoder: Any, has_target: bool) -> None:
+        """See the base class; 'pixels' needs the encoder's patch size."""
+        super().check(encoder, has_target)
+        if self.predicts == "pixels" and self.patch_size != encoder.patch_size:
+            raise ValueError(
+                f"Colorization.patch_size={self.patch_size}, but the encoder has patches of "
+                f"{encoder.patch_size}."
+            )
+
+    def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor:
+        return grey(self.pixels(step, view, assigned))
+
+    def class_weights(self) -> Tensor:
+        """(Q,) weights of the bins, inverse to smoothed frequencies, of mean 1 over the data."""
+        mixed = (1 - self.rebalance) * self.prior + self.rebalance / len(self.prior)
+        weights = 1 / mixed
+        return weights / (self.prior * weights).sum()
+
+    @torch.no_grad()
+    def _count(self, target: Tensor, weights: Tensor) -> None:
+        seen = (target * weights[:, None]).sum(0) / weights.sum().clamp(min=1e-6)
+        self.prior.lerp_(mean_over_processes(seen), 1 - self.memory)
+        self.prior.div_(self.prior.sum().clamp(min=1e-12))
+
+    def _bins_loss(self, output: Tensor, ab: Tensor, coloured: Tensor) -> Tensor:
+        target = soft_bins(ab, self.bins)
+        weights = self.class_weights()[target.argmax(dim=1)] * coloured
+        if self.training:
+            self._count(target, coloured)
+        losses = -(target * output.float().log_softmax(dim=1)).sum(dim=1)
+        return weighted_mean(losses, weights)
+
+    def loss(self, step: PretrainStep) -> TaskResult:
+        tokens, pixels = all_views(self, step)
+        ab = rgb_to_lab(pixels)[..., 1:].flatten(1, 2)  # T, P * P, 2
+        number = len(self.views) * step.batch_size
+        of_image = ab.abs().amax(dim=(1, 2)).view(number, -1).amax(dim=1)
+        coloured = (of_image > COLOURLESS).float().repeat_interleave(len(ab) // number)
+        output, mean = self.head(tokens), ab.mean(dim=1)
+        if self.predicts == "bins":
+            loss = self._bins_loss(output, mean, coloured)
+            guess = self.bins[output.argmax(dim=1)]
+        else:
+            target = (mean if self.predicts == "mean" else ab.flatten(1)) / AB_SCALE
+            losses = F.smooth_l1_loss(output.float(), target, reduction="none", beta=0.1)
+            loss = weighted_mean(losses.mean(dim=1), coloured)
+            guess = output.float().view(len(ab), -1, 2).mean(dim=1) * AB_SCALE
+        with torch.no_grad():
+            error = weighted_mean((guess - mean).norm(dim=1), coloured)
+            baseline = weighted_mean(mean.norm(dim=1), coloured)
+        return TaskResult(loss, {"ab_error": error, "grey_ab_error": baseline})

@@ -1,0 +1,125 @@
+"""Inpainting of corrupted patches, and SiT's reconstruction of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.corruption import Assigned, Need, fills
+from mmvitssl.models.heads.mlp import token_mlp
+from mmvitssl.models.heads.pixel import PixelLoss
+from mmvitssl.models.targets.patches import put_patches, take_patches
+from mmvitssl.models.targets.pixels import PixelTarget
+from mmvitssl.models.tasks.base import TaskResult
+from mmvitssl.models.tasks.masked import check_target
+from mmvitssl.models.tasks.patchwise import PatchTask
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import MaskedPatches
+
+
+@MODELS.register_module()
+class Inpainting(PatchTask):
+    """Restore patches that were masked, noised, replaced, blurred or made grey.
+
+    With all four corruptions and the loss on all patches it is SiT's reconstruction (Atito et al.,
+    2021, section 3.1), aligned with the patches.
+
+    Args:
+        in_channels: the encoder's width.
+        patches: a view; shared out evenly between the modes.
+        modes: of 'mask' (mean colour), 'noise', 'other' (another image's patch), 'blur', 'grey'.
+        patch_size: the encoder's.
+        distance: 'l1', 'l2' or 'smooth_l1' on normalised pixels.
+        on: 'corrupted' patches, or 'all'.
+        views: the views whose patches are corrupted.
+        hidden: width of a hidden layer; None: a linear layer.
+
+    Raises:
+        ValueError: unknown modes, or fewer patches than modes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        patches: int = 40,
+        modes: Sequence[str] = ("mask",),
+        patch_size: int = 16,
+        distance: str = "l1",
+        on: str = "corrupted",
+        views: Sequence[int] = (0,),
+        hidden: int | None = None,
+    ) -> None:
+        super().__init__(in_channels, Need(singles=patches), views)
+        unknown = set(modes) - set(fills.MODES)
+        if unknown or not modes or patches < len(modes) or on not in ("corrupted", "all"):
+            raise ValueError(
+                f"Inpainting needs modes of {fills.MODES}, a patch for each, and on='corrupted' or "
+                f"'all'; got modes={tuple(modes)}, patches={patches}, on='{on}'."
+            )
+        self.modes, self.on = tuple(modes), on
+        self.target = PixelTarget(patch_size, normalise=False)
+        self.distance = PixelLoss(distance)
+        self.head = token_mlp(in_channels, self.target.out_channels, hidden)
+
+    def check(self, encoder: Any, has_target: bool) -> None:
+        """See the base class: the patch size must be the encoder's."""
+        super().check(encoder, has_target)
+        check_target(self, self.target.out_channels, self.target, encoder)
+
+    def _fill(self, mode: str, pixels: Tensor, step: PretrainStep, view: int) -> Tensor:
+        shown = step.view(view)
+        generator = step.generator(self, step.device)
+        if mode == "mask":
+            return fills.masked(pixels, shown.mean)
+        if mode == "noise":
+            return fills.noise(pixels, shown.mean, shown.std, generator)
+        if mode == "other":
+            return fills.other(pixels, generator)
+        return fills.blur(pixels) if mode == "blur" else fills.grey(pixels)
+
+    def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor:
+        pixels = self.pixels(step, view, assigned)
+        parts = pixels.tensor_split(len(self.modes), dim=1)
+        filled = [
+            self._fill(mode, part, step, view) for mode, part in zip(self.modes, parts, strict=True)
+        ]
+        return torch.cat(filled, dim=1)
+
+    def _predicted(self, step: PretrainStep, view: int) -> tuple[Tensor, MaskedPatches]:
+        """Predictions (T, P * P * 3) and which patches they are of."""
+        if self.on == "all":
+            tokens = step.encode(view).patches
+            rows, number = tokens.shape[:2]
+            every = torch.arange(number, device=tokens.device).expand(rows, -1)
+        else:
+            every, tokens = step.given(self, view).singles, self.tokens(step, view)
+        image = torch.arange(len(every), device=every.device).repeat_interleave(every.shape[1])
+        places = MaskedPatches(image, every.flatten(), None, len(every))
+        return self.head(tokens).flatten(0, 1), places
+
+    def loss(self, step: PretrainStep) -> TaskResult:
+        predictions, targets = [], []
+        for view in self.views:
+            prediction, places = self._predicted(step, view)
+            predictions.append(prediction)
+            targets.append(take_patches(step.view(view).images, step.patch_size, places).float())
+        prediction, target = torch.cat(predictions), torch.cat(targets)
+        with torch.no_grad():
+            error = (prediction.float() - target).abs().mean()
+            mean = target.unflatten(1, (-1, 3)).mean(dim=1, keepdim=True)
+            baseline = (target.unflatten(1, (-1, 3)) - mean).abs().mean()
+        loss = self.distance(prediction, target)
+        return TaskResult(loss, {"error": error, "mean_colour_error": baseline})
+
+    @torch.no_grad()
+    def pictures(self, step: PretrainStep) -> dict[str, Tensor]:
+        """Original, what the encoder sees, and the reconstruction."""
+        view = self.views[0]
+        prediction, places = self._predicted(step, view)
+        pixels = self.target.to_pixels(prediction, step, view, places)
+        restored = put_patches(step.view(view).pixels, pixels, step.patch_size, places)
+        return {**super().pictures(step), "reconstruction": restored}

@@ -1,0 +1,94 @@
+"""Jigsaw puzzle of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.corruption import Assigned, Need
+from mmvitssl.models.heads.mlp import chosen_tokens, classify, token_mlp
+from mmvitssl.models.tasks.base import TaskResult
+from mmvitssl.models.tasks.patchwise import PatchTask
+from mmvitssl.models.tasks.relative_position import check_hiding
+from mmvitssl.registry import MODELS
+
+POSITIONS = ("slot", "origin", "hidden")
+
+
+@MODELS.register_module()
+class Jigsaw(PatchTask):
+    """m patches of a view change places; each says where it came from (MTSSL, section 2).
+
+    Args:
+        in_channels: the encoder's width.
+        patches: m, a view; chance is about 1 / m of a perfect guesser who knows the places.
+        cells: patches of the grid, the number of classes; 196 at 224 pixels with patches of 16.
+        position: what the encoder is told of a moved patch: 'slot' (where it lies now: the
+            position is embedded after the permutation and cannot give the answer away), 'origin'
+            (where it comes from: the answer itself, the paper's way to strengthen position
+            embeddings; nothing is moved then, since tokens have no other order than their
+            positions) or 'hidden' (one learned vector).
+        views: the views whose patches are moved.
+        hidden: width of a hidden layer; None: a linear layer.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        patches: int = 16,
+        cells: int = 196,
+        position: str = "slot",
+        views: Sequence[int] = (0,),
+        hidden: int | None = 512,
+    ) -> None:
+        super().__init__(in_channels, Need(singles=patches), views)
+        if position not in POSITIONS:
+            raise ValueError(f"Jigsaw.position='{position}' is unknown; use one of {POSITIONS}.")
+        self.position, self.cells = position, cells
+        self.hides_position = position == "hidden"
+        self.head = token_mlp(in_channels, cells, hidden)
+
+    def check(self, encoder: Any, has_target: bool) -> None:
+        """See the base class: classes must be the cells, and hiding needs the encoder's help."""
+        super().check(encoder, has_target)
+        check_hiding(self, encoder)
+
+    def patch_need(self, view: int, grid: tuple[int, int]) -> Need | None:
+        if view in self.views and grid[0] * grid[1] != self.cells:
+            raise ValueError(
+                f"Jigsaw.cells={self.cells}, but a view has {grid[0]} x {grid[1]} patches: set "
+                f"cells={grid[0] * grid[1]}."
+            )
+        return super().patch_need(view, grid)
+
+    def order(self, step: PretrainStep, view: int) -> Tensor:
+        """(B, m) long: slot i holds the patch of slot ``order[i]``."""
+
+        def draw() -> Tensor:
+            shape = (step.view(view).batch_size, self.need.singles)
+            drawn = torch.rand(shape, generator=step.generator(self)).argsort(dim=1)
+            return drawn.to(step.device, non_blocking=True)
+
+        return step.once(self, f"order {view}", draw)
+
+    def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor | None:
+        if self.position == "origin":
+            return None
+        pixels, order = self.pixels(step, view, assigned), self.order(step, view)
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        return pixels[rows, order]
+
+    def loss(self, step: PretrainStep) -> TaskResult:
+        logits, labels = [], []
+        for view in self.views:
+            given = step.given(self, view).singles
+            tokens = chosen_tokens(step.encode(view).patches, given)
+            moved = given if self.position == "origin" else given.gather(1, self.order(step, view))
+            logits.append(self.head(tokens).flatten(0, 1))
+            labels.append(moved.flatten())
+        loss, accuracy = classify(torch.cat(logits), torch.cat(labels))
+        return TaskResult(loss, {"accuracy": accuracy})

@@ -1,0 +1,82 @@
+"""What patch-level tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
+from mmvitssl.models.corruption import Assigned, Need
+from mmvitssl.models.corruption.harmonise import take
+from mmvitssl.models.heads.mlp import chosen_tokens
+from mmvitssl.models.tasks.base import PretextTask, check_views
+from mmvitssl.structures import View
+
+
+class PatchTask(PretextTask):
+    """A task on patches of its own.
+
+    Args:
+        in_channels: the encoder's width.
+        need: patches of each image of each view.
+        views: the views whose patches are altered.
+
+    Raises:
+        ValueError: no patches.
+    """
+
+    def __init__(self, in_channels: int, need: Need, views: Sequence[int]) -> None:
+        super().__init__()
+        self.views = tuple(views)
+        check_views(self, self.views, least=1)
+        if need.total < 1 or min(need.singles, need.pairs) < 0 or need.distance < 1:
+            raise ValueError(f"{type(self).__name__} needs at least one patch or pair: {need}.")
+        self.in_channels, self.need = in_channels, need
+
+    def check(self, encoder: Any, has_target: bool) -> None:
+        """See the base class: width, and an encoder that keeps patches apart."""
+        if self.in_channels != encoder.embed_dim:
+            raise ValueError(
+                f"{type(self).__name__}.in_channels={self.in_channels}, but the encoder gives "
+                f"{encoder.embed_dim}."
+            )
+        if not hasattr(encoder, "pos_embed"):
+            raise ValueError(f"{type(self).__name__} needs a ViT: a token a patch.")
+
+    def patch_need(self, view: int, grid: tuple[int, int]) -> Need | None:
+        return self.need if view in self.views else None
+
+    def requests(self, step: PretrainStep) -> list[EncodeRequest]:
+        return [EncodeRequest(view) for view in self.views]
+
+    def pixels(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor:
+        """(B, n, P, P, 3) clean pixels of the patches."""
+        return take(step.view(view).pixels, step.patch_size, assigned.patches)
+
+    def tokens(self, step: PretrainStep, view: int) -> Tensor:
+        """(B, n, C) what the encoder made of the patches."""
+        return chosen_tokens(step.encode(view).patches, step.given(self, view).patches)
+
+    def pictures(self, step: PretrainStep) -> dict[str, Tensor]:
+        """Original, and what the encoder sees after all tasks' alterations."""
+        view = step.view(self.views[0])
+        return {"original": view.pixels, "altered": _as_pixels(view)}
+
+
+def _as_pixels(view: View) -> Tensor:
+    return view.to_pixels(view.seen.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).clamp(0, 1)
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of (T,) values with (T,) weights; 0 where all weights are 0."""
+    return (values * weights).sum() / weights.sum().clamp(min=1e-6)
+
+
+def all_views(task: PatchTask, step: PretrainStep) -> tuple[Tensor, Tensor]:
+    """Tokens (T, C) and clean pixels (T, P, P, 3) of all patches of all views."""
+    tokens = torch.cat([task.tokens(step, view).flatten(0, 1) for view in task.views])
+    pixels = [task.pixels(step, view, step.given(task, view)).flatten(0, 1) for view in task.views]
+    return tokens, torch.cat(pixels)

@@ -1,0 +1,87 @@
+"""Relative position of patch pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.corruption import Assigned, Need
+from mmvitssl.models.corruption.allocate import NEIGHBOURS
+from mmvitssl.models.corruption.fills import crop_and_jitter
+from mmvitssl.models.heads.mlp import classify, token_mlp
+from mmvitssl.models.tasks.base import TaskResult
+from mmvitssl.models.tasks.patchwise import PatchTask
+from mmvitssl.registry import MODELS
+
+
+@MODELS.register_module()
+class RelativePosition(PatchTask):
+    """In which of eight directions one patch lies from another (MTSSL; Doersch et al., 2015).
+
+    Patches are cropped and their colour is changed a little, against continuity across borders.
+    Position embeddings tell the answer; the paper accepts that. ``hide_position`` replaces them
+    by one learned vector for the asked patches.
+
+    Args:
+        in_channels: the encoder's width.
+        pairs: pairs a view.
+        distance: rows and columns between the two; 2 leaves a gap of a patch.
+        crop: least side of the part that is kept of a patch; 1 crops nothing.
+        jitter: strength of the change of colour.
+        hide_position: whether the encoder is not told where these patches are; it needs
+            ``unknown_position=True``.
+        views: the views whose patches are asked for.
+        hidden: width of the hidden layer; None: the encoder's.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        pairs: int = 4,
+        distance: int = 1,
+        crop: float = 0.75,
+        jitter: float = 0.2,
+        hide_position: bool = False,
+        views: Sequence[int] = (0,),
+        hidden: int | None = None,
+    ) -> None:
+        super().__init__(in_channels, Need(pairs=pairs, distance=distance), views)
+        if not 0 < crop <= 1 or not 0 <= jitter < 1:
+            raise ValueError(
+                f"RelativePosition needs 0 < crop <= 1 and 0 <= jitter < 1; got {crop}, {jitter}."
+            )
+        self.crop, self.jitter, self.hides_position = crop, jitter, hide_position
+        self.head = token_mlp(2 * in_channels, len(NEIGHBOURS), hidden or in_channels)
+
+    def check(self, encoder: Any, has_target: bool) -> None:
+        """See the base class; hiding needs the encoder's help."""
+        super().check(encoder, has_target)
+        check_hiding(self, encoder)
+
+    def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor | None:
+        if self.crop == 1 and self.jitter == 0:
+            return None
+        generator = step.generator(self, step.device)
+        pixels = self.pixels(step, view, assigned)
+        return crop_and_jitter(pixels, self.crop, self.jitter, generator)
+
+    def loss(self, step: PretrainStep) -> TaskResult:
+        logits, labels = [], []
+        for view in self.views:
+            tokens = self.tokens(step, view).unflatten(1, (-1, 2)).flatten(2)  # B, p, 2 C
+            logits.append(self.head(tokens).flatten(0, 1))
+            labels.append(step.given(self, view).classes.flatten())
+        loss, accuracy = classify(torch.cat(logits), torch.cat(labels))
+        return TaskResult(loss, {"accuracy": accuracy})
+
+
+def check_hiding(task: PatchTask, encoder: Any) -> None:
+    """Raise ValueError if a task hides positions and the encoder cannot."""
+    if task.hides_position and encoder.unknown_position is None:
+        raise ValueError(
+            f"{type(task).__name__}.hide_position needs an encoder with unknown_position=True."
+        )

@@ -1,0 +1,369 @@
+"""Many tasks in one forward: disjoint patches, clean targets, one pass, honest labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.color import rgb2lab
+
+from mmvitssl.models.algorithms import Pretrainer
+from mmvitssl.models.balancers.pareto import least_norm_weights
+from mmvitssl.models.corruption import Need, allocate, fills
+from mmvitssl.models.corruption.allocate import NEIGHBOURS
+from mmvitssl.models.corruption.harmonise import put, take
+from mmvitssl.models.targets.lab import ab_bins, rgb_to_lab, soft_bins
+from mmvitssl.models.targets.patches import grid_view
+from mmvitssl.models.tasks.rotation import turn
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import View
+from tests.builders import CONTRASTIVE, make_samples, make_views
+
+ENCODER = dict(
+    type="ViT",
+    arch=dict(embed_dim=32, depth=2, num_heads=2),
+    image_size=(48, 64),
+    patch_size=8,
+    prefix_tokens=("contrast", "rotation"),
+    unknown_position=True,
+)
+SIZE = (48, 64)  # 6 x 8 patches
+TASKS: dict[str, dict[str, Any]] = dict(
+    contrast=dict(CONTRASTIVE, token="contrast"),
+    rotation=dict(type="Rotation", in_channels=32, views=(0, 1)),
+    colour=dict(type="Colorization", in_channels=32, patches=5, hidden=16),
+    place=dict(type="RelativePosition", in_channels=32, pairs=3),
+    jigsaw=dict(type="Jigsaw", in_channels=32, patches=6, cells=48, hidden=16),
+    paint=dict(type="Inpainting", in_channels=32, patches=8, patch_size=8,
+               modes=("mask", "noise", "other", "blur", "grey")),
+)  # fmt: skip
+
+
+def build(names: tuple[str, ...] = tuple(TASKS), **settings: Any) -> Pretrainer:
+    torch.manual_seed(0)
+    tasks = {name: TASKS[name] for name in names}
+    config = dict(type="Pretrainer", encoder=ENCODER, tasks=tasks, **settings)
+    return MODELS.build(config)
+
+
+def views(batch: int = 4) -> list[View]:
+    return make_views(2, batch, SIZE)
+
+
+@given(
+    rows=st.integers(3, 14),
+    columns=st.integers(3, 14),
+    singles=st.lists(st.integers(1, 12), min_size=1, max_size=3),
+    pairs=st.lists(st.integers(1, 4), min_size=0, max_size=2),
+    distance=st.integers(1, 2),
+)
+@settings(max_examples=80, deadline=None)
+def test_patches_of_tasks_are_disjoint(
+    rows: int, columns: int, singles: list[int], pairs: list[int], distance: int
+) -> None:
+    grid = (rows, columns)
+    needs = {f"single {i}": Need(singles=n) for i, n in enumerate(singles)}
+    needs |= {f"pair {i}": Need(pairs=n, distance=distance) for i, n in enumerate(pairs)}
+    side = 2 * distance + 1
+    fits = sum(need.total for need in needs.values()) <= rows * columns
+    fits &= sum(pairs) <= (rows // side) * (columns // side) or not pairs
+    generator = torch.Generator().manual_seed(0)
+    if not fits:
+        with pytest.raises(ValueError, match="lower their numbers"):
+            allocate(needs, grid, 2, generator)
+        return
+    drawn = allocate(needs, grid, 2, generator)
+    for image in range(2):
+        every = torch.cat([assigned.patches[image] for assigned in drawn.values()])
+        assert len(every.unique()) == len(every) == sum(need.total for need in needs.values())
+        assert every.min() >= 0 and every.max() < rows * columns
+    for assigned in drawn.values():
+        first, second = assigned.pairs.unbind(-1)
+        down = (second // columns - first // columns) // distance
+        right = (second % columns - first % columns) // distance
+        offsets = torch.tensor(NEIGHBOURS)[assigned.classes]
+        assert torch.equal(torch.stack([down, right], dim=-1), offsets)
+
+
+def test_the_sum_of_the_patches_is_shown() -> None:
+    needs = {"colour": Need(singles=40), "place": Need(pairs=2), "paint": Need(singles=10)}
+    with pytest.raises(ValueError, match=r"40 \(colour\) \+ 4 \(place\) \+ 10 \(paint\) = 54"):
+        allocate(needs, (6, 8), 1, torch.Generator())
+
+
+def test_directions_are_uniform_and_patches_everywhere() -> None:
+    drawn = allocate({"p": Need(pairs=2), "s": Need(singles=4)}, (7, 8), 8000, torch.Generator())
+    share = torch.bincount(drawn["p"].classes.flatten(), minlength=8) / 16000
+    assert share.numpy() == pytest.approx(1 / 8, abs=0.01)
+    assert len(drawn["s"].singles.unique()) == 56 == len(drawn["p"].pairs.unique())
+
+
+def test_nothing_outside_the_patches_changes_by_a_bit() -> None:
+    model, shown = build(), views()
+    clean = [view.images.clone() for view in shown]
+    step = model.start(shown, make_samples())
+    model.prepare_views(step)
+    rotated = step.view(0)
+    assert rotated.corrupted is not None
+    given = torch.cat([step.assigned[name, 0].patches for name in
+                       ("colour", "place", "jigsaw", "paint")], dim=1)  # fmt: skip
+    assert given.shape == (4, 5 + 6 + 6 + 8)
+    before, after = grid_view(rotated.images, 8), grid_view(rotated.corrupted, 8)
+    changed = (before != after).flatten(3).any(-1).flatten(1)
+    allowed = torch.zeros_like(changed).scatter_(1, given, True)
+    assert not bool((changed & ~allowed).any())
+    assert (changed & allowed).sum() > 0.8 * given.numel()
+    assert step.view(1).corrupted is None
+    assert torch.equal(shown[0].images, clean[0])  # the caller's tensors are not written to
+
+
+def test_each_task_gets_what_it_altered() -> None:
+    model, shown = build(("colour", "jigsaw", "paint")), views()
+    step = model.start(shown, make_samples())
+    model.prepare_views(step)
+    view, tasks = step.view(0), model.tasks
+    seen = view.to_pixels(take(view.seen, 8, step.assigned["colour", 0].singles))
+    clean = take(view.pixels, 8, step.assigned["colour", 0].singles)
+    torch.testing.assert_close(seen, fills.grey(clean), atol=1e-5, rtol=1e-5)
+    slots = step.assigned["jigsaw", 0].singles
+    order: Any = tasks["jigsaw"].order(step, 0)
+    for image in range(4):
+        moved = take(view.seen, 8, slots)[image]
+        origin = take(view.images, 8, slots.gather(1, order))[image]
+        torch.testing.assert_close(moved, origin, atol=1e-5, rtol=1e-4)
+
+
+def test_all_tasks_share_one_pass_over_the_online_views() -> None:
+    model = build(target=dict(momentum=0.99))
+    passes: list[tuple[int, bool]] = []
+    model.encoder.register_forward_hook(lambda m, i, o: passes.append((len(i[0]), True)))
+    model.target["encoder"].register_forward_hook(lambda m, i, o: passes.append((len(i[0]), False)))
+    logs = model(views(), make_samples(), mode="loss")
+    assert passes == [(8, True), (8, False)]
+    for name in TASKS:
+        assert torch.isfinite(logs[f"raw_{name}"]) and f"weight_{name}" in logs
+    for name in ("rotation", "place", "jigsaw"):
+        assert 0 <= logs[f"{name}_accuracy"] <= 1
+    sum(v for k, v in logs.items() if k.startswith("loss")).backward()
+    for name, parameter in model.named_parameters():
+        if not name.startswith("target.") and name != "encoder.unknown_position":
+            assert parameter.grad is not None, name
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "contrast"])
+def test_any_task_alone_and_any_two(name: str) -> None:
+    for names in ((name,), ("contrast", name), (name, "colour" if name != "colour" else "paint")):
+        logs = build(names)(views(), make_samples(), mode="loss")
+        assert all(torch.isfinite(logs[f"raw_{one}"]) for one in names)
+
+
+def test_the_momentum_target_sees_clean_views() -> None:
+    model = build(("contrast", "paint"), target=dict(momentum=0.99))
+    seen: list[torch.Tensor] = []
+    model.target["encoder"].register_forward_hook(lambda m, inputs, o: seen.append(inputs[0]))
+    shown = views()
+    model(shown, make_samples(), mode="loss")
+    assert torch.equal(seen[0], torch.cat([view.images for view in shown]))
+
+
+def test_rotations_turn_squares_and_rectangles() -> None:
+    images = torch.rand(4, 3, 6, 6)
+    turned = turn(images, torch.arange(4))
+    for k in range(4):
+        assert torch.equal(turned[k], images[k].rot90(k, dims=(1, 2)))
+    wide = turn(torch.rand(4, 3, 6, 8), torch.arange(4))
+    assert wide.shape == (4, 3, 6, 8)
+    picture = torch.rand(1, 3, 6, 8).expand(4, -1, -1, -1)
+    wide = turn(picture, torch.arange(4))
+    back = turn(wide[1:2, :, :, 1:7], torch.tensor([3]))
+    assert back.shape == (1, 3, 6, 6)
+
+
+def test_labels_of_rotation_are_those_of_the_view() -> None:
+    model, shown = build(("rotation",)), views()
+    original = shown[0].pixels.clone()
+    step = model.begin(shown, make_samples())
+    task: Any = model.tasks["rotation"]
+    labels = task.labels(step, 0)
+    assert torch.equal(step.view(0).pixels, turn(original, labels))
+    assert torch.equal(task.labels(step, 0), labels)
+
+
+def test_lab_equals_scikit_image() -> None:
+    pixels = torch.rand(500, 3)
+    expected = rgb2lab(pixels.double().numpy()[None])[0]
+    assert np.abs(rgb_to_lab(pixels).numpy() - expected).max() < 1e-3
+    greys = torch.rand(50, 1).expand(-1, 3)
+    assert rgb_to_lab(greys)[:, 1:].abs().max() < 0.02
+
+
+def test_soft_bins_are_distributions_around_the_colour() -> None:
+    bins = ab_bins()
+    soft = soft_bins(bins[:20], bins)
+    assert torch.allclose(soft.sum(1), torch.ones(20))
+    assert torch.equal(soft.argmax(1), torch.arange(20))
+    assert bool(((soft > 0).sum(1) <= 5).all())
+
+
+@pytest.mark.parametrize("predicts", ["mean", "pixels", "bins"])
+def test_views_without_colour_do_not_count(predicts: str) -> None:
+    task = dict(type="Colorization", in_channels=32, patches=5, predicts=predicts, patch_size=8)
+    config = dict(type="Pretrainer", encoder=ENCODER, tasks=dict(colour=task))
+    torch.manual_seed(0)
+    model, shown = MODELS.build(config).eval(), views()
+    grey = fills.grey(shown[0].pixels.permute(0, 2, 3, 1)[None])[0].permute(0, 3, 1, 2)
+    shown[0].pixels[2:] = grey[2:]
+    shown[0].images[2:] = (grey[2:] - 0.5) / 0.25
+    half = model(shown, make_samples(), mode="loss")
+    assert torch.isfinite(half["raw_colour"]) and half["raw_colour"] > 0
+    shown[0].pixels[:] = grey
+    none = model(shown, make_samples(), mode="loss")
+    assert none["raw_colour"] == 0 and none["colour_grey_ab_error"] == 0
+
+
+def test_rare_colours_weigh_more() -> None:
+    task: Any = MODELS.build(dict(type="Colorization", in_channels=32, predicts="bins"))
+    assert torch.allclose(task.class_weights(), torch.ones(len(task.bins)), atol=1e-4)
+    target = torch.zeros(100, len(task.bins))
+    target[:, 3] = 1
+    for _ in range(400):
+        task._count(target, torch.ones(100))
+    weights = task.class_weights()
+    assert weights[3] < weights[4] and (task.prior * weights).sum() == pytest.approx(1.0)
+
+
+def test_fills_are_what_they_say() -> None:
+    pixels, generator = torch.rand(3, 4, 8, 8, 3), torch.Generator().manual_seed(0)
+    assert torch.allclose(fills.grey(pixels)[..., 0], fills.grey(pixels)[..., 2])
+    blurred = fills.blur(pixels)
+    assert blurred.std() < 0.5 * pixels.std()
+    flat = torch.full((1, 1, 8, 8, 3), 0.3)
+    assert torch.allclose(fills.blur(flat), flat)
+    moved = fills.other(pixels, generator)
+    assert all(any(torch.equal(moved[i], pixels[j]) for j in range(3) if j != i) for i in range(3))
+    assert torch.equal(fills.other(pixels[:1], generator), pixels[:1])
+    mean, std = torch.full((3,), 0.4), torch.full((3,), 0.2)
+    drawn = fills.noise(torch.zeros(20, 20, 8, 8, 3), mean, std, generator)
+    assert drawn.mean() == pytest.approx(0.4, abs=0.01) and drawn.std() == pytest.approx(0.2, 0.02)
+    same = fills.crop_and_jitter(pixels, 1.0, 0.0, generator)
+    assert torch.allclose(same, pixels, atol=1e-5)
+    assert not torch.allclose(fills.crop_and_jitter(pixels, 0.6, 0.2, generator), pixels)
+
+
+def test_put_and_take_are_inverse() -> None:
+    images, patches = torch.rand(2, 3, 48, 64), torch.tensor([[0, 9, 47], [3, 2, 1]])
+    contents = torch.rand(2, 3, 8, 8, 3)
+    changed = put(images, 8, patches, contents)
+    assert torch.equal(take(changed, 8, patches), contents)
+    assert torch.equal(put(changed, 8, patches, take(images, 8, patches)), images)
+
+
+def test_hidden_positions_reach_only_the_asked_patches() -> None:
+    place = dict(TASKS["place"], hide_position=True)
+    config = dict(
+        type="Pretrainer", encoder=ENCODER, tasks=dict(place=place, colour=TASKS["colour"])
+    )
+    torch.manual_seed(0)
+    model, shown = MODELS.build(config), views()
+    step = model.begin(shown, make_samples())
+    unplaced = step.view(0).unplaced
+    assert unplaced is not None
+    expected = torch.zeros(4, 48, dtype=torch.bool)
+    expected.scatter_(1, step.assigned["place", 0].patches, True)
+    assert torch.equal(unplaced, expected)
+    with torch.no_grad():
+        model.encoder.unknown_position.fill_(3.0)
+        placed = model.encoder.embed(shown[0].images)
+        hidden = model.encoder.embed(shown[0].images, unplaced=unplaced)
+    same = (placed == hidden).all(dim=-1)
+    assert torch.equal(same, ~unplaced)
+    model(shown, make_samples(), mode="loss")["loss_place"].backward()
+    assert model.encoder.unknown_position.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (dict(type="Colorization", in_channels=32, predicts="hue"), "use one of"),
+        (dict(type="Colorization", in_channels=16), "in_channels=16"),
+        (dict(type="Colorization", in_channels=32, patches=0), "at least one patch"),
+        (dict(type="Colorization", in_channels=32, predicts="pixels"), "patch_size=16"),
+        (dict(type="Inpainting", in_channels=32), "patch_size=16"),
+        (dict(type="Inpainting", in_channels=32, modes=("melt",)), "Inpainting needs modes"),
+        (dict(type="Jigsaw", in_channels=32, position="nowhere"), "use one of"),
+        (dict(type="RelativePosition", in_channels=32, crop=0.0), "0 < crop"),
+        (dict(type="Rotation", in_channels=32, token="turn"), "prefix token"),
+        (dict(type="Rotation", in_channels=8), "in_channels=8"),
+    ],
+)
+def test_what_does_not_fit_is_refused_when_built(task: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type="Pretrainer", encoder=ENCODER, tasks=dict(task=task)))
+
+
+def test_an_encoder_that_cannot_hide_positions_is_refused() -> None:
+    encoder = {**ENCODER, "unknown_position": False}
+    task = dict(TASKS["place"], hide_position=True)
+    with pytest.raises(ValueError, match="unknown_position=True"):
+        MODELS.build(dict(type="Pretrainer", encoder=encoder, tasks=dict(task=task)))
+    with pytest.raises(ValueError, match="needs absolute positions"):
+        MODELS.build(dict(encoder, unknown_position=True, position="none"))
+
+
+def test_jigsaw_counts_the_cells() -> None:
+    task = dict(TASKS["jigsaw"], cells=196)
+    model = MODELS.build(dict(type="Pretrainer", encoder=ENCODER, tasks=dict(task=task)))
+    with pytest.raises(ValueError, match="cells=48"):
+        model(views(), make_samples(), mode="loss")
+
+
+def test_least_norm_weights_against_closed_forms() -> None:
+    alone = least_norm_weights(torch.diag(torch.tensor([1.0, 4.0])))
+    assert alone.tolist() == pytest.approx([0.8, 0.2], abs=1e-3)  # inverse to squared norms
+    ahead = least_norm_weights(torch.tensor([[1.0, 2.0], [2.0, 9.0]]))
+    assert ahead.tolist() == pytest.approx([1.0, 0.0], abs=1e-3)  # the shorter is the answer
+    torch.manual_seed(0)
+    gradients = torch.randn(4, 30)
+    products = gradients @ gradients.T
+    weights = least_norm_weights(products, 2000)
+    best = weights @ products @ weights
+    for _ in range(300):
+        other = torch.distributions.Dirichlet(torch.ones(4)).sample()
+        assert best <= other @ products @ other + 1e-4
+
+
+def test_pareto_weights_help_every_task() -> None:
+    balancer = dict(type="ParetoWeights", smoothing=0.0)
+    model, shown = build(balancer=balancer), views()
+    logs = model(shown, make_samples(), mode="loss")
+    weights = torch.stack([logs[f"weight_{name}"] for name in TASKS])
+    assert weights.sum().item() == pytest.approx(len(TASKS), rel=1e-4) and bool(
+        (weights >= 0).all()
+    )
+    step = model.begin(shown, make_samples())
+    losses = {name: result.loss for name, result in model.ask(step).items()}
+    total = sum(weights[i] * loss for i, loss in enumerate(losses.values()))
+    common = torch.autograd.grad(total, step.shared, retain_graph=True)
+    for loss in losses.values():
+        mine = torch.autograd.grad(loss, step.shared, retain_graph=True, allow_unused=True)
+        product = sum((a * b).sum() for a, b in zip(common, mine, strict=True) if b is not None)
+        assert product >= -1e-4 * sum(a.square().sum() for a in common)
+
+
+def test_gradient_cosines_are_those_of_the_shared_tokens() -> None:
+    model, shown = build(("rotation", "colour")), views()
+    model.watch_gradients = True
+    logs = model(shown, make_samples(), mode="loss")
+    step = model.begin(shown, make_samples())
+    grads = []
+    for result in model.ask(step).values():
+        parts = torch.autograd.grad(result.loss, step.shared, retain_graph=True, allow_unused=True)
+        filled = [torch.zeros_like(s) if p is None else p
+                  for p, s in zip(parts, step.shared, strict=True)]  # fmt: skip
+        grads.append(torch.cat([part.flatten() for part in filled]))
+    expected = torch.nn.functional.cosine_similarity(grads[0], grads[1], dim=0)
+    torch.testing.assert_close(logs["cosine_rotation_colour"], expected, atol=1e-4, rtol=1e-3)
