@@ -1,6 +1,7 @@
 """Behaviour that is added to MMEngine's loops."""
 
 from mmvitssl.engine.hooks.collapse import CollapseHook
+from mmvitssl.engine.hooks.gradients import GradientCosineHook
 from mmvitssl.engine.hooks.logs import ReduceLogsHook
 from mmvitssl.engine.hooks.momentum import MomentumUpdateHook
 from mmvitssl.engine.hooks.pictures import TaskPicturesHook
@@ -10,6 +11,7 @@ from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
 __all__ = [
     "CollapseHook",
     "FreezeHook",
+    "GradientCosineHook",
     "MomentumUpdateHook",
     "ProgressHook",
     "ReduceLogsHook",

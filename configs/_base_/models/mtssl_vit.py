@@ -1,0 +1,40 @@
+"""Multi-task ViT, ViT-S: many pretext tasks in one forward of each view; six tasks to choose from."""
+
+contrast = dict(
+    type='Contrastive',
+    token='contrast',
+    views=(0, 1),
+    projector=dict(
+        type='ProjectionMLP', in_channels=384, hidden_channels=4096, out_channels=256,
+        num_layers=3),
+    predictor=dict(
+        type='ProjectionMLP', in_channels=256, hidden_channels=4096, out_channels=256,
+        num_layers=2),
+    head=dict(type='InfoNCE', temperature=0.2, scale=0.4))
+rotation = dict(type='Rotation', in_channels=384, views=(0, 1), token='rotation')
+# patch-level tasks alter 20 + 8 + 16 + 40 of 196 patches of each view, none of another's
+colour = dict(
+    type='Colorization', in_channels=384, views=(0, 1), patches=20, predicts='mean', hidden=512)
+place = dict(
+    type='RelativePosition', in_channels=384, views=(0, 1), pairs=4, distance=1, crop=0.75,
+    jitter=0.2)
+jigsaw = dict(
+    type='Jigsaw', in_channels=384, views=(0, 1), patches=16, cells=196, position='slot')
+paint = dict(
+    type='Inpainting', in_channels=384, views=(0, 1), patches=40, modes=('mask', ),
+    patch_size=16, distance='l1')
+
+model = dict(
+    type='Pretrainer',
+    data_preprocessor=dict(
+        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    encoder=dict(
+        type='ViT',
+        arch=dict(base='small'),
+        image_size=224,
+        patch_size=16,
+        position='learned',
+        prefix_tokens=('contrast', 'rotation')),
+    target=dict(momentum=0.99, end=1.0, schedule='cosine', when='before_forward'),
+    # the paper's figure 1
+    tasks=dict(contrast=contrast, rotation=rotation, colour=colour, place=place))

@@ -1,0 +1,11 @@
+# Multi-task ViT and RePre: the first view, corrupted in places, is reconstructed whole.
+_base_ = './mtssl_vit-small_32xb128-cosine-300e_in1k.py'
+
+model = dict(
+    tasks=dict(
+        reconstruction=dict(
+            type='Reconstruction',
+            views=(0, ),
+            levels=(2, 5, 8, 11),
+            neck=dict(type='MultiHierarchyFusion', in_channels=384, levels=4, width=128, layers=2),
+            head=dict(type='PixelLoss', distance='l1'))))

@@ -1,0 +1,56 @@
+# SiT (Atito et al., 2021), ViT-B: contrast, rotation and reconstruction, weights learned.
+_base_ = [
+    '../_base_/datasets/imagenet_simclr.py',
+    '../_base_/schedules/shared_300e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    type='Pretrainer',
+    data_preprocessor=dict(
+        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    encoder=dict(
+        type='ViT',
+        arch=dict(base='base'),
+        image_size=224,
+        patch_size=16,
+        position='learned',
+        prefix_tokens=('rotation', 'contrast'),
+        drop_path=0.1),
+    tasks=dict(
+        contrast=dict(
+            type='Contrastive',
+            token='contrast',
+            keys='online',
+            projector=dict(
+                type='ProjectionMLP', in_channels=768, out_channels=512, num_layers=1, bias=True,
+                last_norm=False),
+            head=dict(type='NTXent', temperature=0.5)),
+        rotation=dict(type='Rotation', in_channels=768, views=(0, 1), token='rotation'),
+        # half of the patches, shared out between the four corruptions; all are reconstructed
+        paint=dict(
+            type='Inpainting', in_channels=768, views=(0, 1), patches=96,
+            modes=('noise', 'other', 'blur', 'grey'), patch_size=16, distance='l1', on='all')),
+    balancer=dict(
+        type='UncertaintyWeights',
+        likelihoods=dict(
+            contrast='classification', rotation='classification', paint='laplace'),
+        initial=1.0))
+
+# 5e-4 x 288 / 512
+train_dataloader = dict(batch_size=72)
+optim_wrapper = dict(
+    optimizer=dict(lr=2.8e-4, weight_decay=0.05),
+    constructor='LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(decay_rate=1.0))
+auto_scale_lr = dict(base_batch_size=288)
+
+train_cfg = dict(max_epochs=500)
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=2e-3, by_epoch=True, begin=0, end=5,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=5, end=500,
+        convert_to_iter_based=True),
+]
