@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
-from mmvitssl.benchmark import StepBench, find_config, matmul_rate, measure
+from mmvitssl.benchmark import StepBench, find_config, measure
 from mmvitssl.benchmark.step import resize_config
 from mmvitssl.engine import launch
 
@@ -43,8 +43,7 @@ def main() -> None:
                 name, config, args.batch_size, args.device, args.amp, args.compile
             )
             benches.append(bench)
-    rate = matmul_rate(args.device, args.amp)
-    results = {result.name: result for result in measure(benches, args.repeat, rate)}
+    results = {result.name: result for result in measure(benches, args.repeat, args.amp)}
     for name in names:
         against = results.get(args.against) if name != args.against else None
         print(results[name].line(against), flush=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mmvitssl.benchmark.step import StepBench
+from mmvitssl.benchmark.step import StepBench, matmul_rate
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,18 @@ class Measurement:
 
 
 def measure(
-    benches: Sequence[StepBench], repeat: int, rate: float, warmup: int = 2
+    benches: Sequence[StepBench], repeat: int, amp: str = "fp32", warmup: int = 2
 ) -> list[Measurement]:
     """Take turns step by step, so that what else the machine does meets all alike.
 
     Args:
         benches: what to compare.
         repeat: timed steps of each.
-        rate: operations a second of a matrix product.
+        amp: 'fp32' or 'bf16', for the rate of a matrix product: the best before and after.
         warmup: steps before.
     """
+    device = benches[0].device.type
+    rate = matmul_rate(device, amp)
     flops = [bench.flops() for bench in benches]
     for bench in benches:
         for _ in range(warmup):
@@ -82,6 +84,7 @@ def measure(
     for _ in range(repeat):
         for bench, seconds in zip(benches, times, strict=True):
             seconds.append(bench.timed())
+    rate = max(rate, matmul_rate(device, amp))
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
     return [
         Measurement(

@@ -74,6 +74,7 @@ class FreezeHook(Hook):
         if not hasattr(runner.optim_wrapper, "frozen"):
             raise ValueError("FreezeHook needs optim_wrapper.type='AutocastOptimWrapper'.")
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        frozen = self._parameters if runner.epoch < self.epochs else []
-        runner.optim_wrapper.frozen = list(frozen)
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        # an iteration-based loop calls all of its training one epoch
+        epoch = runner.iter // max(len(runner.train_dataloader), 1)
+        runner.optim_wrapper.frozen = list(self._parameters) if epoch < self.epochs else []

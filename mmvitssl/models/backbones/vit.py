@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from timm.layers import PatchEmbed, to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -14,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from mmvitssl.models.backbones.adapt import adapt_positions, adapt_tables
 from mmvitssl.models.backbones.architectures import architecture
 from mmvitssl.models.backbones.blocks import Block
+from mmvitssl.models.backbones.embedding import embed_chosen, hide
 from mmvitssl.models.backbones.initialisation import INITIALISERS
 from mmvitssl.models.backbones.position import (
     POSITION_KINDS,
@@ -257,7 +257,7 @@ class ViT(nn.Module):
         if plan is None or plan.tokens is None:
             tokens = self.patch_embed(images)
         else:
-            tokens = self._embed_chosen(images, plan, grid)
+            tokens = embed_chosen(images, plan, grid, self.patch_embed.proj)
         if plan is not None and plan.masked is not None:
             if self.mask_token is None:
                 raise ValueError("This plan masks tokens: build the encoder with mask_token=True.")
@@ -267,34 +267,9 @@ class ViT(nn.Module):
             chosen = None if plan is None else plan.tokens
             position = position if chosen is None else position[0][chosen]
             if unplaced is not None:
-                position = self._hide(position, plan, unplaced)
+                position = hide(position, plan, unplaced, self.unknown_position)
             tokens = tokens + position
         return tokens
-
-    def _hide(self, position: Tensor, plan: TokenPlan | None, unplaced: Tensor) -> Tensor:
-        if self.unknown_position is None:
-            raise ValueError(
-                "A task hides positions: build the encoder with unknown_position=True."
-            )
-        if plan is not None and plan.tokens is not None:
-            rows = plan.image_index
-            if rows is None:
-                rows = torch.arange(len(plan.tokens), device=plan.tokens.device)
-            unplaced = unplaced[rows[:, None], plan.tokens]
-        return torch.where(unplaced[..., None], self.unknown_position, position)
-
-    def _embed_chosen(self, images: Tensor, plan: TokenPlan, grid: tuple[int, int]) -> Tensor:
-        size = self.patch_size
-        batch = images.shape[0]
-        patches = images.reshape(batch, 3, grid[0], size, grid[1], size)
-        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, grid[0] * grid[1], -1)
-        assert plan.tokens is not None
-        rows = plan.image_index
-        if rows is None:
-            rows = torch.arange(batch, device=images.device)
-        projection = self.patch_embed.proj
-        chosen = patches[rows[:, None], plan.tokens]
-        return F.linear(chosen, projection.weight.flatten(1), projection.bias)
 
     def with_prefix(self, tokens: Tensor) -> Tensor:
         """Put the class token (with its position) and the named tokens before (R, K, C)."""

@@ -1,0 +1,50 @@
+"""Embedding of chosen patches."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmvitssl.structures import TokenPlan
+
+
+def _rows(plan: TokenPlan, batch: int, device: torch.device) -> Tensor:
+    """(R, 1) the image of each row."""
+    rows = plan.image_index
+    if rows is None:
+        rows = torch.arange(batch, device=device)
+    return rows[:, None]
+
+
+def embed_chosen(
+    images: Tensor, plan: TokenPlan, grid: tuple[int, int], projection: nn.Conv2d
+) -> Tensor:
+    """Project the patches of a plan only: (B, 3, H, W) -> (R, K, C)."""
+    size, batch = projection.kernel_size[0], images.shape[0]
+    patches = images.reshape(batch, 3, grid[0], size, grid[1], size)
+    patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, grid[0] * grid[1], -1)
+    assert plan.tokens is not None
+    chosen = patches[_rows(plan, batch, images.device), plan.tokens]
+    return F.linear(chosen, projection.weight.flatten(1), projection.bias)
+
+
+def hide(
+    position: Tensor, plan: TokenPlan | None, unplaced: Tensor, unknown: Tensor | None
+) -> Tensor:
+    """Replace the positions of some patches by one vector.
+
+    Args:
+        position: (1 or R, K, C) of the entering patches.
+        plan: which patches of which image enter; None: all.
+        unplaced: (B, N) bool, patches of images whose position is hidden.
+        unknown: (1, 1, C) the vector.
+
+    Raises:
+        ValueError: the encoder has no such vector.
+    """
+    if unknown is None:
+        raise ValueError("A task hides positions: build the encoder with unknown_position=True.")
+    if plan is not None and plan.tokens is not None:
+        unplaced = unplaced[_rows(plan, len(unplaced), unplaced.device), plan.tokens]
+    return torch.where(unplaced[..., None], unknown, position)
