@@ -1,0 +1,62 @@
+"""Multi-task configs: they build, they are short, and each says what its name says."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmvitssl.registry import MODELS
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs/mtssl"
+STEM = "_vit-small_32xb128-cosine-300e_in1k.py"
+TASKS = ("contrast", "rotation", "colour", "place", "jigsaw", "paint")
+ALL = sorted(path.name for path in FOLDER.glob("*.py"))
+
+
+def build(name: str) -> Any:
+    with torch.device("meta"):
+        return MODELS.build(Config.fromfile(FOLDER / name).model)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_config_builds_and_inherits(name: str) -> None:
+    model = build(name)
+    assert (model.target is not None) == ("contrast" in model.tasks and "sit" not in name)
+    lines = (FOLDER / name).read_text().splitlines()
+    assert lines[0].startswith("# ") and len(lines) < 60
+    wanted = [task.patch_need(0, (14, 14)) for _, task in model.named_tasks()]
+    assert sum(need.total for need in wanted if need is not None) <= 196
+
+
+def test_every_task_and_every_pair_has_a_config() -> None:
+    for tasks in [(task,) for task in TASKS] + list(combinations(TASKS, 2)):
+        model = build(f"mtssl-{'-'.join(tasks)}{STEM}")
+        assert list(model.tasks) == list(tasks)
+        tokens = [task for task in ("contrast", "rotation") if task in tasks]
+        assert sorted(model.encoder.prefix_tokens) == sorted(tokens)
+    assert list(build(f"mtssl-all{STEM}").tasks) == list(TASKS)
+    assert list(build(f"mtssl{STEM}").tasks) == list(TASKS[:4])
+
+
+def test_other_methods_join() -> None:
+    assert "reconstruction" in build(f"mtssl-repre{STEM}").tasks
+    lomar = build(f"mtssl-lomar{STEM}")
+    assert "windows" in lomar.tasks and lomar.encoder.mask_token is not None
+
+
+def test_sit_is_a_config() -> None:
+    (name,) = (name for name in ALL if name.startswith("sit"))
+    model, config = build(name), Config.fromfile(FOLDER / name)
+    assert list(model.tasks) == ["contrast", "rotation", "paint"]
+    assert set(model.encoder.prefix_tokens) == {"rotation", "contrast"}
+    paint: Any = model.tasks["paint"]
+    assert paint.on == "all" and paint.modes == ("noise", "other", "blur", "grey")
+    head: Any = model.tasks["contrast"].head
+    assert head.temperature == 0.5 and model.tasks["contrast"].keys == "online"
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(5e-4 * 288 / 512, rel=0.01)
+    assert config.model.balancer.initial == 1.0
