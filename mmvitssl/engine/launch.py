@@ -19,7 +19,7 @@ from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
 from torch import nn
 
 from mmvitssl.checkpoint import CheckpointError, load_encoder
@@ -313,6 +313,10 @@ def build_training(runner: Runner) -> None:
     """Build data loaders and optimizer now rather than in ``train()``: errors come before work."""
     # MMEngine builds a loop and its data loader when asked for it
     _ = runner.train_loop, runner.val_loop
+    if isinstance(runner, FlexibleRunner):
+        # its strategy wraps the model and builds the optimizer when training starts
+        runner.model = runner.strategy.build_model(runner.model)
+        return
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
 
 

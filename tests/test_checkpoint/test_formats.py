@@ -356,9 +356,10 @@ def test_files_make_the_same_round_trip(case: str, tmp_path: Path) -> None:
     assert_same(again if wrapper is None else again[wrapper], state)
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_an_unknown_key_is_named(name: str) -> None:
-    state = {**CASES[name][1](), "surprise.weight": torch.ones(1)}
+@cases
+def test_an_unknown_key_is_named(case: str) -> None:
+    name, make, _ = CASES[case]
+    state = {**make(), "surprise.weight": torch.ones(1)}
     with pytest.raises(CheckpointError, match=f"'{name}'.* 1 of its keys: surprise.weight"):
         FORMATS[name].import_state(state)
 
