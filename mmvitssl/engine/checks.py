@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmvitssl.checkpoint import load_strict
-from mmvitssl.engine.hooks import MomentumUpdateHook
+from mmvitssl.engine.hooks import MomentumUpdateHook, TaskPicturesHook
 from mmvitssl.engine.launch import UserError, bare_model
+from mmvitssl.engine.sharding import ShardedStrategy
 
 
 def check_target(runner: Runner) -> None:
@@ -23,6 +25,35 @@ def check_target(runner: Runner) -> None:
             "The model has a momentum target and nothing moves it: add "
             "dict(type='MomentumUpdateHook') to custom_hooks."
         )
+
+
+def check_sharding(runner: Runner) -> None:
+    """Refuse with FSDP what would be computed from shards as if they were whole.
+
+    Raises:
+        UserError: the run has such a part, or no processes to share the shards.
+    """
+    if not isinstance(getattr(runner, "strategy", None), ShardedStrategy):
+        return
+    if not torch.distributed.is_initialized():
+        raise UserError("ShardedStrategy needs processes: start it with tools/dist_train.sh.")
+    model, wrapper = bare_model(runner), runner.optim_wrapper
+    assert isinstance(wrapper, dict)
+    whole_norms = wrapper.get("clip_grad") or wrapper.get("clip_each")
+    reasons = {
+        "a momentum target (its shards are cut elsewhere)": getattr(model, "target", None),
+        "learned weights of losses (a number has no shards)": any(
+            parameter.ndim == 0 for parameter in model.parameters()
+        ),
+        "clip_grad, clip_each or LARS (norms of shards)": whole_norms
+        or wrapper.get("optimizer", {}).get("type") in ("LARS", "LAMB"),
+        "TaskPicturesHook (it runs the model in one process)": any(
+            isinstance(hook, TaskPicturesHook) for hook in runner.hooks
+        ),
+    }
+    for reason, present in reasons.items():
+        if present is not None and present is not False:
+            raise UserError(f"ShardedStrategy does not work with {reason}.")
 
 
 def check_views(runner: Runner) -> None:

@@ -173,7 +173,8 @@ def set_precision(config: Config, precision: str | None) -> None:
         return
     if "optim_wrapper" not in config:
         raise UserError("--amp needs an optim_wrapper in the config.")
-    config.optim_wrapper.pop("dtype", None)
+    for of_the_config in ("dtype", "precision"):
+        config.optim_wrapper.pop(of_the_config, None)
     if precision == "bf16":
         config.optim_wrapper.type = "mmvitssl.AutocastOptimWrapper"
         config.optim_wrapper.pop("loss_scale", None)

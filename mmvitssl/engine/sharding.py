@@ -54,6 +54,7 @@ class ShardedStrategy(FSDPStrategy):
 
         A shard is a vector, which constructors would take for a bias and not decay.
         """
+        assert model is not None
         with FSDP.summon_full_params(model, writeback=False):
             return super().build_optim_wrapper(optim_wrapper, model)
 

@@ -75,6 +75,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     launch.prepare_scope(config)
     runner = launch.build_runner(config)
     launch.build_training(runner)
+    checks.check_sharding(runner)
     checks.check_target(runner)
     checks.check_views(runner)
     checks.check_resume(runner)
