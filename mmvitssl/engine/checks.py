@@ -37,23 +37,24 @@ def check_sharding(runner: Runner) -> None:
         return
     if not torch.distributed.is_initialized():
         raise UserError("ShardedStrategy needs processes: start it with tools/dist_train.sh.")
-    model, wrapper = bare_model(runner), runner.optim_wrapper
-    assert isinstance(wrapper, dict)
-    whole_norms = wrapper.get("clip_grad") or wrapper.get("clip_each")
-    reasons = {
-        "a momentum target (its shards are cut elsewhere)": getattr(model, "target", None),
-        "learned weights of losses (a number has no shards)": any(
+    model: Any = bare_model(runner)
+    wrapper: Any = runner.optim_wrapper
+    optimizer = wrapper.get("optimizer", {}).get("type")
+    parts = {
+        "a momentum target (its shards are cut in other places)": getattr(model, "target", None)
+        is not None,
+        "learned weights of losses (a single number has no shards)": any(
             parameter.ndim == 0 for parameter in model.parameters()
         ),
-        "clip_grad, clip_each or LARS (norms of shards)": whole_norms
-        or wrapper.get("optimizer", {}).get("type") in ("LARS", "LAMB"),
+        "clip_grad, clip_each or LARS (norms of shards)": optimizer == "LARS"
+        or bool(wrapper.get("clip_grad") or wrapper.get("clip_each")),
         "TaskPicturesHook (it runs the model in one process)": any(
             isinstance(hook, TaskPicturesHook) for hook in runner.hooks
         ),
     }
-    for reason, present in reasons.items():
-        if present is not None and present is not False:
-            raise UserError(f"ShardedStrategy does not work with {reason}.")
+    for part, present in parts.items():
+        if present:
+            raise UserError(f"ShardedStrategy does not work with {part}.")
 
 
 def check_views(runner: Runner) -> None:

@@ -1,0 +1,144 @@
+"""FSDP on real processes: a training in shards is the training of whole copies."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import distributed as dist
+
+from mmvitssl.checkpoint import load_encoder, load_file
+from mmvitssl.demo import make_demo_data
+from mmvitssl.engine import checks, launch
+from mmvitssl.engine.hooks import TaskPicturesHook
+from mmvitssl.engine.sharding import ShardedStrategy
+from mmvitssl.registry import MODELS
+from tests.builders import build_repre
+from tests.test_tools import programs, test_masked_pretraining
+from tests.test_tools.programs import ROOT, logged
+
+CONFIG = "mae/mae_vit-large_fsdp-64xb64-cosine-800e_in1k.py"
+# the dimensions of MAE's decoder, as in the other tests of masked methods
+SMALLER = test_masked_pretraining.METHODS["mae"][2]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen real scenes over photographs."""
+    out = tmp_path_factory.mktemp("data") / "demo"
+    make_demo_data(out, train=16, val=2, seed=0, image_size=64)
+    return out / "images" / "train"
+
+
+def write_config(folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The config of ViT-L in shards, made small: two epochs of two iterations."""
+    methods = test_masked_pretraining.METHODS
+    monkeypatch.setitem(methods, "sharded", (CONFIG, 48, SMALLER))
+    path = test_masked_pretraining.write_config(folder, "sharded", data)
+    config = Config.fromfile(path)
+    config.custom_hooks = [dict(type="ReduceLogsHook")]
+    config.train_dataloader.batch_size = 4
+    config.train_cfg.max_epochs = config.param_scheduler[0].end = 2
+    config.default_hooks.checkpoint.interval = 1
+    config.dump(path)
+    return path
+
+
+def train(config: Path, work_dir: Path, *options: str) -> str:
+    return programs.run(
+        ROOT / "tools/dist_train.sh", config, "2", "--work-dir", work_dir, *options,
+        PATH=f"{BIN}:/usr/bin:/bin",
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.slow
+def test_shards_train_as_copies_do_and_are_taken_up_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes with FSDP against two with DDP, in float32; masks are those of the rank."""
+    sharded = write_config(tmp_path, data, monkeypatch)
+    precision = ("--cfg-options", "optim_wrapper.precision=fp32")
+    train(sharded, tmp_path / "shards", *precision)
+    plain = Config.fromfile(sharded)
+    assert plain.pop("runner_type") == "FlexibleRunner"
+    assert plain.pop("strategy").type == "mmvitssl.ShardedStrategy"
+    plain.dump(tmp_path / "plain.py")
+    train(tmp_path / "plain.py", tmp_path / "copies", *precision)
+
+    losses = [[line["loss"] for line in logged(tmp_path / run)] for run in ("shards", "copies")]
+    assert len(losses[0]) == 4 and losses[0][-1] < losses[0][0]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    shards, copies = (load_file(tmp_path / run / "last.pth") for run in ("shards", "copies"))
+    assert_same(shards["state_dict"], copies["state_dict"])
+    # FSDP names parameters where others number them; weights are decayed, norms and biases not
+    groups = [state["optimizer"]["param_groups"] for state in (shards, copies)]
+    assert "encoder.blocks.0.attn.qkv.weight" in groups[0][0]["params"]
+    assert "encoder.blocks.0.attn.qkv.weight" in shards["optimizer"]["state"]
+    for mine, theirs in zip(*groups, strict=True):
+        assert mine["weight_decay"] == theirs["weight_decay"]
+        assert len(mine["params"]) == len(theirs["params"])
+    encoder = MODELS.build(plain.model.encoder)
+    load_encoder(encoder, tmp_path / "shards/last.pth")
+    whole = copies["state_dict"]["encoder.blocks.1.mlp.fc1.weight"]
+    torch.testing.assert_close(encoder.blocks[1].mlp.fc1.weight.data, whole)
+
+    (tmp_path / "again").mkdir()
+    shutil.copy(tmp_path / "shards/epoch_1.pth", tmp_path / "again")
+    (tmp_path / "again/last_checkpoint").write_text(str(tmp_path / "again/epoch_1.pth"))
+    train(sharded, tmp_path / "again", "--resume", "auto", *precision)
+    assert [line["loss"] for line in logged(tmp_path / "again")] == pytest.approx(losses[0][2:])
+    assert_same(load_file(tmp_path / "again/last.pth")["state_dict"], shards["state_dict"])
+
+
+def assert_same(state: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert state.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(state[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def runner(**changes: Any) -> Any:
+    """As much of a runner as the check looks at."""
+    config = dict(
+        model=build_repre(target=None, balancer=None),
+        optim_wrapper=dict(optimizer=dict(type="AdamW")),
+        hooks=[],
+        strategy=ShardedStrategy.__new__(ShardedStrategy),
+    )
+    return SimpleNamespace(**{**config, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (lambda: dict(model=build_repre(balancer=None)), "a momentum target"),
+        (lambda: dict(model=build_repre(target=None)), "learned weights of losses"),
+        (lambda: dict(optim_wrapper=dict(optimizer={}, clip_grad=dict(max_norm=3))), "clip_grad"),
+        (lambda: dict(optim_wrapper=dict(optimizer=dict(type="LARS"))), "LARS"),
+        (lambda: dict(hooks=[TaskPicturesHook()]), "TaskPicturesHook"),
+    ],
+)
+def test_what_shards_would_get_wrong_is_refused(
+    changes: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(launch.UserError, match="start it with tools/dist_train.sh"):
+        checks.check_sharding(runner())
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    checks.check_sharding(runner())
+    checks.check_sharding(SimpleNamespace(strategy=None, **changes()))
+    with pytest.raises(launch.UserError, match=f"does not work with .*{words}"):
+        checks.check_sharding(runner(**changes()))
+
+
+def test_the_config_of_vit_large_differs_by_its_strategy_only() -> None:
+    sharded = launch.read_config(str(ROOT / "configs" / CONFIG))
+    plain = launch.read_config(str(ROOT / "configs" / CONFIG.replace("_fsdp-", "_")))
+    assert sharded.pop("runner_type") == "FlexibleRunner"
+    assert sharded.pop("strategy") == dict(type="mmvitssl.ShardedStrategy")
+    assert sharded.to_dict() == plain.to_dict()
