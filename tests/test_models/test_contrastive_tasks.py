@@ -680,3 +680,27 @@ def test_named_tokens_serve_in_place_of_the_class_token() -> None:
     for result in results.values():
         torch.testing.assert_close(result.embeddings["feature"], token.detach())
     assert not torch.allclose(token, model.encoder(views[0].images).cls)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("predictor", dict(in_channels=12)),
+        ("predictor", dict(out_channels=12)),
+        ("head", dict(type="QueueInfoNCE", channels=12, size=8)),
+    ],
+)
+def test_widths_behind_the_projector_must_agree(part: str, change: dict[str, Any]) -> None:
+    mlp = dict(type="ProjectionMLP", hidden_channels=8, out_channels=16, num_layers=2)
+    task: dict[str, Any] = dict(
+        type="Contrastive",
+        projector=dict(mlp, in_channels=32),
+        predictor=dict(mlp, in_channels=16),
+        head=dict(type="InfoNCE"),
+    )
+    task[part] = {**task[part], **change} if "type" not in change else change
+    encoder = dict(
+        type="ViT", arch=dict(embed_dim=32, depth=1, num_heads=2), image_size=16, patch_size=8
+    )
+    with pytest.raises(ValueError, match="they must agree"):
+        MODELS.build(dict(type="Pretrainer", encoder=encoder, tasks=dict(task=task)))

@@ -56,8 +56,9 @@ class FreezeHook(Hook):
         epochs: how long.
     """
 
-    def __init__(self, names: Sequence[str], epochs: int = 1) -> None:
-        self.names, self.epochs = tuple(names), epochs
+    def __init__(self, names: str | Sequence[str], epochs: int = 1) -> None:
+        self.names = (names,) if isinstance(names, str) else tuple(names)
+        self.epochs = epochs
 
     def before_train(self, runner: Runner) -> None:
         """Raises ValueError if nothing has such a name, or the optimizer wrapper cannot do it."""

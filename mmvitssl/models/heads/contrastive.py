@@ -140,7 +140,8 @@ class QueueInfoNCE(nn.Module):
         self.temperature = check_temperature(self, temperature)
         if queues < 1 or size < 1:
             raise ValueError(f"QueueInfoNCE needs queues and a size: {queues}, {size}.")
-        self.size, self.queues, self.first_view = size, queues, first_view
+        self.channels, self.size = channels, size
+        self.queues, self.first_view = queues, first_view
         for number in range(queues):
             keys = F.normalize(torch.randn(channels, size), dim=0)
             self.register_buffer(f"queue_{number}", keys)

@@ -85,6 +85,17 @@ class Contrastive(PretextTask):
             raise ValueError(
                 "Contrastive.keys='target' needs a momentum target: set Pretrainer.target."
             )
+        made = self.projector.out_channels
+        for part, takes in (
+            ("predictor.in_channels", getattr(self.predictor, "in_channels", made)),
+            ("predictor.out_channels", getattr(self.predictor, "out_channels", made)),
+            ("head.channels", getattr(self.head, "channels", made)),
+        ):
+            if takes != made:
+                raise ValueError(
+                    f"Contrastive.{part}={takes}, but projector.out_channels={made}: they must "
+                    f"agree."
+                )
         self.keys = self.keys or ("target" if has_target else "detached")
 
     def momentum_modules(self) -> dict[str, nn.Module]:
