@@ -3,6 +3,7 @@
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.datasets.images import ImageFolder, ImageList
 from mmvitssl.datasets.multiview import LoadImage, MultiView, PackViews
+from mmvitssl.datasets.packed import PackedImages
 from mmvitssl.datasets.sampler import EpochSampler, SampleKey
 from mmvitssl.datasets.transforms import (
     CenterCrop,
@@ -25,6 +26,7 @@ __all__ = [
     "LoadImage",
     "MultiView",
     "PackViews",
+    "PackedImages",
     "RandomFlip",
     "RandomGrayscale",
     "RandomResizedCrop",

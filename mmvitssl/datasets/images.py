@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mmengine.logging import print_log
 from PIL import Image, UnidentifiedImageError
@@ -109,9 +109,16 @@ class ImageFiles(Dataset):
 
     def _transformed(self, key: SampleKey, index: int) -> dict[str, Any]:
         results: dict[str, Any] = {"path": self.paths[index], "key": key, "index": index}
+        source = self._source(index)
+        if source is not None:
+            results["file"] = source
         for transform in self.transforms:
             results = transform(results)
         return results
+
+    def _source(self, index: int) -> BinaryIO | None:
+        """An open file to decode in place of the path; None: the path."""
+        return None
 
     def _count(self, path: str, error: BrokenImageError) -> None:
         if path not in self.broken:

@@ -37,7 +37,7 @@ class LoadImage:
         """Raises BrokenImageError, with the path, if the file cannot be decoded."""
         path = results["path"]
         try:
-            with Image.open(path) as image:
+            with Image.open(results.pop("file", path)) as image:
                 image.load()
                 results["image"] = _to_rgb(ImageOps.exif_transpose(image))
         except UNREADABLE as error:

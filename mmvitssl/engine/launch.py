@@ -110,10 +110,22 @@ def run_or_explain(main: Callable[[], None]) -> None:
     """Run a program; what a user can mend ends in one paragraph and exit status 2."""
     try:
         main()
+        _leave_processes()
     except (UserError, CheckpointError, FileNotFoundError, BrokenImageError) as error:
         if os.environ.get("MMVITSSL_TRACEBACK"):
             raise
         sys.exit(_explain(error))
+
+
+def _leave_processes() -> None:
+    """Wait for the other processes and close the connections to them.
+
+    gloo may abort a process that exits with open ones, and the launcher then ends all others, in
+    the middle of a checkpoint if they are not done.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _explain(error: Exception) -> int:

@@ -123,7 +123,7 @@ class PretrainStep:
         """Side of a patch in pixels."""
         return self._encoder.patch_size
 
-    def given(self, task: nn.Module, view: int) -> Assigned:
+    def given(self, task: object, view: int) -> Assigned:
         """The patches of a view that a task was given."""
         return self.assigned[self._task_names[id(task)], view]
 

@@ -67,7 +67,7 @@ class PretextTask(nn.Module):
         return {}
 
 
-def check_views(task: nn.Module, views: tuple[int, ...], least: int) -> None:
+def check_views(task: object, views: tuple[int, ...], least: int) -> None:
     """Raise ValueError unless there are ``least`` distinct, non-negative views."""
     if len(set(views)) != len(views) or len(views) < least or any(view < 0 for view in views):
         raise ValueError(

@@ -15,8 +15,8 @@ from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.fills import grey
 from mmvitssl.models.heads.mlp import token_mlp
 from mmvitssl.models.targets.lab import AB_SCALE, ab_bins, rgb_to_lab, soft_bins
-from mmvitssl.models.tasks.base import TaskResult
-from mmvitssl.models.tasks.patchwise import PatchTask, all_views, weighted_mean
+from mmvitssl.models.tasks.base import PretextTask, TaskResult
+from mmvitssl.models.tasks.patchwise import OwnPatches, all_views, weighted_mean
 from mmvitssl.registry import MODELS
 
 PREDICTS = ("mean", "pixels", "bins")
@@ -24,7 +24,7 @@ COLOURLESS = 1.0  # greatest |a| or |b| of a patch of a view that has no colour
 
 
 @MODELS.register_module()
-class Colorization(PatchTask):
+class Colorization(OwnPatches, PretextTask):
     """Predict the colours of k patches that were made grey (MTSSL, section 2).
 
     Colours are ab of Lab, divided by 110. Views without colour (random grayscale) do not count.
@@ -59,7 +59,8 @@ class Colorization(PatchTask):
         rebalance: float = 0.5,
         memory: float = 0.99,
     ) -> None:
-        super().__init__(in_channels, Need(singles=patches), views)
+        super().__init__()
+        self.want(in_channels, Need(singles=patches), views)
         if predicts not in PREDICTS:
             raise ValueError(
                 f"Colorization.predicts='{predicts}' is unknown; use one of {PREDICTS}."

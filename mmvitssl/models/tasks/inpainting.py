@@ -14,15 +14,15 @@ from mmvitssl.models.heads.mlp import token_mlp
 from mmvitssl.models.heads.pixel import PixelLoss
 from mmvitssl.models.targets.patches import put_patches, take_patches
 from mmvitssl.models.targets.pixels import PixelTarget
-from mmvitssl.models.tasks.base import TaskResult
+from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.models.tasks.masked import check_target
-from mmvitssl.models.tasks.patchwise import PatchTask
+from mmvitssl.models.tasks.patchwise import OwnPatches
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches
 
 
 @MODELS.register_module()
-class Inpainting(PatchTask):
+class Inpainting(OwnPatches, PretextTask):
     """Restore patches that were masked, noised, replaced, blurred or made grey.
 
     With all four corruptions and the loss on all patches it is SiT's reconstruction (Atito et al.,
@@ -53,7 +53,8 @@ class Inpainting(PatchTask):
         views: Sequence[int] = (0,),
         hidden: int | None = None,
     ) -> None:
-        super().__init__(in_channels, Need(singles=patches), views)
+        super().__init__()
+        self.want(in_channels, Need(singles=patches), views)
         unknown = set(modes) - set(fills.MODES)
         if unknown or not modes or patches < len(modes) or on not in ("corrupted", "all"):
             raise ValueError(

@@ -11,8 +11,8 @@ from torch import Tensor
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.heads.mlp import chosen_tokens, classify, token_mlp
-from mmvitssl.models.tasks.base import TaskResult
-from mmvitssl.models.tasks.patchwise import PatchTask
+from mmvitssl.models.tasks.base import PretextTask, TaskResult
+from mmvitssl.models.tasks.patchwise import OwnPatches
 from mmvitssl.models.tasks.relative_position import check_hiding
 from mmvitssl.registry import MODELS
 
@@ -20,7 +20,7 @@ POSITIONS = ("slot", "origin", "hidden")
 
 
 @MODELS.register_module()
-class Jigsaw(PatchTask):
+class Jigsaw(OwnPatches, PretextTask):
     """m patches of a view change places; each says where it came from (MTSSL, section 2).
 
     Args:
@@ -45,7 +45,8 @@ class Jigsaw(PatchTask):
         views: Sequence[int] = (0,),
         hidden: int | None = 512,
     ) -> None:
-        super().__init__(in_channels, Need(singles=patches), views)
+        super().__init__()
+        self.want(in_channels, Need(singles=patches), views)
         if position not in POSITIONS:
             raise ValueError(f"Jigsaw.position='{position}' is unknown; use one of {POSITIONS}.")
         self.position, self.cells = position, cells

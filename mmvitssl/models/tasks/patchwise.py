@@ -12,24 +12,31 @@ from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.harmonise import take
 from mmvitssl.models.heads.mlp import chosen_tokens
-from mmvitssl.models.tasks.base import PretextTask, check_views
+from mmvitssl.models.tasks.base import check_views
 from mmvitssl.structures import View
 
 
-class PatchTask(PretextTask):
-    """A task on patches of its own.
+class OwnPatches:
+    """What a task on patches of its own does, beside :class:`PretextTask` as a base.
 
-    Args:
-        in_channels: the encoder's width.
-        need: patches of each image of each view.
-        views: the views whose patches are altered.
-
-    Raises:
-        ValueError: no patches.
+    Call :meth:`want` in ``__init__``.
     """
 
-    def __init__(self, in_channels: int, need: Need, views: Sequence[int]) -> None:
-        super().__init__()
+    views: tuple[int, ...]
+    in_channels: int
+    need: Need
+
+    def want(self, in_channels: int, need: Need, views: Sequence[int]) -> None:
+        """Say how many patches of which views this task alters.
+
+        Args:
+            in_channels: the encoder's width.
+            need: patches of each image of each view.
+            views: the views whose patches are altered.
+
+        Raises:
+            ValueError: no patches, or views that make no sense.
+        """
         self.views = tuple(views)
         check_views(self, self.views, least=1)
         if need.total < 1 or min(need.singles, need.pairs) < 0 or need.distance < 1:
@@ -75,7 +82,7 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
-def all_views(task: PatchTask, step: PretrainStep) -> tuple[Tensor, Tensor]:
+def all_views(task: OwnPatches, step: PretrainStep) -> tuple[Tensor, Tensor]:
     """Tokens (T, C) and clean pixels (T, P, P, 3) of all patches of all views."""
     tokens = torch.cat([task.tokens(step, view).flatten(0, 1) for view in task.views])
     pixels = [task.pixels(step, view, step.given(task, view)).flatten(0, 1) for view in task.views]

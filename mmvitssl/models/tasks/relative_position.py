@@ -13,13 +13,13 @@ from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.allocate import NEIGHBOURS
 from mmvitssl.models.corruption.fills import crop_and_jitter
 from mmvitssl.models.heads.mlp import classify, token_mlp
-from mmvitssl.models.tasks.base import TaskResult
-from mmvitssl.models.tasks.patchwise import PatchTask
+from mmvitssl.models.tasks.base import PretextTask, TaskResult
+from mmvitssl.models.tasks.patchwise import OwnPatches
 from mmvitssl.registry import MODELS
 
 
 @MODELS.register_module()
-class RelativePosition(PatchTask):
+class RelativePosition(OwnPatches, PretextTask):
     """In which of eight directions one patch lies from another (MTSSL; Doersch et al., 2015).
 
     Patches are cropped and their colour is changed a little, against continuity across borders.
@@ -49,7 +49,8 @@ class RelativePosition(PatchTask):
         views: Sequence[int] = (0,),
         hidden: int | None = None,
     ) -> None:
-        super().__init__(in_channels, Need(pairs=pairs, distance=distance), views)
+        super().__init__()
+        self.want(in_channels, Need(pairs=pairs, distance=distance), views)
         if not 0 < crop <= 1 or not 0 <= jitter < 1:
             raise ValueError(
                 f"RelativePosition needs 0 < crop <= 1 and 0 <= jitter < 1; got {crop}, {jitter}."
@@ -79,7 +80,7 @@ class RelativePosition(PatchTask):
         return TaskResult(loss, {"accuracy": accuracy})
 
 
-def check_hiding(task: PatchTask, encoder: Any) -> None:
+def check_hiding(task: PretextTask, encoder: Any) -> None:
     """Raise ValueError if a task hides positions and the encoder cannot."""
     if task.hides_position and encoder.unknown_position is None:
         raise ValueError(

@@ -1,0 +1,71 @@
+"""Many small images in one file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmvitssl.datasets.images import BrokenImageError, ImageFiles, Transform
+from mmvitssl.registry import DATASETS
+
+NEEDED = ("jpeg", "offset")
+
+
+@DATASETS.register_module()
+class PackedImages(ImageFiles):
+    """Encoded images, end to end in an ``.npz`` file, such as CIFAR-10 as JPEGs.
+
+    The file holds ``jpeg`` (uint8, all files end to end), ``offset`` (n + 1 int64) and, where
+    images have labels, ``label`` (n) and ``classes`` (names).
+
+    Args:
+        file: the ``.npz`` file.
+        pipeline, max_broken: see :class:`ImageFiles`; ``LoadImage`` decodes.
+        indices: (first, behind the last) image; None: all.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BrokenImageError: it is no such file.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        pipeline: Sequence[dict[str, Any] | Transform],
+        max_broken: int = 0,
+        indices: Sequence[int] | None = None,
+    ) -> None:
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file of packed images at {path.absolute()}.")
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in content.files}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise BrokenImageError(f"{path} is no .npz file of arrays: {error}") from error
+        missing = [name for name in NEEDED if name not in arrays]
+        if missing:
+            raise BrokenImageError(f"{path} has no array {', '.join(missing)}; it has {[*arrays]}.")
+        first, last = (0, len(arrays["offset"]) - 1) if indices is None else indices
+        if not 0 <= first < last < len(arrays["offset"]):
+            number = len(arrays["offset"]) - 1
+            raise ValueError(f"PackedImages.indices={indices}, but {path} has {number} images.")
+        self._bytes = arrays["jpeg"]
+        self._offset = arrays["offset"][first : last + 1]
+        labels = arrays.get("label")
+        self.labels = None if labels is None else labels[first:last].astype(np.int64)
+        self.classes = [str(name) for name in arrays.get("classes", ())]
+        names = [f"{path}#{number}" for number in range(first, last)]
+        super().__init__(names, pipeline, max_broken, check=0)
+
+    def encoded(self, index: int) -> bytes:
+        """The file of an image."""
+        return self._bytes[self._offset[index] : self._offset[index + 1]].tobytes()
+
+    def _source(self, index: int) -> BytesIO:
+        return BytesIO(self.encoded(index))
