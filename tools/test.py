@@ -78,6 +78,9 @@ def prepare(args: argparse.Namespace) -> Runner:
     launch.set_devices(config, args.launcher)
     launch.prepare_scope(config)
     config.setdefault("randomness", dict(seed=0))
+    if config.get("runner_type") == "FlexibleRunner":  # shards are for training
+        config.pop("runner_type")
+        config.pop("strategy", None)
     if args.show_dir:
         draw_into(config, args.show_dir)
     runner = launch.build_runner(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import inspect
 import os
 import re
@@ -120,12 +121,13 @@ def run_or_explain(main: Callable[[], None]) -> None:
 def _leave_processes() -> None:
     """Wait for the other processes and close the connections to them.
 
-    gloo may abort a process that exits with open ones, and the launcher then ends all others, in
-    the middle of a checkpoint if they are not done.
+    gloo's threads may abort a process that exits before they end, and the launcher then ends all
+    others, in the middle of a checkpoint if they are not done.
     """
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+        gc.collect()  # the wrapped model, if it is still there, keeps the threads alive
 
 
 def _explain(error: Exception) -> int:
