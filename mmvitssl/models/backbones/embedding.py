@@ -1,4 +1,4 @@
-"""Embedding of chosen patches."""
+"""Which patches enter, and where they stand."""
 
 from __future__ import annotations
 
@@ -48,3 +48,22 @@ def hide(
     if plan is not None and plan.tokens is not None:
         unplaced = unplaced[_rows(plan, len(unplaced), unplaced.device), plan.tokens]
     return torch.where(unplaced[..., None], unknown, position)
+
+
+def leave_masked(tokens: Tensor, plan: TokenPlan, prefix: int) -> tuple[Tensor, Tensor]:
+    """Take the masked patches out of (R, prefix + K, C) until they join.
+
+    Returns:
+        (R, prefix + V, C) prefix and unmasked tokens, and (R, K, C) all patches, which wait.
+    """
+    patches = tokens[:, prefix:]
+    visible = plan.visible_slots()[..., None].expand(-1, -1, patches.shape[-1])
+    return torch.cat([tokens[:, :prefix], patches.gather(1, visible)], dim=1), patches
+
+
+def join_masked(tokens: Tensor, waiting: Tensor, plan: TokenPlan | None, prefix: int) -> Tensor:
+    """Put (R, prefix + V, C) back among the patches that waited: (R, prefix + K, C)."""
+    assert plan is not None
+    slots = plan.visible_slots()[..., None].expand(-1, -1, waiting.shape[-1])
+    joined = waiting.to(tokens.dtype).scatter(1, slots, tokens[:, prefix:])
+    return torch.cat([tokens[:, :prefix], joined], dim=1)

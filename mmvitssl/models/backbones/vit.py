@@ -13,7 +13,12 @@ from torch.utils.checkpoint import checkpoint
 from mmvitssl.models.backbones.adapt import adapt_positions, adapt_tables
 from mmvitssl.models.backbones.architectures import architecture
 from mmvitssl.models.backbones.blocks import Block
-from mmvitssl.models.backbones.embedding import embed_chosen, hide
+from mmvitssl.models.backbones.embedding import (
+    embed_chosen,
+    hide,
+    join_masked,
+    leave_masked,
+)
 from mmvitssl.models.backbones.initialisation import INITIALISERS
 from mmvitssl.models.backbones.position import (
     POSITION_KINDS,
@@ -32,6 +37,8 @@ from mmvitssl.models.backbones.relative import (
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
+# beginnings of the names of what stands before the first block
+EMBEDDING = ("patch_embed.", "cls_token", "pos_embed", "prefix_tokens.", "mask_token", "unknown_")
 # what a block is told of relative positions: (bias, index, grid of the index)
 Relative = tuple[Tensor | None, Tensor | None, tuple[int, int] | None]
 NO_RELATIVE: Relative = (None, None, None)
@@ -240,11 +247,7 @@ class ViT(nn.Module):
         """
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1, self.depth + 2
-        embedding = (
-            "patch_embed.", "cls_token", "pos_embed", "prefix_tokens.", "mask_token",
-            "unknown_position",
-        )  # fmt: skip
-        return (0 if name.startswith(embedding) else self.depth + 1), self.depth + 2
+        return (0 if name.startswith(EMBEDDING) else self.depth + 1), self.depth + 2
 
     def embed(
         self, images: Tensor, plan: TokenPlan | None = None, unplaced: Tensor | None = None
@@ -331,32 +334,17 @@ class ViT(nn.Module):
         waiting = None
         if join:
             assert plan is not None
-            tokens, waiting = self._leave_masked(tokens, plan)
+            tokens, waiting = leave_masked(tokens, plan, self.num_prefix_tokens)
         relative = self._relative(plan, grid, late=waiting is not None)
         hierarchy = {}
         for index in range(stop):
             if waiting is not None and index == join:
-                tokens = self._join_masked(tokens, waiting, plan)
+                tokens = join_masked(tokens, waiting, plan, self.num_prefix_tokens)
                 relative = self._relative(plan, grid, late=False)
             tokens = self._run(index, tokens, relative)
             if index in levels:
                 hierarchy[index] = tokens[:, self.num_prefix_tokens :]
         return tokens, hierarchy
-
-    def _leave_masked(self, tokens: Tensor, plan: TokenPlan) -> tuple[Tensor, Tensor]:
-        """Keep prefix and unmasked tokens; also return the patch tokens that wait, all of them."""
-        skip = self.num_prefix_tokens
-        prefix, patches = tokens[:, :skip], tokens[:, skip:]
-        visible = plan.visible_slots()
-        kept = patches.gather(1, visible[..., None].expand(-1, -1, patches.shape[-1]))
-        return torch.cat([prefix, kept], dim=1), patches
-
-    def _join_masked(self, tokens: Tensor, waiting: Tensor, plan: TokenPlan | None) -> Tensor:
-        assert plan is not None
-        skip = self.num_prefix_tokens
-        slots = plan.visible_slots()[..., None].expand(-1, -1, waiting.shape[-1])
-        joined = waiting.to(tokens.dtype).scatter(1, slots, tokens[:, skip:])
-        return torch.cat([tokens[:, :skip], joined], dim=1)
 
     def _check_levels(self, levels: Sequence[int], plan: TokenPlan | None) -> None:
         first = 0 if plan is None else plan.mask_at
