@@ -1,5 +1,5 @@
 # LoMaR at 448 x 448 pixels with 9 windows an image, 300 epochs (figure 4).
-_base_ = './lomar_vit-base_4xb256-cosine-400e_in1k.py'
+_base_ = './lomar_vit-base_4xb256-cosine-300e_in1k-384px.py'
 
 view = [
     dict(type='RandomResizedCrop', size=448, scale=(0.2, 1.0), interpolation='bicubic'),
@@ -14,13 +14,3 @@ train_dataloader = dict(
             dict(type='MultiView', views=[dict(transforms=view)]),
             dict(type='PackViews'),
         ]))
-
-train_cfg = dict(max_epochs=300)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=10, end=300,
-        convert_to_iter_based=True),
-]

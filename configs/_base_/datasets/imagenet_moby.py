@@ -1,6 +1,6 @@
 """ImageNet, without its labels, through MoBY's two augmentations, which flip first."""
 
-data_root = 'data/imagenet/train'
+_base_ = './imagenet_mocov3.py'
 
 view1 = [
     dict(type='RandomResizedCrop', size=224, scale=(0.08, 1.0)),
@@ -21,14 +21,7 @@ view2 = [
 # 8 processes x 64 = 512
 train_dataloader = dict(
     batch_size=64,
-    num_workers=8,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
-    collate_fn=dict(type='mmvitssl.collate_views'),
     dataset=dict(
-        type='ImageFolder',
-        root=data_root,
         pipeline=[
             dict(type='LoadImage'),
             dict(type='MultiView', views=[dict(transforms=view1), dict(transforms=view2)]),
