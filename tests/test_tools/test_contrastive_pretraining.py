@@ -60,10 +60,18 @@ def shrink_task(task: Any, width: int) -> None:
         task.head.prototypes = 32
         task.local_views = (2, 3)
     if task.type == "Reconstruction":
-        vit = width == 32
-        task.levels = (0, 1, 2, 3)
-        task.neck.in_channels = 32 if vit else (8, 16, 32, 64)
-        task.neck.update(width=16, patch_size=8 if vit else 4)
+        shrink_reconstruction(task, vit=width == 32)
+
+
+def shrink_reconstruction(task: Any, vit: bool) -> None:
+    """All four levels, or the deepest alone where the config has one; the literal width stays."""
+    single = len(task.levels) == 1
+    task.levels = (3,) if single else (0, 1, 2, 3)
+    channels = (64,) if single else (8, 16, 32, 64)
+    task.neck.in_channels = 32 if vit else channels
+    if task.neck.width is not None:
+        task.neck.width = 16
+    task.neck.patch_size = 8 if vit else 32 if single else 4
 
 
 def write_config(folder: Path, path: Path, data: Path) -> Path:
@@ -129,6 +137,20 @@ def test_it_trains(name: str, repre: bool, data: Path, tmp_path: Path) -> None:
             if online[key].requires_grad
         ]
         assert max(distances) > 0  # it follows, and is not the same
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/repre/ablations").glob("*.py")),
+                         ids=lambda path: path.name.split("-32xb")[0])  # fmt: skip
+def test_ablations_of_repre_train(path: Path, data: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, path, data)
+    option = Config.fromfile(config)
+    option.train_cfg.max_epochs = 3
+    option.dump(config)
+    train(config, tmp_path / "run", path.stem)
+    errors = [line["reconstruction_error"] for line in logged(tmp_path / "run")]
+    assert len(errors) == 6 and np.isfinite(errors).all()
+    assert np.mean(errors[-2:]) < np.mean(errors[:2])
 
 
 @pytest.mark.slow
