@@ -27,10 +27,13 @@ class PackedImages(ImageFiles):
         file: the ``.npz`` file.
         pipeline, max_broken: see :class:`ImageFiles`; ``LoadImage`` decodes.
         indices: (first, behind the last) image; None: all.
+        stride: take every so many-th of them, which thins out all classes alike where a file is
+            sorted by class.
 
     Raises:
         FileNotFoundError: there is no such file.
         BrokenImageError: it is no such file.
+        ValueError: ``indices`` that the file does not have, or a stride below 1.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class PackedImages(ImageFiles):
         pipeline: Sequence[dict[str, Any] | Transform],
         max_broken: int = 0,
         indices: Sequence[int] | None = None,
+        stride: int = 1,
     ) -> None:
         path = Path(file).expanduser()
         if not path.is_file():
@@ -55,17 +59,21 @@ class PackedImages(ImageFiles):
         if not 0 <= first < last < len(arrays["offset"]):
             number = len(arrays["offset"]) - 1
             raise ValueError(f"PackedImages.indices={indices}, but {path} has {number} images.")
+        if stride < 1:
+            raise ValueError(f"PackedImages.stride must be 1 or more, not {stride}.")
         self._bytes = arrays["jpeg"]
-        self._offset = arrays["offset"][first : last + 1]
+        self._numbers = np.arange(first, last, stride)
+        self._offset = arrays["offset"]
         labels = arrays.get("label")
-        self.labels = None if labels is None else labels[first:last].astype(np.int64)
+        self.labels = None if labels is None else labels[self._numbers].astype(np.int64)
         self.classes = [str(name) for name in arrays.get("classes", ())]
-        names = [f"{path}#{number}" for number in range(first, last)]
+        names = [f"{path}#{number}" for number in self._numbers]
         super().__init__(names, pipeline, max_broken, check=0)
 
     def encoded(self, index: int) -> bytes:
         """The file of an image."""
-        return self._bytes[self._offset[index] : self._offset[index + 1]].tobytes()
+        number = self._numbers[index]
+        return self._bytes[self._offset[number] : self._offset[number + 1]].tobytes()
 
     def _source(self, index: int) -> BytesIO:
         return BytesIO(self.encoded(index))

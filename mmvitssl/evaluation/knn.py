@@ -83,8 +83,9 @@ def linear_accuracy(
     from sklearn.preprocessing import StandardScaler
 
     features, labels = train.float().cpu().numpy(), train_labels.cpu().numpy()
+    number = max(len(labels) // 10, len(set(labels.tolist())))  # one of each class at least
     kept, held, kept_labels, held_labels = train_test_split(
-        features, labels, test_size=0.1, random_state=seed, stratify=labels
+        features, labels, test_size=number, random_state=seed, stratify=labels
     )
 
     def fitted(strength: float, x: object, y: object) -> object:

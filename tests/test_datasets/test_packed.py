@@ -70,3 +70,14 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", jpeg=np.zeros(3))
     with pytest.raises(BrokenImageError, match="no array offset"):
         PackedImages(str(tmp_path / "other.npz"), PIPELINE)
+
+
+def test_every_so_many_th(tmp_path: Path) -> None:
+    path = str(pack(tmp_path / "x.npz"))
+    thin, whole = PackedImages(path, PIPELINE, stride=2), PackedImages(path, PIPELINE)
+    assert len(thin) == 3 and thin.labels.tolist() == [0, 2, 1]
+    for number in range(3):
+        assert torch.equal(thin[number]["views"][0], whole[2 * number]["views"][0])
+        assert thin[number]["sample"]["path"] == whole[2 * number]["sample"]["path"]
+    with pytest.raises(ValueError, match="stride"):
+        PackedImages(path, PIPELINE, stride=0)

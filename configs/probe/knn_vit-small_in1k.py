@@ -1,0 +1,21 @@
+# Nearest neighbours on ImageNet (DINO's protocol), ViT-S: tools/knn.py THIS CHECKPOINT
+data_root = 'data/imagenet/'
+pipeline = [
+    dict(type='LoadImage'),
+    dict(
+        type='MultiView',
+        views=[
+            dict(transforms=[
+                dict(type='Resize', size=256, interpolation='bicubic'),
+                dict(type='CenterCrop', size=224),
+            ]),
+        ]),
+    dict(type='PackViews'),
+]
+
+encoder = dict(
+    type='ViT', arch=dict(base='small'), image_size=224, patch_size=16, position='learned')
+readout = 'cls'
+workers = 8
+bank = dict(type='LabelledFolder', root=data_root + 'train', pipeline=pipeline)
+queries = dict(type='LabelledFolder', root=data_root + 'val', pipeline=pipeline)

@@ -1,0 +1,163 @@
+"""Features of a whole data set from a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from mmvitssl.datasets.collate import collate_views
+from mmvitssl.structures import Encoded
+
+READOUTS = ("cls", "mean", "cls+mean", "cls-last4", "token:NAME")
+
+
+@dataclass(frozen=True)
+class Features:
+    """One vector an image, in the order of the data set.
+
+    Attributes:
+        values: (N, C) float32 on the CPU.
+        labels: (N,) long, None where the data set has none.
+        paths: N names of the images.
+    """
+
+    values: Tensor
+    labels: Tensor | None
+    paths: list[str]
+
+
+def check_readout(encoder: Any, readout: str) -> None:
+    """Refuse what an encoder cannot give.
+
+    Raises:
+        ValueError: an unknown readout, or one that the encoder does not have.
+    """
+    if readout == "cls-last4":
+        if len(getattr(encoder, "blocks", ())) < 4:
+            raise ValueError(
+                f"readout='cls-last4' needs an encoder of four or more blocks with a class token, "
+                f"not {type(encoder).__name__}."
+            )
+    elif readout.startswith("token:"):
+        names = list(getattr(encoder, "prefix_tokens", {}))
+        if readout[6:] not in names:
+            raise ValueError(f"readout='{readout}': the encoder's prefix_tokens are {names}.")
+    elif readout not in READOUTS:
+        raise ValueError(f"readout='{readout}' is unknown; use one of {', '.join(READOUTS)}.")
+
+
+def read_out(encoded: Encoded, readout: str = "cls") -> Tensor:
+    """(R, C') feature of each row.
+
+    'cls' is the class token after the final norm (hierarchical encoders: the mean), 'mean' the
+    mean of the patch tokens after the final norm, 'cls+mean' both side by side (DINO, ViT-B),
+    'token:NAME' a prefix token. 'cls-last4' needs the class tokens of inner blocks: see
+    :func:`encode_features`.
+
+    Raises:
+        ValueError: an unknown readout.
+    """
+    if readout == "cls":
+        return encoded.cls
+    if readout == "mean":
+        return encoded.patches.mean(dim=1)
+    if readout == "cls+mean":
+        return torch.cat([encoded.cls, encoded.patches.mean(dim=1)], dim=1)
+    if readout.startswith("token:"):
+        return encoded.prefix[readout[6:]]
+    raise ValueError(f"readout='{readout}' is unknown; use one of {', '.join(READOUTS)}.")
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients; the mode of every part is restored."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def encode_features(encoder: Any, images: Tensor, readout: str = "cls") -> Tensor:
+    """(B, 3, H, W) normalised images -> (B, C') features.
+
+    'cls-last4' is DINO's: the class tokens of the last four blocks, each after the final norm.
+    """
+    if readout != "cls-last4":
+        return read_out(encoder(images), readout)
+    tokens: list[Tensor] = []
+    handles = [
+        block.register_forward_hook(lambda module, inputs, output: tokens.append(output[:, 0]))
+        for block in encoder.blocks[-4:]
+    ]
+    try:
+        encoder(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.cat([encoder.norm(token) for token in tokens], dim=1)
+
+
+def extract_features(
+    encoder: nn.Module,
+    dataset: Dataset,
+    preprocessor: nn.Module,
+    readout: str = "cls",
+    batch_size: int = 256,
+    workers: int = 0,
+    precision: str = "fp32",
+    view: int = 0,
+) -> Features:
+    """Encode one view of every image, in order, in eval mode; the encoder's mode is restored.
+
+    Args:
+        encoder: on the device where it shall run.
+        dataset: gives samples of ``PackViews``; labels are its ``labels``, (N,) integers.
+        preprocessor: a :class:`~mmvitssl.models.data_preprocessor.ViewPreprocessor`, which is
+            moved to the encoder's device.
+        readout: what of the encoder's output; see :func:`read_out`.
+        batch_size: images a pass.
+        workers: processes that read images.
+        precision: 'fp32', or 'bf16' autocast.
+        view: which view of a sample.
+
+    Raises:
+        ValueError: an unknown readout or precision, or a number of labels that is not that of
+            the images.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"precision must be 'fp32' or 'bf16', not '{precision}'.")
+    check_readout(encoder, readout)
+    device = next(encoder.parameters()).device
+    preprocessor.to(device)
+    loader = DataLoader(
+        dataset, batch_size=batch_size, num_workers=workers, collate_fn=collate_views
+    )
+    values, indices, paths = [], [], []
+    with evaluating(encoder), torch.autocast(device.type, torch.bfloat16, precision == "bf16"):
+        for batch in loader:
+            images = preprocessor(batch, False)["views"][view].images
+            values.append(encode_features(encoder, images, readout).float().cpu())
+            indices.append(batch["samples"]["index"])
+            paths += batch["samples"]["path"]
+    return Features(torch.cat(values), _labels(dataset, torch.cat(indices)), paths)
+
+
+def _labels(dataset: Dataset, indices: Tensor) -> Tensor | None:
+    labels = getattr(dataset, "labels", None)
+    if labels is None:
+        return None
+    if len(labels) != len(dataset):  # type: ignore[arg-type]
+        raise ValueError(
+            f"{type(dataset).__name__} has {len(dataset)} images and {len(labels)} labels."  # type: ignore[arg-type]
+        )
+    return torch.as_tensor(labels, dtype=torch.long)[indices]
