@@ -1,52 +1,124 @@
 #!/usr/bin/env python
-"""Time the full training step of methods side by side, on synthetic images: a JSON line each."""
+"""Time training steps on synthetic images, or data pipelines: a JSON line each.
+
+docs/performance.md says what the numbers mean.
+"""
 
 import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
-from mmvitssl.benchmark import StepBench, find_config, measure
-from mmvitssl.benchmark.step import resize_config
+from mmvitssl.benchmark import Bench, StepBench, load_config, measure
+from mmvitssl.benchmark.data import (
+    measure_pipelines,
+    own_pipeline,
+    peer_pipeline,
+    pipeline_line,
+    write_photographs,
+)
+from mmvitssl.benchmark.peers import PeerBench
+from mmvitssl.datasets.images import list_images
 from mmvitssl.engine import launch
+
+PHOTOGRAPHS = 32
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--method", nargs="+", required=True,
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--method", nargs="+",
         help="as configs are called: mae, repre-mocov3, repre-mocov3:literal (an ablation)",
     )  # fmt: skip
-    parser.add_argument("--arch", default="ViT-B/16")
-    parser.add_argument("--image-size", type=int, default=224)
+    what.add_argument("--data", metavar="CONFIG", help="time this config's data pipeline")
+    parser.add_argument("--arch", default="ViT-B/16", help="or ViT-S/16, ViT-L/16, Swin-T")
+    parser.add_argument("--image-size", type=int, help="the config's by default")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--amp", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--compile", action="store_true", help="compile the encoders")
-    parser.add_argument("--repeat", type=int, default=5, help="timed steps of each")
+    parser.add_argument(
+        "--compile", nargs="?", const="both", choices=("both", "ours"),
+        help="compile the encoders, a peer's too unless 'ours' is said",
+    )  # fmt: skip
+    parser.add_argument("--repeat", type=int, default=5, help="timed steps, or batches, of each")
     parser.add_argument("--against", metavar="METHOD", help="print ratios over this one too")
+    parser.add_argument("--peer", choices=("mmpretrain",), help="and its ratios over ours")
+    parser.add_argument("--images", metavar="FOLDER", help="of --data; else photographs are made")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.repeat < 1 or args.batch_size < 1:
+        parser.error("--repeat and --batch-size must be at least 1")
+    if args.peer and args.against:
+        parser.error("--peer compares with ours, --against ours among themselves: choose one")
+    if args.images and not args.data:
+        parser.error("--images belongs to --data")
+    return args
+
+
+def prepare(config: Config) -> Config:
+    init_default_scope(launch.prepare_scope(config))
+    return config
+
+
+def bench_of(kind: type[Bench], name: str, args: argparse.Namespace) -> Bench:
+    compiled = bool(args.compile) if kind is StepBench else args.compile == "both"
+    with launch.building():
+        config = prepare(load_config(name, args.arch, args.image_size))
+        return kind(name, config, args.batch_size, args.device, args.amp, compiled)
+
+
+def steps(args: argparse.Namespace) -> None:
+    """Methods share a run, and so memory, only where they are compared."""
+    methods = list(dict.fromkeys(args.method))
+    if args.against:
+        names = [args.against, *(name for name in methods if name != args.against)]
+        benches = [bench_of(StepBench, name, args) for name in names]
+        first, *others = measure(benches, args.repeat, args.amp)
+        print(first.line(), *(other.line(first) for other in others), sep="\n", flush=True)
+        return
+    for name in methods:
+        benches = [bench_of(StepBench, name, args)]
+        if args.peer:
+            benches.append(bench_of(PeerBench, name, args))
+        ours, *peers = measure(benches, args.repeat, args.amp)
+        print(ours.line(), *(peer.line(ours) for peer in peers), sep="\n", flush=True)
+        del benches
+
+
+@contextmanager
+def files(folder: str | None) -> Iterator[list[str]]:
+    if folder is not None:
+        yield list_images(folder)
+        return
+    with tempfile.TemporaryDirectory() as made:
+        write_photographs(Path(made), PHOTOGRAPHS)
+        yield list_images(made)
+
+
+def data(args: argparse.Namespace) -> None:
+    with launch.building():
+        config = prepare(launch.read_config(args.data))
+        benches = [own_pipeline(config)]
+        if args.peer:
+            benches.append(peer_pipeline(Path(args.data).name.split("_")[0]))
+    with files(args.images) as paths:
+        ours, *peers = measure_pipelines(benches, paths, args.batch_size, args.repeat)
+    print(pipeline_line(benches[0].name, ours, args.batch_size))
+    for bench, stages in zip(benches[1:], peers, strict=True):
+        print(pipeline_line(bench.name, stages, args.batch_size, against=ours))
 
 
 def main() -> None:
     args = parse_args()
-    names = list(dict.fromkeys([*([args.against] if args.against else []), *args.method]))
-    benches = []
-    with launch.building():
-        for name in names:
-            config = Config.fromfile(find_config(name, args.arch))
-            init_default_scope(launch.prepare_scope(config))
-            resize_config(config, args.image_size)
-            bench = StepBench(
-                name, config, args.batch_size, args.device, args.amp, args.compile
-            )
-            benches.append(bench)
-    results = {result.name: result for result in measure(benches, args.repeat, args.amp)}
-    for name in names:
-        against = results.get(args.against) if name != args.against else None
-        print(results[name].line(against), flush=True)
+    MMLogger.get_instance("benchmark", log_level="ERROR")  # its lines go to stdout, as ours
+    data(args) if args.data else steps(args)
 
 
 if __name__ == "__main__":

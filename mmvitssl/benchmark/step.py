@@ -3,70 +3,105 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
-from torch.utils.flop_counter import FlopCounterMode
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from torch import Tensor, nn
 
+from mmvitssl.benchmark.configs import view_sizes
+from mmvitssl.benchmark.flops import StepFlops
+from mmvitssl.benchmark.memory import can_measure, growth
 from mmvitssl.models.targets import TokenTarget
 from mmvitssl.models.tokenizers import DalleTokenizer
 from mmvitssl.registry import MODELS
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-ARCHS = {"ViT-S/16": "vit-small", "ViT-B/16": "vit-base", "ViT-L/16": "vit-large",
-         "Swin-T": "swin-tiny"}  # fmt: skip
-FOLDERS = {"repre": "repre", "lomar-beit": "lomar"}
+MATMUL_SIDE = {"cpu": 2048, "cuda": 8192}  # large enough to fill the device
 
 
-def find_config(method: str, arch: str) -> Path:
-    """The config of a method with the fewest epochs; ``repre-mocov3:literal`` is an ablation.
+def synthetic_views(config: Config, batch_size: int) -> list[Tensor]:
+    """(B, 3, H_v, W_v) uint8 views of the sizes of a config, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randint(256, (batch_size, 3, *size), dtype=torch.uint8, generator=generator)
+        for size in view_sizes(config)
+    ]
 
-    Raises:
-        ValueError: there is none.
+
+class Bench(ABC):
+    """Something that makes training steps.
+
+    Attributes:
+        name: how it is called in results.
+        model: what is trained, with MMEngine's ``train_step``.
+        optim_wrapper: MMEngine's wrapper of the optimizer.
+        batch_size: images a step.
+        device: where.
     """
-    if arch not in ARCHS:
-        raise ValueError(f"--arch {arch} is unknown; use one of {', '.join(ARCHS)}.")
-    name, _, variant = method.partition(":")
-    folder = next((FOLDERS[key] for key in FOLDERS if name.startswith(key)), name)
-    if variant:
-        pattern = f"{name}_{ARCHS[arch]}_{variant}-*.py"
-    else:
-        pattern = f"{name}_{ARCHS[arch]}_[0-9]*xb*_in1k.py"
-    found = sorted((CONFIGS / folder).rglob(pattern), key=lambda path: (len(path.name), path.name))
-    if not found:
-        raise ValueError(f"No config {folder}/{pattern} for --method {method} --arch {arch}.")
-    return found[0]
+
+    name: str
+    model: Any
+    optim_wrapper: OptimWrapper
+    batch_size: int
+    device: torch.device
+
+    @abstractmethod
+    def step(self) -> None:
+        """Forward, backward, optimizer and momentum update."""
+
+    def hidden_modules(self) -> list[nn.Module]:
+        """Modules that work in the step but do not lie in the model's tree."""
+        return []
+
+    @property
+    def parameters(self) -> int:
+        """Trained parameters."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+    def timed(self) -> float:
+        """Seconds of one step, the device's work included."""
+        self._wait()
+        start = time.perf_counter()
+        self.step()
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def flops(self) -> StepFlops:
+        """Operations of one step, which is made; compiled parts run eagerly in it."""
+        with torch.compiler.set_stance("force_eager"), StepFlops() as counter:
+            self.step()
+        return counter
+
+    def state_bytes(self) -> int:
+        """Bytes that stay between steps: parameters, buffers, frozen parts, optimizer."""
+        tensors: dict[int, Tensor] = {}
+        for module in (self.model, *self.hidden_modules()):
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensors[tensor.data_ptr()] = tensor
+        for state in self.optim_wrapper.optimizer.state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    tensors[value.data_ptr()] = value
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+    def peak_bytes(self) -> int | None:
+        """Greatest memory of one step, which is made: the state, and what it takes on top.
+
+        Other models in the process do not count. None where the system does not tell.
+        """
+        if not can_measure(self.device):
+            return None
+        return growth(self.step, self.device) + self.state_bytes()
 
 
-def view_sizes(config: Config) -> list[tuple[int, int]]:
-    """Height and width of the views that a config's pipeline makes."""
-    sizes: list[tuple[int, int]] = []
-    multi_view = next(t for t in config.train_dataloader.dataset.pipeline if t.type == "MultiView")
-    for entry in multi_view.views:
-        size = [t.size for t in entry.transforms if "size" in t][-1]
-        pair = (size, size) if isinstance(size, int) else (size[0], size[1])
-        sizes += [pair] * entry.get("num", 1)
-    return sizes
-
-
-def resize_config(config: Config, image_size: int) -> None:
-    """Change the image size of a config: views in proportion, the encoder's tables with them."""
-    old = config.model.encoder.get("image_size", 224)
-    if image_size == old:
-        return
-    config.model.encoder.image_size = image_size
-    multi_view = next(t for t in config.train_dataloader.dataset.pipeline if t.type == "MultiView")
-    for entry in multi_view.views:
-        for transform in entry.transforms:
-            if "size" in transform:
-                transform.size = transform.size * image_size // old
-
-
-class StepBench:
-    """Forward, backward, optimizer and momentum update of one config.
+class StepBench(Bench):
+    """One of our configs.
 
     Args:
         name: how it is called in results.
@@ -74,7 +109,8 @@ class StepBench:
         batch_size: images.
         device: 'cpu' or 'cuda'.
         amp: 'bf16' or 'fp32'.
-        compile: whether the encoders are compiled.
+        compile: whether the encoder is compiled, as ``--compile`` of the training does.
+        tokenizer_width: channels of the frozen tokenizer's first group, whose weights are random.
     """
 
     def __init__(
@@ -85,6 +121,7 @@ class StepBench:
         device: str = "cpu",
         amp: str = "fp32",
         compile: bool = False,
+        tokenizer_width: int = 256,
     ) -> None:
         torch.manual_seed(0)
         self.name, self.device, self.batch_size = name, torch.device(device), batch_size
@@ -92,26 +129,28 @@ class StepBench:
         wrapper = {**config.optim_wrapper, "type": "AutocastOptimWrapper", "precision": amp}
         wrapper.pop("accumulative_counts", None)
         self.optim_wrapper = build_optim_wrapper(self.model, wrapper)
-        for module in self.model.modules():
-            if isinstance(module, TokenTarget) and not module._loaded:
-                tokenizer = DalleTokenizer(module.out_channels, decoder=False)
-                module._loaded.append(tokenizer.eval().requires_grad_(False))
+        self._tokenizers = self._fill_tokenizers(tokenizer_width)
         if compile:
             self.model.encoder.compile()
-        images = [torch.randint(256, (batch_size, 3, *size), dtype=torch.uint8)
-                  for size in view_sizes(config)]  # fmt: skip
         number = torch.arange(batch_size)
-        samples = {"index": number, "epoch": torch.zeros_like(number)}
         self.batch: dict[str, Any] = {
-            "views": [view.to(self.device) for view in images],
-            "samples": samples,
+            "views": [view.to(self.device) for view in synthetic_views(config, batch_size)],
+            "samples": {"index": number, "epoch": torch.zeros_like(number)},
         }
         self.steps = 0
 
-    @property
-    def parameters(self) -> int:
-        """Trained parameters."""
-        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+    def _fill_tokenizers(self, width: int) -> list[nn.Module]:
+        filled: list[nn.Module] = []
+        for module in self.model.modules():
+            if isinstance(module, TokenTarget) and not module._loaded:
+                tokenizer = DalleTokenizer(module.out_channels, hidden=width, decoder=False)
+                tokenizer = tokenizer.eval().requires_grad_(False).to(self.device)
+                module._loaded.append(tokenizer)
+                filled.append(tokenizer)
+        return filled
+
+    def hidden_modules(self) -> list[nn.Module]:
+        return self._tokenizers
 
     def step(self) -> None:
         """One training step; the samples' epoch counts up, so that masks differ."""
@@ -124,29 +163,11 @@ class StepBench:
             self.model.update_target(0.0)
         self.steps += 1
 
-    def timed(self) -> float:
-        """Seconds of one step, the device's work included."""
-        self._wait()
-        start = time.perf_counter()
-        self.step()
-        self._wait()
-        return time.perf_counter() - start
 
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    def flops(self) -> int:
-        """Floating-point operations of one step, matrix products and convolutions only."""
-        counter = FlopCounterMode(display=False)
-        with counter:
-            self.step()
-        return counter.get_total_flops()
-
-
-def matmul_rate(device: str, amp: str, size: int = 2048, seconds: float = 1.0) -> float:
+def matmul_rate(device: str, amp: str, size: int | None = None, seconds: float = 1.0) -> float:
     """Floating-point operations a second of a square matrix product, the best of several."""
     dtype = torch.bfloat16 if amp == "bf16" else torch.float32
+    size = size or MATMUL_SIDE[device]
     a, b = torch.randn(2, size, size, device=device, dtype=dtype)
     best, spent = float("inf"), 0.0
     while spent < seconds:
