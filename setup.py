@@ -38,9 +38,11 @@ setup(
             "onedl-mmsegmentation>=1.4.2",
             "pycocotools>=2.0.7",
         ],
+        "lmdb": ["lmdb>=1.4"],
         "demo": ["scikit-image>=0.22", "scikit-learn>=1.4", "pycocotools>=2.0.7"],
         "dev": ["pytest>=8", "pytest-timeout", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11"],
         "bench": ["onedl-mmpretrain>=1.3.6"],
         "docs": ["mkdocs>=1.6"],
+        "export": ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
     },
 )

@@ -29,7 +29,7 @@ from setup_steps import SetupError, Steps, compile_progress, duration
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 # What the set-up installs or obeys; a change of any other file there does not concern it.
-INSTALLED = ("build", "torch", "constraints", "runtime", "dev", "mmcv", "mm")
+INSTALLED = ("build", "torch", "constraints", "runtime", "dev", "export", "mmcv", "mm")
 OLDEST, NEWEST = (3, 10), (3, 13)  # the pinned versions have wheels for these
 CUDA_MAJOR = 13  # of the pinned torch
 GIB = 1024**3
@@ -284,7 +284,7 @@ class Environment:
         )  # fmt: skip
         steps.run([self.python, "-c", VERIFY_TORCH])
         steps.announce("libraries")
-        for name in ("runtime", "dev"):
+        for name in ("runtime", "dev", "export"):
             self.pip(steps, "install", "--no-compile", "--no-deps", "-r", files[name])
         if self.wheel() is None:
             steps.announce(f"mmcv: compiling its operators, once, for {self.wheels}")

@@ -12,10 +12,15 @@ from torch import Tensor
 
 from mmvitssl.checkpoint.formats import FORMATS, Format, recognise
 from mmvitssl.checkpoint.formats.masked import encoder_only
-from mmvitssl.checkpoint.safe import CheckpointError, load_file
-from mmvitssl.checkpoint.strict import PARTS, state_dict_of
+from mmvitssl.checkpoint.onnx_model import check_installed, image_size_of, write_onnx
+from mmvitssl.checkpoint.own import write_own
+from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted, needed
+from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
+from mmvitssl.checkpoint.strict import PARTS, check_keys, state_dict_of
+from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
 
 State = dict[str, Tensor]
+OWN_FORMATS = ("onnx", "safetensors")  # beside those of other code bases
 
 
 def _format(name: str | None, state: Mapping[str, Tensor], path: Path) -> Format:
@@ -63,7 +68,31 @@ def inspect_file(path: str | Path) -> list[str]:
         lines.append(f"patches of {patch.shape[-1]} pixels, width {patch.shape[0]}")
     if others:
         lines.append(f"entries of the file: {', '.join(others)}")
-    return lines
+    return [*lines, *_described(content, path)]
+
+
+def _described(content: Mapping[str, Any], path: Path) -> list[str]:
+    """How the encoder is built, where the file says so."""
+    try:
+        description = describe(content, path)
+    except CheckpointError as error:
+        return [str(error)]
+    if description is None:
+        return []
+    words = ", ".join(f"{key}={value!r}" for key, value in description.encoder.items())
+    return [f"encoder: {words}"]
+
+
+def _own(content: Mapping[str, Any]) -> bool:
+    """Whether a file is one that ``--format safetensors`` wrote."""
+    return content.get("meta", {}).get("written_by") == OWN_METADATA
+
+
+def _import_own(content: dict[str, Any], state: State, path: Path, out: Path) -> list[str]:
+    """A safetensors file of this package as a torch file, bit for bit."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, out)
+    return [f"{path}: this package's", f"used {len(state)} tensors", f"wrote {out}"]
 
 
 def import_file(path: str | Path, out: str | Path, name: str | None = None) -> list[str]:
@@ -82,6 +111,8 @@ def import_file(path: str | Path, out: str | Path, name: str | None = None) -> l
     path, out = Path(path), Path(out)
     content = load_file(path)
     state = state_dict_of(content, path)
+    if name is None and _own(content):
+        return _import_own(content, state, path, out)
     source = _format(name, state, path)
     imported = source.import_state(state)
     meta = {"imported_from": source.name, "file": path.name}
@@ -129,30 +160,48 @@ def export_file(
     only_encoder: bool = False,
     finetune: bool = False,
     source: str = "online",
-    image_size: int = 224,
+    image_size: int | tuple[int, int] | None = None,
+    config: str | Path | None = None,
 ) -> list[str]:
-    """Write a checkpoint of this package in an outside format.
+    """Write a checkpoint of this package in an outside format; says what was done in lines.
 
     Args:
         path: a checkpoint of this package.
-        out: the file to write; ``.safetensors``, or a torch file.
-        name: of the format.
+        out: the file to write; ``.safetensors``, or a torch file (``onnx``: ``.onnx``).
+        name: of the format; 'safetensors' is this package's own, 'onnx' runs elsewhere, and
+            'timm' is the architecture of timm that has the same features.
         only_encoder: leave out what serves pretraining alone.
         finetune: apply the format's conventions for fine-tuning (fc_norm, a bias table a block).
         source: 'online' or 'target' encoder.
-        image_size: pixels of pretraining, for tables that have to be made.
+        image_size: pixels, or (height, width): of pretraining, for tables that have to be made
+            (None: 224); of the images, for ONNX (None: what the encoder was built for).
+        config: a config file that describes the encoder; None: what the checkpoint says.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is none of this package, or the format has no name for a tensor.
+        CheckpointError: the file is none of this package, the format has no name for a tensor, or
+            what was written does not give the encoder's features.
     """
     path, out = Path(path), Path(out)
     content = load_file(path)
     state = state_dict_of(content, path)
-    target = _format(name, state, path)
     if recognise(state) is not None:
         raise CheckpointError(f"{path} is no checkpoint of this package: import it first.")
     state = _chosen(state, source)
+    description = describe(content, path, config)
+    if name in OWN_FORMATS:
+        if finetune:
+            raise CheckpointError(f"The format '{name}' has no conventions for fine-tuning.")
+        if name == "onnx":
+            return _export_onnx(state, path, out, description, source, image_size)
+        kept = encoder_only(state) if only_encoder else state
+        return write_own(kept, out, description, source, content.get("carried"))
+    side = image_size if isinstance(image_size, int) else (image_size or (224,))[0]
+    target = _format(name, state, path)
+    if name == "timm" and not finetune:
+        kept = encoder_only(state) if only_encoder else state
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        return _export_timm(kept, path, out, description, size)
     carried: State | None = None
     prefixes: tuple[tuple[str, str], ...] = ()
     if finetune:
@@ -166,11 +215,84 @@ def export_file(
         prefixes = tuple((old, new) for old, new in content["carried"].get("prefixes", ()))
     try:
         whole = not (finetune or only_encoder)
-        theirs = target.export_state(state, carried, image_size, whole, prefixes)
+        theirs = target.export_state(state, carried, side, whole, prefixes)
     except CheckpointError as error:
         raise CheckpointError(f"{error} {_fitting(state)}") from error
     _write(theirs, out, target)
     return [f"wrote {len(theirs)} tensors for {target.words} to {out}"]
+
+
+def _encoder(state: State, description: Description, path: Path) -> Any:
+    """The encoder that a description and a state are of."""
+    own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    encoder: Any = build_encoder(fitted(description.encoder, state))
+    check_keys(encoder.state_dict(), own, path, "an encoder")
+    encoder.load_state_dict(own, strict=True)
+    return encoder
+
+
+def _export_onnx(
+    state: State,
+    path: Path,
+    out: Path,
+    description: Description | None,
+    source: str,
+    image_size: int | tuple[int, int] | None,
+) -> list[str]:
+    check_installed()
+    description = needed(description, path)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    said = {"encoder": description.encoder, "source": source}
+    report = write_onnx(_encoder(state, description, path), out, size, said)
+    return [
+        f"images: (any number, 3, {report.size[0]}, {report.size[1]}) float32, normalised",
+        "outputs: cls (number, channels) and patches (number, patches, channels), behind the norm",
+        f"greatest difference from torch under onnxruntime: {report.error:.1e} (greatest value "
+        f"{report.magnitude:.1e})",
+        f"wrote the {source} encoder to {out}",
+    ]
+
+
+def _export_timm(
+    state: State,
+    path: Path,
+    out: Path,
+    description: Description | None,
+    size: tuple[int, int] | None,
+) -> list[str]:
+    told = (None, "cls") if description is None else (description.encoder, description.readout)
+    try:
+        model = as_timm(state, told[0], size, told[1])
+        theirs = None if "img_size" in model.unknown else model.build()
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} {_fitting(state)}") from error
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            f"timm's {model.name} does not take the weights: {error}. Use --encoder-only, or "
+            f"--format safetensors or onnx."
+        ) from error
+    lines = [f"note: {note}" for note in model.notes]
+    if description is None or "encoder.norm.weight" not in state:
+        why = "the checkpoint does not say its config: --config" if description is None else (
+            "the final norm is not in the file")  # fmt: skip
+        lines.append(f"not compared with timm ({why})")
+        for name in model.unknown:
+            lines.append(f"not known: add {name}= to the line below where it is not timm's default")
+    else:
+        lines.append(_compared(model.name, theirs, _encoder(state, description, path)))
+    _write(model.state, out, FORMATS["timm"])
+    return [*lines, f"wrote {len(model.state)} tensors to {out}; read them with", model.call(out)]
+
+
+def _compared(name: str, theirs: Any, encoder: Any) -> str:
+    """The words for how far timm's features are from ours; too far is an error."""
+    difference = greatest_difference(encoder, theirs, image_size_of(encoder))
+    if not difference <= TOLERANCE:
+        raise CheckpointError(
+            f"The features of timm's {name} differ from the encoder's by {difference:.1e} of the "
+            f"greatest one; nothing was written. Use --format safetensors or onnx."
+        )
+    return f"greatest difference from timm's features: {difference:.1e} of the greatest one"
 
 
 def _fitting(state: State) -> str:
@@ -183,13 +305,15 @@ def _fitting(state: State) -> str:
             except CheckpointError:
                 continue
             found.append(f"--format {format.name}{option}")
-    return f"What could hold it: {', '.join(found)}." if found else "No known format could hold it."
+    found += [f"--format {name}" for name in OWN_FORMATS]
+    return f"What could hold it: {', '.join(found)}."
 
 
 def _write(state: State, out: Path, target: Format) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".safetensors":
-        save_file({key: tensor.contiguous() for key, tensor in state.items()}, str(out))
+        tensors = {key: tensor.contiguous() for key, tensor in state.items()}
+        save_file(tensors, str(out), {"format": "pt"})
         return
     content: dict[str, Any] = dict(state)
     if target.wrapper is not None:

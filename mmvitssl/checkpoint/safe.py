@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pickle
 import struct
 import zipfile
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
+from safetensors import SafetensorError, safe_open
 
 # what the unpickler stumbles over in files that are no pickles, or cut short ones
 DAMAGED = (
@@ -26,6 +28,10 @@ DAMAGED = (
     AssertionError,
     struct.error,
 )
+
+
+OWN_METADATA = "mmvitssl"  # of safetensors files of this package: JSON
+CARRIED = "carried."  # in them, before the names of tensors that only exports need
 
 
 class CheckpointError(ValueError):
@@ -76,9 +82,7 @@ def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}.")
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file as load_safetensors
-
-        return {"state_dict": load_safetensors(str(path))}
+        return _load_safetensors(path)
     try:
         with torch.serialization.safe_globals(_harmless_globals()):
             content = torch.load(path, map_location=map_location, weights_only=True)
@@ -97,6 +101,26 @@ def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint's dict.")
+    return content
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """Tensors under ``state_dict``; of files of this package also ``meta`` and ``carried``."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            said = json.loads((file.metadata() or {}).get(OWN_METADATA, "null"))
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file, or it is damaged: {_first_line(error)}"
+        ) from error
+    if said is None:
+        return {"state_dict": state}
+    own = {key: tensor for key, tensor in state.items() if not key.startswith(CARRIED)}
+    content = {"meta": said, "state_dict": own}
+    if "carried" in said:
+        tensors = {key[len(CARRIED) :]: state[key] for key in state if key not in own}
+        content["carried"] = {**said.pop("carried"), "tensors": tensors}
     return content
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmvitssl.checkpoint.heads import check_heads
 from mmvitssl.checkpoint.safe import CheckpointError, load_file
 
 PARTS = {"online": "encoder.", "target": "target.modules_by_name.encoder."}
 SHOWN = 12
+OTHER_NORMS = re.compile(r"fc_norm\.|backbone\.norm\d\.")
 
 
 @dataclass
@@ -27,6 +31,7 @@ class LoadReport:
         resized: one line for each table that was resized.
         left_out: keys of the file that were not asked for.
         not_needed: encoder keys of the file that this encoder has no place for, by name.
+        carried: keys that another code base's format has and this package has not, with the reason.
     """
 
     path: str
@@ -35,6 +40,7 @@ class LoadReport:
     resized: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     not_needed: list[str] = field(default_factory=list)
+    carried: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> str:
         """The report in a few lines."""
@@ -42,6 +48,8 @@ class LoadReport:
         lines += [f"Resized {note}." for note in self.resized]
         if self.not_needed:
             lines.append(f"Not needed by this encoder: {_some(self.not_needed)}.")
+        for reason, number in Counter(self.carried.values()).items():
+            lines.append(f"No place for {number} tensors of that format: {reason}.")
         if self.left_out:
             lines.append(f"Left out {len(self.left_out)} tensors: {_by_prefix(self.left_out)}.")
         return "\n".join(lines)
@@ -88,19 +96,21 @@ def state_dict_of(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, 
     return state
 
 
-def _named_here(state: dict[str, Tensor], path: str | Path) -> tuple[dict[str, Tensor], str]:
-    """A state dict with this package's names, and the words for where it came from."""
+def _named_here(
+    state: dict[str, Tensor], path: str | Path
+) -> tuple[dict[str, Tensor], str, dict[str, str]]:
+    """A state dict with this package's names, where it came from, and what has no name here."""
     # here, because formats know the encoder's tables, whose package reads checkpoints
     from mmvitssl.checkpoint.formats import recognise
 
     outside = recognise(state)
     if outside is None:
-        return state, ""
+        return state, "", {}
     try:
         imported = outside.import_state(state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return imported.state, f" ({outside.words})"
+    return imported.state, f" ({outside.words})", imported.reasons
 
 
 def _take(
@@ -145,46 +155,52 @@ def load_encoder(
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is no checkpoint, misses keys of the encoder, has tensors of
-            other shapes, or has encoder tensors that this encoder has no place for.
+            other shapes, has encoder tensors that this encoder has no place for, or says that it
+            was trained with another number of attention heads.
     """
     encoder: Any = getattr(backbone, "encoder", backbone)
-    state, origin = _named_here(state_dict_of(load_file(path), path), path)
+    content = load_file(path)
+    state, origin, carried = _named_here(state_dict_of(content, path), path)
     state, left_out, words = _take(state, source, path)
     words += origin
     state, resized = encoder.adapt_state(state)
-    state, fresh = _allow_missing(backbone, encoder, state, left_out)
+    state, fresh = _allow_missing(backbone, encoder, state, [*left_out, *carried])
     droppable = [key for key in state if key.startswith(encoder.optional_state)]
     own = encoder.state_dict()
     not_needed = [key for key in droppable if key not in own]
     for key in not_needed:
         del state[key]
     check_keys(own, state, path, words)
+    check_heads(encoder, content, path)
     encoder.load_state_dict(state, strict=True)
     report = LoadReport(
         str(path), words, sorted(set(state) - set(fresh)), resized + fresh_words(fresh), left_out,
-        not_needed,
+        not_needed, carried,
     )  # fmt: skip
     (log or _to_logger)(report.summary())
     return report
 
 
 def _allow_missing(
-    backbone: Any, encoder: Any, state: dict[str, Tensor], left_out: list[str]
+    backbone: Any, encoder: Any, state: dict[str, Tensor], others: list[str]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Take the final norm from the model where a file of mean pooling has none and none is used."""
-    pooled = any(key.startswith("fc_norm.") for key in left_out)
+    """Take the final norm from the model where a file has another in its place and none is used.
+
+    Models with mean pooling have ``fc_norm`` behind it, Swin detectors a norm for every level.
+    """
+    replaced = any(OTHER_NORMS.match(key) for key in others)
     unused = getattr(backbone, "unused_state", ())
     missing = [
         key for key in encoder.state_dict() if key not in state and key.startswith(tuple(unused))
     ]
-    if not (pooled and unused and missing):
+    if not (replaced and unused and missing):
         return state, []
     own = encoder.state_dict()
     return {**state, **{key: own[key] for key in missing}}, missing
 
 
 def fresh_words(names: list[str]) -> list[str]:
-    """A line for tensors that a file of mean pooling lacks and the maps do not depend on."""
+    """A line for tensors that a file lacks and the maps do not depend on."""
     return [f"nothing for {_some(names)}, which is not used here"] if names else []
 
 

@@ -11,7 +11,7 @@ from mmvitssl.checkpoint.formats.cae import CAE, CAE_A
 from mmvitssl.checkpoint.formats.contrastive import DINO, MOBY, MOCOV3
 from mmvitssl.checkpoint.formats.masked import BEIT, LOMAR, MAE
 from mmvitssl.checkpoint.formats.mmpretrain import MMPRETRAIN_BEIT, MMPRETRAIN_CAE, MMPRETRAIN_MAE
-from mmvitssl.checkpoint.formats.swin import MMDET_SWIN, SWIN, TIMM_SWIN
+from mmvitssl.checkpoint.formats.swin import MMDET_SWIN, MMPRETRAIN_SWIN, SWIN, TIMM_SWIN
 from mmvitssl.checkpoint.formats.timm import TIMM
 
 # from the most telling signature to the least
@@ -29,6 +29,7 @@ FORMATS: dict[str, Format] = {
         MOCOV3,
         DINO,
         MOBY,
+        MMPRETRAIN_SWIN,
         MMDET_SWIN,
         SWIN,
         TIMM_SWIN,

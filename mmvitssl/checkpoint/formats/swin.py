@@ -85,33 +85,53 @@ TIMM_SWIN = Format(
     ),
 )  # fmt: skip
 
+_INSIDE_BACKBONE = (
+    Rename("backbone.patch_embed.projection.*", "encoder.patch_embed.proj.*"),
+    Rename("backbone.patch_embed.norm.*", "encoder.patch_embed.norm.*"),
+    *(
+        Rename(f"backbone.stages.{i}.downsample.*", f"encoder.layers.{i + 1}.downsample.*")
+        for i in STAGES
+    ),
+    *(
+        Rename(
+            f"backbone.stages.{{i}}.blocks.{{i}}.{theirs}",
+            f"encoder.layers.{{i}}.blocks.{{i}}.{ours}",
+        )
+        for theirs, ours in (
+            ("attn.w_msa.*", "attn.*"),
+            ("ffn.layers.0.0.*", "mlp.fc1.*"),
+            ("ffn.layers.1.*", "mlp.fc2.*"),
+            ("norm1.*", "norm1.*"),
+            ("norm2.*", "norm2.*"),
+        )
+    ),
+)
+
+MMPRETRAIN_SWIN = Format(
+    name="mmpretrain-swin",
+    words="mmpretrain's Swin Transformer of four stages",
+    wrapper="state_dict",
+    signature=(r"backbone\.stages\.0\.blocks\.0\.attn\.w_msa\.", r"backbone\.norm3\."),
+    absent=(r"backbone\.norm([0-2])?\.",),  # of detectors, which norm every level
+    renames=(
+        *_INSIDE_BACKBONE,
+        Rename("backbone.norm3.*", "encoder.norm.*"),
+        Rename("head.*", "head.*"),
+    ),
+    extras=(
+        WINDOW_INDEX,
+        Extra(r"data_preprocessor\..*", "normalisation, which the config says here"),
+    ),
+    decode=merging_from_unfold,
+    encode=merging_to_unfold,
+)
+
 MMDET_SWIN = Format(
     name="mmdet-swin",
     words="mmdet's and mmseg's Swin Transformer as a backbone",
     wrapper="state_dict",
     signature=(r"backbone\.stages\.0\.blocks\.0\.attn\.w_msa\.",),
-    renames=(
-        Rename("backbone.patch_embed.projection.*", "encoder.patch_embed.proj.*"),
-        Rename("backbone.patch_embed.norm.*", "encoder.patch_embed.norm.*"),
-        *(
-            Rename(f"backbone.stages.{i}.downsample.*", f"encoder.layers.{i + 1}.downsample.*")
-            for i in STAGES
-        ),
-        *(
-            Rename(
-                f"backbone.stages.{{i}}.blocks.{{i}}.{theirs}",
-                f"encoder.layers.{{i}}.blocks.{{i}}.{ours}",
-            )
-            for theirs, ours in (
-                ("attn.w_msa.*", "attn.*"),
-                ("ffn.layers.0.0.*", "mlp.fc1.*"),
-                ("ffn.layers.1.*", "mlp.fc2.*"),
-                ("norm1.*", "norm1.*"),
-                ("norm2.*", "norm2.*"),
-            )
-        ),
-        Rename("backbone.norm.*", "encoder.norm.*"),
-    ),
+    renames=(*_INSIDE_BACKBONE, Rename("backbone.norm.*", "encoder.norm.*")),
     # a detector's norms of its levels are fresh: the pretrained norm has no place among them
     extras=(
         WINDOW_INDEX,

@@ -1,0 +1,239 @@
+"""Where the class token, or an attentive probe, looks: maps, and masks that keep most of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import functional as F
+
+from mmvitssl.datasets.multiview import LoadImage, to_tensor
+
+THRESHOLDS = (0.4, 0.6, 0.8)
+COLOUR = "inferno"
+VEIL = (70, 80, 120)  # over patches that a mask leaves out
+CELL = 1.45  # inches of a picture in a sheet
+
+
+class _Stop(Exception):
+    """What was to be seen has been seen."""
+
+
+def check_encoder(encoder: Any) -> None:
+    """Refuse encoders whose attention is not of one class token over all patches.
+
+    Raises:
+        ValueError: the message says why.
+    """
+    if not hasattr(encoder, "blocks"):
+        raise ValueError(
+            f"{type(encoder).__name__} has no class token: it attends inside windows, so that there"
+            f" is no map of one token over the image. Pictures of attention need a ViT."
+        )
+
+
+def check_block(encoder: Any, block: int) -> int:
+    """The zero-based block; -1 is the last.
+
+    Raises:
+        ValueError: there is no such block.
+    """
+    depth = len(encoder.blocks)
+    if not -depth <= block < depth:
+        raise ValueError(f"Block {block} does not exist: the encoder has blocks 0..{depth - 1}.")
+    return block % depth
+
+
+@torch.no_grad()
+def block_attention(encoder: Any, images: Tensor, block: int = -1) -> Tensor:
+    """Attention of all tokens of a block, recomputed from its input; nothing else changes.
+
+    Args:
+        encoder: a ViT.
+        images: (B, 3, H, W), normalised.
+        block: zero-based; -1 is the last.
+
+    Returns:
+        (B, heads, L, L), rows sum to 1; the class token is the first, patches are the last.
+
+    Raises:
+        ValueError: no ViT, no such block, or a block that attends inside windows.
+    """
+    check_encoder(encoder)
+    attention: Any = encoder.blocks[check_block(encoder, block)].attn
+    found: list[Tensor] = []
+
+    def look(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        windows = named.get("windows", given[4] if len(given) > 4 else None)
+        if windows is not None:
+            raise ValueError(f"Block {block} attends inside windows: choose one that does not.")
+        found.append(attention.weights(*given[:4]))
+        raise _Stop
+
+    handle = attention.register_forward_pre_hook(look, with_kwargs=True)
+    training = encoder.training
+    encoder.eval()
+    try:
+        encoder(images)
+    except _Stop:
+        pass
+    finally:
+        handle.remove()
+        encoder.train(training)
+    return found[0]
+
+
+def class_attention(encoder: Any, images: Tensor, block: int = -1) -> Tensor:
+    """(B, heads, rows, columns) attention of the class token over the patches.
+
+    The rest of its attention, to itself and other tokens before the patches, is left out.
+    """
+    weights = block_attention(encoder, images, block)[:, :, 0]
+    return _on_grid(weights, encoder, images)
+
+
+@torch.no_grad()
+def probe_attention(classifier: Any, images: Tensor) -> Tensor:
+    """(B, heads, rows, columns) attention of an attentive probe's query over the patches.
+
+    Args:
+        classifier: an ``ImageClassifier`` with an ``AttentiveHead``.
+        images: (B, 3, H, W), normalised.
+
+    Raises:
+        ValueError: its head does not attend.
+    """
+    if not hasattr(classifier.head, "weights"):
+        raise ValueError(
+            f"{type(classifier.head).__name__} does not attend: only an AttentiveHead has a map."
+        )
+    check_encoder(classifier.encoder)
+    classifier.eval()
+    return _on_grid(
+        classifier.head.weights(classifier.features(images)), classifier.encoder, images
+    )
+
+
+def _on_grid(weights: Tensor, encoder: Any, images: Tensor) -> Tensor:
+    grid = encoder.grid_of((images.shape[-2], images.shape[-1]))
+    return weights[..., -grid[0] * grid[1] :].unflatten(-1, grid)
+
+
+def kept_mass(attention: Tensor, share: float) -> Tensor:
+    """The fewest patches whose attention sums to a share (DINO, figure 1).
+
+    Args:
+        attention: (..., rows, columns), not negative.
+        share: of the sum over the patches, in (0, 1].
+
+    Returns:
+        bool of the same shape.
+
+    Raises:
+        ValueError: a share outside (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"A share of attention lies in (0, 1], not {share}.")
+    flat = attention.flatten(-2).double()
+    values, order = flat.sort(dim=-1, descending=True)
+    before = values.cumsum(dim=-1) - values
+    # a patch is kept as long as those before it have not reached the share
+    kept = before < share * flat.sum(dim=-1, keepdim=True) * (1 - 1e-12)
+    return torch.zeros_like(kept).scatter(-1, order, kept).view(attention.shape)
+
+
+def load_image(path: str | Path, side: int, patch: int) -> Tensor:
+    """An image at its aspect ratio: (3, H, W) uint8, the patch divides H and W.
+
+    Args:
+        path: the file.
+        side: pixels of the shorter side, before what the patch leaves over is cut off evenly.
+        patch: side of a patch in pixels.
+
+    Raises:
+        BrokenImageError: the file cannot be decoded; the message names it.
+        ValueError: the side is smaller than a patch.
+    """
+    if side < patch:
+        raise ValueError(f"A shorter side of {side} pixels has no patch of {patch}: raise --size.")
+    image = LoadImage()({"path": str(path)})["image"]
+    scale = side / min(image.height, image.width)
+    size = [max(round(image.height * scale), side), max(round(image.width * scale), side)]
+    resized = F.resize(image, size, F.InterpolationMode.BICUBIC)
+    return to_tensor(F.center_crop(resized, [length - length % patch for length in size]))
+
+
+def draw_attention(
+    pixels: Tensor,
+    attention: Tensor,
+    out: Path,
+    title: str,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> Path:
+    """Write a sheet of one image: the image, the mean over heads and every head.
+
+    The first row has the maps over the image, the others what keeps a share of the attention.
+
+    Args:
+        pixels: (3, H, W) uint8.
+        attention: (heads, rows, columns).
+        out: the PNG to write.
+        title: above the sheet.
+        thresholds: shares of attention to keep.
+    """
+    picture = pixels.permute(1, 2, 0).numpy()
+    maps = [attention.mean(dim=0), *attention]
+    names = ["mean of heads", *(f"head {i}" for i in range(len(attention)))]
+    rows, columns = 1 + len(thresholds), 1 + len(maps)
+    height = CELL * picture.shape[0] / picture.shape[1]
+    figure, axes = plt.subplots(
+        rows, columns, squeeze=False, dpi=110, layout="constrained",
+        figsize=(CELL * columns + 0.5, height * rows + 0.75),
+    )  # fmt: skip
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr,call-arg]
+    figure.suptitle(title, fontsize=9)
+    for axis in axes.flat:
+        axis.axis("off")
+    axes[0, 0].imshow(picture)
+    axes[0, 0].set_title("image", fontsize=8)
+    for row, share in enumerate(thresholds, start=1):
+        axes[row, 0].text(
+            0.98, 0.5, f"patches with\n{share:.0%} of it", ha="right", va="center", fontsize=8,
+            transform=axes[row, 0].transAxes,
+        )  # fmt: skip
+    for column, (name, weights) in enumerate(zip(names, maps, strict=True), start=1):
+        axes[0, column].imshow(_overlay(picture, weights))
+        axes[0, column].set_title(name, fontsize=8)
+        for row, share in enumerate(thresholds, start=1):
+            axes[row, column].imshow(_masked(picture, kept_mass(weights, share)))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+    plt.close(figure)
+    return out
+
+
+def _enlarged(values: np.ndarray, like: np.ndarray, how: Image.Resampling) -> np.ndarray:
+    return np.asarray(Image.fromarray(values).resize((like.shape[1], like.shape[0]), how))
+
+
+def _overlay(picture: np.ndarray, weights: Tensor) -> np.ndarray:
+    """Colours of attention, from the least to the most, over the grey image."""
+    above = weights - weights.min()
+    values = (above / above.max().clamp(min=1e-12)).float().numpy()
+    smooth = _enlarged(values, picture, Image.Resampling.BICUBIC).clip(0, 1)
+    colours = plt.get_cmap(COLOUR)(smooth)[..., :3]
+    grey = np.repeat(picture.mean(axis=2, keepdims=True) / 255, 3, axis=2)
+    return 0.35 * grey + 0.65 * colours
+
+
+def _masked(picture: np.ndarray, kept: Tensor) -> np.ndarray:
+    """The kept patches as they are, the others under a colour that is neither dark nor light."""
+    mask = _enlarged(kept.numpy().astype(np.uint8), picture, Image.Resampling.NEAREST)[..., None]
+    veiled = 0.15 * picture + 0.85 * np.array(VEIL)
+    return np.where(mask > 0, picture, veiled.astype(np.uint8))
