@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Evaluate a checkpoint: pretext losses, box and mask AP, or mIoU, as the config says."""
+"""Evaluate a checkpoint: pretext losses, top-1 and top-5, box and mask AP, mIoU, by config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.checkpoint import load_strict
-from mmvitssl.engine import launch, training
+from mmvitssl.engine import label_checks, launch, training
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,9 +43,10 @@ def draw_into(config: Config, show_dir: str) -> None:
     scope = config.get("default_scope")
     folder = str(Path(show_dir).absolute())
     if scope == "mmdet":
-        config.default_hooks.visualization = dict(
-            type="DetVisualizationHook", draw=True, interval=1, test_out_dir=folder
-        )
+        config.default_hooks.visualization = {
+            **config.default_hooks.get("visualization", {}),  # such as score_thr
+            **dict(type="DetVisualizationHook", draw=True, interval=1, test_out_dir=folder),
+        }
     elif scope == "mmseg":
         config.default_hooks.visualization = dict(
             type="SegVisualizationHook", draw=True, interval=1
@@ -81,9 +82,14 @@ def prepare(args: argparse.Namespace) -> Runner:
     if config.get("runner_type") == "FlexibleRunner":  # shards are for training
         config.pop("runner_type")
         config.pop("strategy", None)
+    if args.show_dir and config.model.type.endswith("ImageClassifier"):
+        raise launch.UserError(
+            "--show-dir: a classifier draws nothing; --out FILE.pkl keeps scores."
+        )
     if args.show_dir:
         draw_into(config, args.show_dir)
     runner = launch.build_runner(config)
+    label_checks.check_classifier(runner, ("test",))
     model = launch.bare_model(runner)
     if hasattr(model, "load_frozen"):
         model.load_frozen()

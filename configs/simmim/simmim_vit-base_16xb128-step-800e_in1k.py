@@ -23,7 +23,7 @@ train_dataloader = dict(
 # 1e-4 x 2048 / 512
 optim_wrapper = dict(
     type='AutocastOptimWrapper',  # bfloat16
-    optimizer=dict(type='AdamW', lr=4e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', fused=True, lr=4e-4, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0, no_decay=('cls_token', )))

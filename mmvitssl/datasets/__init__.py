@@ -1,10 +1,14 @@
-"""Unlabelled images, view pipelines and the sampler; importing this registers all of them."""
+"""Images with and without labels, view pipelines and the sampler; importing registers them."""
 
+from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.datasets.images import ImageFolder, ImageList
+from mmvitssl.datasets.labelled import LabelledFolder, LabelSubset
 from mmvitssl.datasets.multiview import LoadImage, MultiView, PackViews
 from mmvitssl.datasets.packed import PackedImages
+from mmvitssl.datasets.randaugment import RandAugment
 from mmvitssl.datasets.sampler import EpochSampler, SampleKey
+from mmvitssl.datasets.shards import ShardedImages
 from mmvitssl.datasets.transforms import (
     CenterCrop,
     ColorJitter,
@@ -17,21 +21,26 @@ from mmvitssl.datasets.transforms import (
 )
 
 __all__ = [
+    "CachedFeatures",
     "CenterCrop",
     "ColorJitter",
     "EpochSampler",
     "GaussianBlur",
     "ImageFolder",
     "ImageList",
+    "LabelSubset",
+    "LabelledFolder",
     "LoadImage",
     "MultiView",
     "PackViews",
     "PackedImages",
+    "RandAugment",
     "RandomFlip",
     "RandomGrayscale",
     "RandomResizedCrop",
     "Resize",
     "SampleKey",
+    "ShardedImages",
     "Solarize",
     "collate_views",
 ]

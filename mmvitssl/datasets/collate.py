@@ -12,15 +12,22 @@ from mmvitssl.registry import FUNCTIONS
 
 @FUNCTIONS.register_module()
 def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Stack samples of :class:`PackViews`.
+    """Stack samples of :class:`PackViews` or :class:`CachedFeatures`.
 
     Returns:
-        ``views``: a (B, 3, H_v, W_v) uint8 tensor a view; ``samples``: ``index`` and ``epoch`` as
-        (B,) long tensors, other entries as lists.
+        ``views``: a (B, 3, H_v, W_v) uint8 tensor a view, or ``features``: (B, ...);
+        ``samples``: ``index``, ``epoch`` and ``label`` as (B,) long tensors, others as lists.
 
     Raises:
         ValueError: views of one number differ in size.
     """
+    info: dict[str, Any] = {}
+    for name in samples[0]["sample"]:
+        values = [sample["sample"][name] for sample in samples]
+        info[name] = torch.tensor(values) if isinstance(values[0], int) else values
+    if "features" in samples[0]:
+        features = torch.stack([sample["features"] for sample in samples])
+        return {"features": features, "samples": info}
     views = []
     for number, group in enumerate(zip(*(sample["views"] for sample in samples), strict=True)):
         sizes = {tuple(view.shape[1:]) for view in group}
@@ -30,8 +37,4 @@ def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 f"with a crop or resize to one size."
             )
         views.append(torch.stack(group))
-    info: dict[str, Any] = {}
-    for name in samples[0]["sample"]:
-        values = [sample["sample"][name] for sample in samples]
-        info[name] = torch.tensor(values) if isinstance(values[0], int) else values
     return {"views": views, "samples": info}

@@ -1,4 +1,4 @@
-"""Unlabelled images on disk."""
+"""Images on disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from mmengine.logging import print_log
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
@@ -52,7 +53,11 @@ def check_headers(paths: Sequence[str], most: int) -> None:
 
 
 class ImageFiles(Dataset):
-    """Image files by path: base of :class:`ImageFolder` and :class:`ImageList`.
+    """Image files by path: base of the image data sets.
+
+    Attributes:
+        labels: (N,) int64, the class of each image; None: the images have none.
+        classes: names of the classes; empty where they have none.
 
     Args:
         paths: the files.
@@ -66,6 +71,9 @@ class ImageFiles(Dataset):
     Raises:
         BrokenImageError: a file whose header cannot be read.
     """
+
+    labels: np.ndarray | None = None
+    classes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -86,8 +94,8 @@ class ImageFiles(Dataset):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What MMEngine's evaluator asks for; unlabelled images have none."""
-        return {}
+        """What MMEngine's evaluator asks for: the names of the classes."""
+        return {"classes": tuple(self.classes)} if self.classes else {}
 
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
         """One sample.
@@ -109,6 +117,8 @@ class ImageFiles(Dataset):
 
     def _transformed(self, key: SampleKey, index: int) -> dict[str, Any]:
         results: dict[str, Any] = {"path": self.paths[index], "key": key, "index": index}
+        if self.labels is not None:
+            results["label"] = int(self.labels[index])
         source = self._source(index)
         if source is not None:
             results["file"] = source
@@ -186,19 +196,47 @@ class ImageFolder(ImageFiles):
         super().__init__(paths, pipeline, max_broken, check)
 
 
-def read_list(ann_file: str | Path, root: str | Path = "") -> list[str]:
-    """Paths from a text file, one a line; empty lines and lines after ``#`` are skipped.
+def read_lines(ann_file: str | Path) -> list[str]:
+    """Lines of a text file but for empty ones and those that start with ``#``.
 
     Raises:
-        FileNotFoundError: no such list, nothing in it, or files that it names do not exist.
+        FileNotFoundError: there is no such file.
     """
     ann_file = Path(ann_file).expanduser()
     if not ann_file.is_file():
         raise FileNotFoundError(f"There is no list of images at {ann_file.absolute()}.")
     lines = [line.strip() for line in ann_file.read_text(encoding="utf-8").splitlines()]
-    paths = [os.path.join(root, line) for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def split_labels(lines: Sequence[str], ann_file: str | Path) -> tuple[list[str], np.ndarray]:
+    """``path label`` a line -> paths and (N,) labels.
+
+    Raises:
+        ValueError: a line without a label, or with one that is no number from 0 on.
+    """
+    paths, labels = [], []
+    for line in lines:
+        path, label = line.rsplit(maxsplit=1) if len(line.split()) > 1 else (line, "")
+        if not label.isdecimal():
+            raise ValueError(
+                f"The line '{line}' of {ann_file} has no label: write 'path label', the label a "
+                f"number from 0 on."
+            )
+        paths.append(path)
+        labels.append(int(label))
+    return paths, np.array(labels, dtype=np.int64)
+
+
+def existing(lines: Sequence[str], ann_file: str | Path, root: str | Path = "") -> list[str]:
+    """Paths of the files that a list names.
+
+    Raises:
+        FileNotFoundError: nothing is named, or files that do not exist.
+    """
+    paths = [os.path.join(root, line) for line in lines]
     if not paths:
-        raise FileNotFoundError(f"The list {ann_file.absolute()} names no image.")
+        raise FileNotFoundError(f"The list {Path(ann_file).absolute()} names no image.")
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
         raise FileNotFoundError(
@@ -214,12 +252,15 @@ class ImageList(ImageFiles):
     """The images that a text file names.
 
     Args:
-        ann_file: one path a line.
+        ann_file: one path a line; empty lines and those that start with ``#`` are skipped.
         pipeline, max_broken, check: see :class:`ImageFiles`.
         root: the folder that relative paths start from.
+        labelled: whether a line is a path, white space and the number of the class.
+        classes: names of the classes.
 
     Raises:
         FileNotFoundError: no such list, nothing in it, or files that do not exist.
+        ValueError: a line without a label where they are labelled.
         BrokenImageError: a file whose header cannot be read.
     """
 
@@ -230,5 +271,11 @@ class ImageList(ImageFiles):
         root: str = "",
         max_broken: int = 0,
         check: int = 2000,
+        labelled: bool = False,
+        classes: Sequence[str] = (),
     ) -> None:
-        super().__init__(read_list(ann_file, root), pipeline, max_broken, check)
+        lines = read_lines(ann_file)
+        if labelled:
+            lines, self.labels = split_labels(lines, ann_file)
+        self.classes = tuple(classes)
+        super().__init__(existing(lines, ann_file, root), pipeline, max_broken, check)

@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from mmvitssl.datasets.images import UNREADABLE, BrokenImageError, compose
+from mmvitssl.datasets.decode import EncodedImage, Reduced
+from mmvitssl.datasets.images import compose
+from mmvitssl.datasets.sampler import SampleKey
+from mmvitssl.datasets.transforms import RandomFlip, RandomResizedCrop
 from mmvitssl.registry import TRANSFORMS
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I;16", "I;16B", "I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max() > 255 else 255.0
-        image = Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
-        image = image.convert("RGBA")
-        canvas = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(canvas, image)
-    return image.convert("RGB")
 
 
 @TRANSFORMS.register_module()
@@ -31,20 +23,88 @@ class LoadImage:
     """Decode ``path`` into ``image``, RGB, turned as its EXIF orientation says.
 
     Transparent pixels become white; 16-bit images are scaled to 8 bits.
+
+    Args:
+        backend: 'pillow' gives PIL images; 'opencv' gives (H, W, 3) uint8 arrays, on which the
+            transforms are several times as fast and give the same pixels to within rounding.
+        reduce: decode a JPEG at 1/2, 1/4 or 1/8 of its size where the crops of all views, which
+            stay the same, are then still so many times as high and wide as what they become, at
+            least 1; None: never. With 1.5, crops of photographs differ little from those of the
+            whole image (PSNR at least 37 dB). ``MultiView`` decodes then; views that begin with
+            other transforms than ``RandomResizedCrop``, or ``RandomFlip`` before it, need the whole
+            image.
+
+    Raises:
+        ValueError: an unknown backend, ``reduce`` below 1, or ``reduce`` with Pillow's.
     """
+
+    def __init__(self, backend: str = "pillow", reduce: float | None = None) -> None:
+        if backend not in ("pillow", "opencv"):
+            raise ValueError(f"LoadImage.backend='{backend}' is unknown; use 'pillow' or 'opencv'.")
+        if reduce is not None and (backend == "pillow" or reduce < 1):
+            raise ValueError(
+                f"LoadImage.reduce={reduce} must be at least 1, and needs backend='opencv'; got "
+                f"backend='{backend}'."
+            )
+        self.backend = backend
+        self.reduce = reduce
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Raises BrokenImageError, with the path, if the file cannot be decoded."""
-        path = results["path"]
-        try:
-            with Image.open(results.pop("file", path)) as image:
-                image.load()
-                results["image"] = _to_rgb(ImageOps.exif_transpose(image))
-        except UNREADABLE as error:
-            raise BrokenImageError(
-                f"The image {path} cannot be read ({type(error).__name__}: {error})."
-            ) from error
+        encoded = EncodedImage(results["path"], results.pop("file", None))
+        if self.reduce is not None:
+            results["image"], results["reduce"] = encoded, self.reduce
+        else:
+            results["image"] = encoded.pillow() if self.backend == "pillow" else encoded.decode()
         return results
+
+
+def view_shrink(
+    transforms: Sequence[Any], size: tuple[int, int], rng: np.random.Generator, room: float
+) -> int:
+    """How far an image may be reduced for a view, whose random numbers are drawn ahead.
+
+    Args:
+        transforms: of the view.
+        size: width and height.
+        rng: a generator of the view's own, spent by this.
+        room: how many times as high and wide as its result the crop must stay.
+    """
+    for transform in transforms:
+        if isinstance(transform, RandomResizedCrop):
+            return transform.shrink(*size, rng, room)
+        if not isinstance(transform, RandomFlip):
+            return 1
+        transform.draw(rng)
+    return 1
+
+
+def expand_views(owner: str, views: Sequence[dict[str, Any]]) -> tuple[list[list[Any]], list[int]]:
+    """The transforms of each view, and the number that its random numbers derive from.
+
+    Args:
+        owner: whose argument ``views`` is.
+        views: see :class:`MultiView`.
+
+    Raises:
+        ValueError: an entry with other keys or without views, or ``same_as`` no earlier view.
+    """
+    pipelines: list[list[Any]] = []
+    seeds: list[int] = []
+    for entry in views:
+        unknown = set(entry) - {"transforms", "num", "same_as"}
+        number, first = entry.get("num", 1), len(pipelines)
+        if unknown or "transforms" not in entry or number < 1:
+            raise ValueError(
+                f"{owner}.views entries have 'transforms', 'num' >= 1 and 'same_as'; got "
+                f"{dict(entry)}."
+            )
+        same_as = entry.get("same_as")
+        if same_as is not None and not 0 <= same_as < first:
+            raise ValueError(f"{owner}: same_as={same_as} is none of the {first} views before.")
+        pipelines += [compose(entry["transforms"])] * number
+        seeds += [first + i if same_as is None else same_as for i in range(number)]
+    return pipelines, seeds
 
 
 @TRANSFORMS.register_module()
@@ -65,26 +125,12 @@ class MultiView:
     """
 
     def __init__(self, views: Sequence[dict[str, Any]]) -> None:
-        self.pipelines: list[list[Any]] = []
-        self.seeds: list[int] = []
-        for entry in views:
-            unknown = set(entry) - {"transforms", "num", "same_as"}
-            number, first = entry.get("num", 1), len(self.pipelines)
-            if unknown or "transforms" not in entry or number < 1:
-                raise ValueError(
-                    f"MultiView.views entries have 'transforms', 'num' >= 1 and 'same_as'; got "
-                    f"{dict(entry)}."
-                )
-            same_as = entry.get("same_as")
-            if same_as is not None and not 0 <= same_as < first:
-                raise ValueError(
-                    f"MultiView: same_as={same_as} is none of the {first} views before."
-                )
-            self.pipelines += [compose(entry["transforms"])] * number
-            self.seeds += [first + i if same_as is None else same_as for i in range(number)]
+        self.pipelines, self.seeds = expand_views("MultiView", views)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """``image`` -> ``views``, a list of PIL images."""
+        """``image`` -> ``views``, a list of images."""
+        if isinstance(results["image"], EncodedImage):
+            results["image"] = self._decode(results["image"], results["key"], results["reduce"])
         results["views"] = []
         for seed, transforms in zip(self.seeds, self.pipelines, strict=True):
             rng = results["key"].generator(seed)
@@ -94,10 +140,22 @@ class MultiView:
             results["views"].append(image)
         return results
 
+    def _decode(self, image: EncodedImage, key: SampleKey, reduce: float) -> np.ndarray | Reduced:
+        """At the smallest size that serves all views."""
+        shrink = max(image.shrinks)
+        for seed, transforms in zip(self.seeds, self.pipelines, strict=True):
+            if shrink > 1:
+                own = view_shrink(transforms, image.size, key.generator(seed), reduce)
+                shrink = min(shrink, own)
+        return image.decode(shrink)
 
-def to_tensor(image: Image.Image) -> Tensor:
+
+def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
     """(3, H, W) uint8 of an RGB image."""
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous()
+    pixels = np.asarray(image)
+    tensor = torch.empty(3, *pixels.shape[:2], dtype=torch.uint8)
+    cv2.split(pixels, list(tensor.numpy()))  # straight into the tensor
+    return tensor
 
 
 @TRANSFORMS.register_module()
@@ -109,10 +167,16 @@ class PackViews:
     """
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """-> ``{'views': [(3, H, W) uint8], 'sample': {'index', 'epoch', 'path'}}``."""
+        """-> ``{'views': [(3, H, W) uint8], 'sample': {'index', 'epoch', 'seed', 'path'}}``.
+
+        Labelled images have ``label`` beside these.
+        """
         sample = {
             "index": results["index"],
             "epoch": results["key"].epoch,
+            "seed": results["key"].seed,
             "path": results["path"],
         }
+        if "label" in results:
+            sample["label"] = results["label"]
         return {"views": [to_tensor(view) for view in results["views"]], "sample": sample}

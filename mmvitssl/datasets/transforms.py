@@ -1,23 +1,43 @@
-"""Augmentations with an explicit generator: ``(image, rng) -> image`` on PIL images.
+"""Augmentations with an explicit generator: ``(image, rng) -> image`` on PIL images and arrays.
 
-Distributions are torchvision's, pixels are changed by torchvision's functional operations; only
-the random numbers come from the sample's own generator.
+Distributions are torchvision's, pixels of PIL images are changed by torchvision's functional
+operations and those of arrays by their fast twins; only the random numbers come from the sample's
+own generator, and they are the same for both.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 from torchvision.transforms import functional as F
 from torchvision.transforms.functional import InterpolationMode
 
+from mmvitssl.datasets import arrays
+from mmvitssl.datasets.decode import REDUCED, Reduced
 from mmvitssl.registry import TRANSFORMS
 
+Picture = Image.Image | np.ndarray
 Size = int | Sequence[int]
 Range = float | Sequence[float]
+
+ADJUST = ("adjust_brightness", "adjust_contrast", "adjust_saturation", "adjust_hue")
+NEUTRAL = (1.0, 1.0, 1.0, 0.0)  # what changes nothing
+
+
+def _operations(image: Picture | Reduced) -> Any:
+    """Where the operations for this kind of image are."""
+    return F if isinstance(image, Image.Image) else arrays
+
+
+def _extent(image: Picture | Reduced) -> tuple[int, int]:
+    """Width and height."""
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[0]
+    return image.size
 
 
 def _size(owner: str, size: Size) -> tuple[int, int]:
@@ -81,9 +101,15 @@ class RandomResizedCrop:
         h = min(height, round(width / aspect))
         return (height - h) // 2, (width - w) // 2, h, w
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        top, left, height, width = self.box(*image.size, rng)
-        return F.resized_crop(image, top, left, height, width, list(self.size), self.interpolation)
+    def shrink(self, width: int, height: int, rng: np.random.Generator, room: float) -> int:
+        """How far an image may be reduced until this crop is ``room`` times what it becomes."""
+        _, _, rows, columns = self.box(width, height, rng)
+        room = min(rows / self.size[0], columns / self.size[1]) / room
+        return max(factor for factor in REDUCED if factor <= max(1.0, room))
+
+    def __call__(self, image: Picture | Reduced, rng: np.random.Generator) -> Picture:
+        box = self.box(*_extent(image), rng)
+        return _operations(image).resized_crop(image, *box, list(self.size), self.interpolation)
 
 
 @TRANSFORMS.register_module()
@@ -95,8 +121,8 @@ class Resize:
         self.size = [size] if isinstance(size, int) else list(size)
         self.interpolation = _interpolation("Resize", interpolation)
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return F.resize(image, self.size, self.interpolation)
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
+        return _operations(image).resize(image, self.size, self.interpolation)
 
 
 @TRANSFORMS.register_module()
@@ -106,8 +132,8 @@ class CenterCrop:
     def __init__(self, size: Size) -> None:
         self.size = _size("CenterCrop", size)
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return F.center_crop(image, list(self.size))
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
+        return _operations(image).center_crop(image, list(self.size))
 
 
 @TRANSFORMS.register_module()
@@ -117,8 +143,12 @@ class RandomFlip:
     def __init__(self, p: float = 0.5) -> None:
         self.p = _probability("RandomFlip", p)
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return F.hflip(image) if rng.random() < self.p else image
+    def __call__(self, image: Picture | Reduced, rng: np.random.Generator) -> Picture | Reduced:
+        return _operations(image).hflip(image) if self.draw(rng) else image
+
+    def draw(self, rng: np.random.Generator) -> bool:
+        """Whether to mirror."""
+        return bool(rng.random() < self.p)
 
 
 def _range(name: str, value: Range, centre: float, bound: tuple[float, float]) -> list[float]:
@@ -157,16 +187,15 @@ class ColorJitter:
         ]
         self.p = _probability("ColorJitter", p)
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
         if rng.random() >= self.p:
             return image
         order = rng.permutation(4)
         factors = [float(rng.uniform(low, high)) for low, high in self.ranges]
-        adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
-        neutral = (1.0, 1.0, 1.0, 0.0)
+        operations = _operations(image)
         for which in order:
-            if self.ranges[which] != [neutral[which]] * 2:
-                image = adjust[which](image, factors[which])
+            if self.ranges[which] != [NEUTRAL[which]] * 2:
+                image = getattr(operations, ADJUST[which])(image, factors[which])
         return image
 
 
@@ -177,8 +206,10 @@ class RandomGrayscale:
     def __init__(self, p: float = 0.2) -> None:
         self.p = _probability("RandomGrayscale", p)
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return F.rgb_to_grayscale(image, num_output_channels=3) if rng.random() < self.p else image
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
+        if rng.random() >= self.p:
+            return image
+        return _operations(image).rgb_to_grayscale(image, num_output_channels=3)
 
 
 @TRANSFORMS.register_module()
@@ -196,12 +227,13 @@ class GaussianBlur:
         self.sigma = (float(sigma[0]), float(sigma[1]))
         self.p = _probability("GaussianBlur", p)
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
         if rng.random() >= self.p:
             return image
-        return image.filter(
-            ImageFilter.GaussianBlur(float(rng.uniform(self.sigma[0], self.sigma[1])))
-        )
+        sigma = float(rng.uniform(self.sigma[0], self.sigma[1]))
+        if isinstance(image, np.ndarray):
+            return arrays.gaussian_blur(image, sigma)
+        return image.filter(ImageFilter.GaussianBlur(sigma))
 
 
 @TRANSFORMS.register_module()
@@ -212,5 +244,7 @@ class Solarize:
         self.threshold = threshold
         self.p = _probability("Solarize", p)
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return F.solarize(image, self.threshold) if rng.random() < self.p else image
+    def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
+        if rng.random() >= self.p:
+            return image
+        return _operations(image).solarize(image, self.threshold)

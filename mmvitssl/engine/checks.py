@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmvitssl.checkpoint import load_strict
-from mmvitssl.engine.hooks import MomentumUpdateHook, TaskPicturesHook
+from mmvitssl.engine.hooks import MomentumUpdateHook, OnlineProbeHook, TaskPicturesHook
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.engine.sharding import ShardedStrategy
 
@@ -48,8 +48,8 @@ def check_sharding(runner: Runner) -> None:
         ),
         "clip_grad, clip_each or LARS (norms of shards)": optimizer == "LARS"
         or bool(wrapper.get("clip_grad") or wrapper.get("clip_each")),
-        "TaskPicturesHook (it runs the model in one process)": any(
-            isinstance(hook, TaskPicturesHook) for hook in runner.hooks
+        "TaskPicturesHook and OnlineProbeHook (they run the model in one process)": any(
+            isinstance(hook, TaskPicturesHook | OnlineProbeHook) for hook in runner.hooks
         ),
     }
     for part, present in parts.items():

@@ -248,9 +248,24 @@ def _replace_norms(node: Any) -> None:
 
 
 def set_devices(config: Config, launcher: str) -> None:
-    """Choose what a machine without GPU needs: gloo, a wrapper without device ids, no SyncBN."""
+    """Set the distributed wrapper; without a GPU: gloo, no device ids, no SyncBN.
+
+    Gradients are views of the buckets that are reduced, which saves a copy and their memory. What
+    the config's ``model_wrapper_cfg`` says (such as ``static_graph=True``) comes before that.
+    """
     config.launcher = launcher
+    settings = dict(
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=config.get("find_unused_parameters", False),
+    )
+    given = config.get("model_wrapper_cfg") or {}
+    sharded = config.get("runner_type") == "FlexibleRunner"  # its strategy wraps the model
     if torch.cuda.is_available():
+        if launcher != "none" and not sharded:
+            config.model_wrapper_cfg = dict(
+                **{"type": "MMDistributedDataParallel", **settings, **given}
+            )
         return
     # torch's synchronised batch norm refuses CPU tensors
     _replace_norms(config.get("model", {}))
@@ -263,10 +278,9 @@ def set_devices(config: Config, launcher: str) -> None:
         return
     if launcher != "pytorch":
         raise UserError(f"--launcher {launcher} needs GPUs; on CPUs use --launcher pytorch.")
+    given = {key: value for key, value in given.items() if key != "type"}
     config.model_wrapper_cfg = dict(
-        type="mmvitssl.CPUDistributedDataParallel",
-        broadcast_buffers=False,
-        find_unused_parameters=config.get("find_unused_parameters", False),
+        type="mmvitssl.CPUDistributedDataParallel", **{**settings, **given}
     )
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
@@ -340,17 +354,27 @@ def bare_model(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def load_pretrained(runner: Runner, path: str) -> None:
+def load_pretrained(runner: Runner, path: str, source: str | None = None) -> None:
     """Load a pretrained encoder into the backbone (or encoder) of the runner's model, strictly.
+
+    Args:
+        runner: whose model gets it.
+        path: see :func:`~mmvitssl.checkpoint.load_encoder`.
+        source: 'online' encoder of the checkpoint, or the momentum encoder, 'target'; None: what
+            the model's config says, else the online one.
 
     Raises:
         UserError: the model has neither.
         CheckpointError: the checkpoint does not fit.
     """
-    model = bare_model(runner)
+    model: Any = bare_model(runner)
+    if hasattr(model, "load_pretrained"):
+        model.source = source or model.source
+        model.load_pretrained(path, log=runner.logger.info)
+        return
     for name in ("backbone", "encoder"):
         if hasattr(model, name):
-            load_encoder(getattr(model, name), path, log=runner.logger.info)
+            load_encoder(getattr(model, name), path, source or "online", runner.logger.info)
             return
     raise UserError(f"--pretrained: {type(model).__name__} has neither backbone nor encoder.")
 

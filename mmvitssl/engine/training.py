@@ -8,7 +8,7 @@ import os
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmvitssl.engine import checks, launch
+from mmvitssl.engine import checks, label_checks, launch
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -39,6 +39,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     options.add_argument(
         "--pretrained", metavar="CKPT", help="load this encoder, strictly, before training"
     )
+    options.add_argument(
+        "--pretrained-source",
+        choices=("online", "target"),
+        help="which encoder of the --pretrained checkpoint; the online one unless said otherwise",
+    )
     add_common(options)
     return options
 
@@ -61,6 +66,8 @@ def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
 
 def prepare(args: argparse.Namespace) -> Runner:
     """Everything that can be wrong with a config is found here, before the first step."""
+    if args.pretrained_source and not args.pretrained:
+        raise launch.UserError("--pretrained-source chooses an encoder of --pretrained CKPT.")
     config = launch.read_config(args.config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("train_dataloader") is None:
@@ -77,10 +84,11 @@ def prepare(args: argparse.Namespace) -> Runner:
     launch.build_training(runner)
     checks.check_sharding(runner)
     checks.check_target(runner)
+    label_checks.check_classifier(runner, ("train", "val"))
     checks.check_views(runner)
     checks.check_resume(runner)
     if args.pretrained:
-        launch.load_pretrained(runner, args.pretrained)
+        launch.load_pretrained(runner, args.pretrained, args.pretrained_source)
     if args.compile:
         launch.compile_encoders(runner, args.compile)
     return runner

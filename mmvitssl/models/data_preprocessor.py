@@ -26,6 +26,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
         mean: mean of red, green and blue, in [0, 1].
         std: standard deviation of red, green and blue, in [0, 1].
         non_blocking: whether the transfer to the device may overlap with computation.
+        augment: config of :class:`DeviceAugment`, which augments views for training once they are
+            on the device; None: the pipeline does.
 
     Raises:
         ValueError: not three means and three positive deviations in [0, 1].
@@ -36,6 +38,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = (0.485, 0.456, 0.406),
         std: Sequence[float] = (0.229, 0.224, 0.225),
         non_blocking: bool = True,
+        augment: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         if len(mean) != 3 or len(std) != 3 or not all(0 < value <= 1 for value in std):
@@ -43,6 +46,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
                 f"ViewPreprocessor needs three means and three positive deviations for pixels in "
                 f"[0, 1]; got mean={mean}, std={std}."
             )
+        self.augment = None if augment is None else MODELS.build(augment)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -57,18 +61,26 @@ class ViewPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """``{'views': [uint8 (B, 3, H, W)], 'samples': ...}`` -> ``{'views': [View], ...}``.
 
+        Features that were computed before (``features`` in place of ``views``) are moved to the
+        device only.
+
         Raises:
             TypeError: a view is not uint8.
         """
-        views = [self._view(view) for view in self.cast_data(data["views"])]
-        return {"views": views, "samples": data["samples"]}
+        if "features" in data:
+            return {"features": self.cast_data(data["features"]), "samples": data["samples"]}
+        views = self.cast_data(data["views"])
+        for view in views:
+            if view.dtype != torch.uint8:
+                raise TypeError(
+                    f"ViewPreprocessor takes uint8 views and got {view.dtype}: normalisation "
+                    f"happens here, so remove it from the pipeline."
+                )
+        if training and self.augment is not None:
+            views = self.augment(views, data["samples"])
+        return {"views": [self._view(view) for view in views], "samples": data["samples"]}
 
     def _view(self, view: Tensor) -> View:
-        if view.dtype != torch.uint8:
-            raise TypeError(
-                f"ViewPreprocessor takes uint8 views and got {view.dtype}: normalisation happens "
-                f"here, so remove it from the pipeline."
-            )
         pixels = view.float() / 255
         mean, std = self.mean.flatten(), self.std.flatten()
         return View(pixels=pixels, images=self.normalise(pixels), mean=mean, std=std)

@@ -50,7 +50,7 @@ def test_nested_folders_in_a_fixed_order(tmp_path: Path) -> None:
     sample = data[SampleKey(3, epoch=2, seed=1)]
     assert [tuple(view.shape) for view in sample["views"]] == [(3, 16, 24)] * 3
     assert all(view.dtype == torch.uint8 for view in sample["views"])
-    assert sample["sample"] == {"index": 3, "epoch": 2, "path": data.paths[3]}
+    assert sample["sample"] == {"index": 3, "epoch": 2, "seed": 1, "path": data.paths[3]}
 
 
 def test_several_folders_are_joined(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ train_dataloader = dict(
         type='ImageFolder',
         root=data_root,
         pipeline=[
-            dict(type='LoadImage'),
+            dict(type='LoadImage', backend='opencv'),
             dict(
                 type='MultiView',
                 views=[

@@ -23,7 +23,7 @@ train_dataloader = dict(
     batch_size=64,
     dataset=dict(
         pipeline=[
-            dict(type='LoadImage'),
+            dict(type='LoadImage', backend='opencv'),
             dict(type='MultiView', views=[dict(transforms=view1), dict(transforms=view2)]),
             dict(type='PackViews'),
         ]))

@@ -30,7 +30,7 @@ train_dataloader = dict(
         type='ImageFolder',
         root=data_root,
         pipeline=[
-            dict(type='LoadImage'),
+            dict(type='LoadImage', backend='opencv'),
             dict(type='MultiView', views=[dict(transforms=view1), dict(transforms=view2)]),
             dict(type='PackViews'),
         ]))

@@ -21,7 +21,7 @@ view2 = [
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
-            dict(type='LoadImage'),
+            dict(type='LoadImage', backend='opencv'),
             dict(type='MultiView', views=[dict(transforms=view1), dict(transforms=view2)]),
             dict(type='PackViews'),
         ]))

@@ -3,7 +3,7 @@
 # 5e-4 x 1024 / 256
 optim_wrapper = dict(
     type='AutocastOptimWrapper',  # bfloat16
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.04),
+    optimizer=dict(type='AdamW', fused=True, lr=2e-3, betas=(0.9, 0.999), weight_decay=0.04),
     clip_each=3.0,
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0))

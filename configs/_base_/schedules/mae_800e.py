@@ -3,7 +3,7 @@
 # 1.5e-4 x 4096 / 256
 optim_wrapper = dict(
     type='AutocastOptimWrapper',  # bfloat16
-    optimizer=dict(type='AdamW', lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='AdamW', fused=True, lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05),
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0))
 

@@ -3,7 +3,7 @@
 # 1.5e-4 x 4096 / 256
 optim_wrapper = dict(
     type='AutocastOptimWrapper',  # bfloat16
-    optimizer=dict(type='AdamW', lr=2.4e-3, betas=(0.9, 0.999), weight_decay=0.1))
+    optimizer=dict(type='AdamW', fused=True, lr=2.4e-3, betas=(0.9, 0.999), weight_decay=0.1))
 
 auto_scale_lr = dict(base_batch_size=4096, enable=False)
 

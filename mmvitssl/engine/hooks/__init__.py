@@ -2,17 +2,21 @@
 
 from mmvitssl.engine.hooks.collapse import CollapseHook
 from mmvitssl.engine.hooks.gradients import GradientCosineHook
-from mmvitssl.engine.hooks.logs import ReduceLogsHook
+from mmvitssl.engine.hooks.logs import DeferredLogsHook, ReduceLogsHook
 from mmvitssl.engine.hooks.momentum import MomentumUpdateHook
 from mmvitssl.engine.hooks.pictures import TaskPicturesHook
+from mmvitssl.engine.hooks.probe import FeatureCacheHook, OnlineProbeHook
 from mmvitssl.engine.hooks.progress import ProgressHook
 from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
 
 __all__ = [
     "CollapseHook",
+    "DeferredLogsHook",
+    "FeatureCacheHook",
     "FreezeHook",
     "GradientCosineHook",
     "MomentumUpdateHook",
+    "OnlineProbeHook",
     "ProgressHook",
     "ReduceLogsHook",
     "TaskPicturesHook",

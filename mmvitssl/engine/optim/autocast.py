@@ -55,6 +55,18 @@ class AutocastOptimWrapper(OptimWrapper):
         self.precision, self.clip_norm = precision, clip_each
         self.device_type = get_device()
         self.frozen: list[nn.Parameter] = []
+        self.defer_logs = False  # DeferredLogsHook reads the norm when the log is written
+        self.last_grad_norm: Tensor | None = None
+
+    def _clip_grad(self) -> None:
+        if not self.defer_logs:
+            super()._clip_grad()
+            return
+        groups = self.optimizer.param_groups
+        held = [p for group in groups for p in group["params"] if p.grad is not None]
+        if held:
+            norm = self.clip_func(held, **self.clip_grad_kwargs)
+            self.last_grad_norm = norm.detach() if torch.is_tensor(norm) else None
 
     def step(self, **kwargs: Any) -> None:
         """Drop the gradients of frozen parameters, clip, and move the others."""

@@ -1,5 +1,7 @@
-"""Pretraining algorithms."""
+"""What is trained: the pretraining algorithm, and a classifier for probes and fine-tuning."""
 
+from mmvitssl.models.algorithms.classifier import ImageClassifier
+from mmvitssl.models.algorithms.mixing import BatchAugment
 from mmvitssl.models.algorithms.pretrainer import Pretrainer
 
-__all__ = ["Pretrainer"]
+__all__ = ["BatchAugment", "ImageClassifier", "Pretrainer"]

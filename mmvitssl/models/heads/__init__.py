@@ -1,15 +1,19 @@
-"""Losses: (prediction, target, ...) -> loss."""
+"""Losses: (prediction, target, ...) -> loss; and classifiers: features -> logits."""
 
+from mmvitssl.models.heads.classification import AttentiveHead, LinearHead, NormalisedLinearHead
 from mmvitssl.models.heads.contrastive import CosineLoss, InfoNCE, NTXent, QueueInfoNCE
 from mmvitssl.models.heads.distillation import DINOLoss
 from mmvitssl.models.heads.pixel import PixelLoss
 from mmvitssl.models.heads.tokens import TokenLoss
 
 __all__ = [
+    "AttentiveHead",
     "CosineLoss",
     "DINOLoss",
     "InfoNCE",
+    "LinearHead",
     "NTXent",
+    "NormalisedLinearHead",
     "PixelLoss",
     "QueueInfoNCE",
     "TokenLoss",

@@ -77,15 +77,16 @@ class DINOLoss(nn.Module):
                    for v, t in teacher.items()}  # fmt: skip
         logs = {v: (s.float() / self.student_temperature).log_softmax(-1)
                 for v, s in student.items()}  # fmt: skip
-        terms = [
-            -(target * log).sum(dim=-1).mean()
-            for view, target in targets.items()
-            for other, log in logs.items()
-            if other != view
-        ]
+        # the sum over the other views first: one product a teacher view instead of one a pair
+        total = torch.stack(list(logs.values())).sum(dim=0)
+        terms, pairs = [], 0
+        for view, target in targets.items():
+            others = total - logs[view] if view in logs else total
+            terms.append(-(target * others).sum(dim=-1).mean())
+            pairs += len(logs) - (view in logs)
         entropies = [-(t * t.clamp(min=1e-12).log()).sum(-1).mean() for t in targets.values()]
         entropy = torch.stack(entropies).mean().detach()
-        return torch.stack(terms).mean(), {
+        return torch.stack(terms).sum() / pairs, {
             "teacher_entropy": entropy,
             "teacher_entropy_share": entropy / math.log(self.center.shape[1]),
         }

@@ -1,0 +1,19 @@
+"""ImageNet with its labels: crops, flips and RandAugment; batches are mixed by the model."""
+
+_base_ = './imagenet_linear.py'
+
+train_view = [
+    dict(type='RandomResizedCrop', size=224, interpolation='bicubic'),
+    dict(type='RandomFlip'),
+    dict(type='RandAugment', policy='rand-m9-mstd0.5-inc1', size=224),
+]
+
+# 32 processes x 32 = 1024
+train_dataloader = dict(
+    batch_size=32,
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='MultiView', views=[dict(transforms=train_view)]),
+            dict(type='PackViews'),
+        ]))

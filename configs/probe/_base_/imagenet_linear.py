@@ -1,0 +1,48 @@
+"""ImageNet with its labels: crops and flips, tested on the middle of 256 pixels; all bicubic."""
+
+data_root = 'data/imagenet'
+
+train_view = [
+    dict(type='RandomResizedCrop', size=224, interpolation='bicubic'),
+    dict(type='RandomFlip'),
+]
+test_view = [
+    dict(type='Resize', size=256, interpolation='bicubic'),
+    dict(type='CenterCrop', size=224),
+]
+
+# 32 processes x 512 = 16384
+train_dataloader = dict(
+    batch_size=512,
+    num_workers=8,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='EpochSampler', shuffle=True),
+    collate_fn=dict(type='mmvitssl.collate_views'),
+    dataset=dict(
+        type='LabelledFolder',
+        root=data_root + '/train',
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='MultiView', views=[dict(transforms=train_view)]),
+            dict(type='PackViews'),
+        ]))
+val_dataloader = dict(
+    batch_size=256,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
+    collate_fn=dict(type='mmvitssl.collate_views'),
+    dataset=dict(
+        type='LabelledFolder',
+        root=data_root + '/val',
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='MultiView', views=[dict(transforms=test_view)]),
+            dict(type='PackViews'),
+        ]))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='ClassAccuracy')
+test_evaluator = val_evaluator
+val_cfg = dict()
+test_cfg = dict()

@@ -1,0 +1,15 @@
+# Fine-tuning of MAE, ViT-L; published 85.9 for 1600 epochs of pretraining.
+_base_ = './finetune-mae_vit-base_32xb32-cosine-100e_in1k.py'
+
+model = dict(encoder=dict(arch=dict(base='large'), drop_path=0.2))
+# 1e-3 x 1024 / 256
+optim_wrapper = dict(optimizer=dict(lr=4e-3), paramwise_cfg=dict(decay_rate=0.75))
+train_cfg = dict(max_epochs=50)
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR', eta_min_ratio=2.5e-4, by_epoch=True, begin=5, end=50,
+        convert_to_iter_based=True),
+]

@@ -1,0 +1,22 @@
+# Linear probe of BEiT, ViT-B, its own optimizer and features (class token and mean of the patches)
+# of the last block; its code has a classifier behind every block.
+_base_ = [
+    './_base_/linear_vit.py',
+    './_base_/imagenet_linear.py',
+    './_base_/adamw_100e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    encoder=dict(
+        position='none', relative_position='shared_bias', qkv_bias='qv', layer_scale=0.1),
+    readout='cls+mean')
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(
+    optimizer=dict(lr=4e-3, weight_decay=1e-4),
+    paramwise_cfg=dict(_delete_=True, decay_rate=1.0))
+param_scheduler = [
+    dict(
+        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=0, end=100,
+        convert_to_iter_based=True),
+]

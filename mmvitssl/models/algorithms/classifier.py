@@ -1,0 +1,203 @@
+"""An encoder and a head that names classes: probes on frozen features, and fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmvitssl.checkpoint import load_encoder
+from mmvitssl.checkpoint.strict import LoadReport
+from mmvitssl.distributed import rank
+from mmvitssl.evaluation.features import check_readout, encode_features
+from mmvitssl.models.data_preprocessor import build_preprocessor
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import View
+
+POOLED_NORMS = (None, "fresh", "pretrained")
+WIDTHS = {"cls+mean": 2, "cls-last4": 4}
+
+
+@MODELS.register_module()
+class ImageClassifier(BaseModel):
+    """Classify images from an encoder's features.
+
+    Args:
+        encoder: config of the encoder.
+        head: config of the head, without ``in_channels``.
+        readout: feature of an image: 'cls', 'mean', 'cls+mean', 'cls-last4' or 'token:NAME'
+            (:func:`~mmvitssl.evaluation.features.read_out`). A head that reads all tokens ignores
+            it and refuses another than 'cls'.
+        frozen: whether the encoder stays as it is: no gradients, always in eval mode, so that
+            stochastic depth is off.
+        pooled_norm: in place of the encoder's final norm, which mean-pooled fine-tuning leaves out,
+            one behind the pooling: 'fresh' (MAE, LoMaR, BEiT), or 'pretrained', which starts from
+            the weights of the final norm (CAE). None: the final norm stays.
+        augment: config of :class:`BatchAugment` without ``num_classes``, for training.
+        label_smoothing: share of the label that all classes get alike.
+        source: which encoder of a pretraining checkpoint ``--pretrained`` takes: 'online' or
+            'target' (DINO's teacher).
+        data_preprocessor: config; by default ImageNet normalisation.
+        seed: of ``augment``.
+
+    Raises:
+        ValueError: a readout that the encoder does not have, or settings that contradict.
+    """
+
+    def __init__(
+        self,
+        encoder: dict[str, Any],
+        head: dict[str, Any],
+        readout: str = "cls",
+        frozen: bool = False,
+        pooled_norm: str | None = None,
+        augment: dict[str, Any] | None = None,
+        label_smoothing: float = 0.0,
+        source: str = "online",
+        data_preprocessor: dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(data_preprocessor=build_preprocessor(data_preprocessor))
+        self.encoder = MODELS.build(encoder)
+        check_readout(self.encoder, readout)
+        if pooled_norm not in POOLED_NORMS or (pooled_norm and (readout != "mean" or frozen)):
+            raise ValueError(
+                f"ImageClassifier.pooled_norm='{pooled_norm}' must be one of {POOLED_NORMS}, and "
+                f"needs readout='mean' and an encoder that is not frozen."
+            )
+        if source not in ("online", "target"):
+            raise ValueError(f"ImageClassifier.source='{source}' must be 'online' or 'target'.")
+        self.readout, self.frozen, self.pooled_norm = readout, frozen, pooled_norm
+        self.label_smoothing, self.source, self.seed = label_smoothing, source, seed
+        self.fc_norm = self._take_norm() if pooled_norm else None
+        width = self.encoder.embed_dim * WIDTHS.get(readout, 1)
+        self.head: Any = MODELS.build({**head, "in_channels": width})
+        if self.head.tokens and readout != "cls":
+            raise ValueError(
+                f"ImageClassifier.readout='{readout}', but {type(self.head).__name__} reads all "
+                f"tokens: leave the readout out."
+            )
+        self.augment = None
+        if augment is not None:
+            default = {"type": "BatchAugment", "num_classes": self.head.num_classes}
+            self.augment = MODELS.build({**default, **augment})
+        if frozen:
+            self.encoder.requires_grad_(False).eval()
+
+    def _take_norm(self) -> nn.LayerNorm:
+        """A norm for behind the pooling; the encoder's own one leaves the model."""
+        norm = nn.LayerNorm(self.encoder.embed_dim, eps=self.encoder.norm.eps)
+        self.encoder.norm = nn.Identity()
+        # files of pretraining have it, and this model has no place for it
+        self.encoder.optional_state = (*self.encoder.optional_state, "norm.")
+        return norm
+
+    def train(self, mode: bool = True) -> ImageClassifier:
+        """A frozen encoder stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def load_pretrained(
+        self, path: str | Path, log: Callable[[str], None] | None = None
+    ) -> LoadReport:
+        """Load a pretrained encoder, strictly; see :func:`~mmvitssl.checkpoint.load_encoder`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            CheckpointError: it does not fit.
+        """
+        if self.pooled_norm != "pretrained":
+            return load_encoder(self.encoder, path, self.source, log)
+        self.encoder.norm = self.fc_norm  # for as long as it takes the weights of the final norm
+        try:
+            return load_encoder(self.encoder, path, self.source, log)
+        finally:
+            self.encoder.norm = nn.Identity()
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images -> what the head reads: (B, C'), or tokens (B, L, C)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            if self.head.tokens:
+                encoded = self.encoder(images)
+                return encoded.patches if encoded.tokens is None else encoded.tokens
+            values = encode_features(self.encoder, images, self.readout)
+        return values if self.fc_norm is None else self.fc_norm(values)
+
+    def forward(
+        self,
+        samples: dict[str, Any],
+        views: Sequence[View] | None = None,
+        features: Tensor | None = None,
+        mode: str = "loss",
+    ) -> dict[str, Tensor] | list[dict[str, Any]] | Tensor:
+        """Run one batch.
+
+        Args:
+            samples: what the collate function kept of the samples; ``label`` is (B,) long.
+            views: from the data preprocessor; the first one, (B, 3, H, W), is read.
+            features: in place of views, what :meth:`features` gave for the images.
+            mode: 'loss' gives ``loss`` and, where labels are not mixed, ``top1`` in percent;
+                'predict' one dict with ``scores`` (num_classes,), ``label`` and ``path`` an image;
+                'tensor' the logits (B, num_classes).
+
+        Raises:
+            ValueError: an unknown mode, or samples without labels.
+        """
+        if mode == "loss":
+            return self._loss(samples, views, features)
+        logits = self.head(self._read(views) if features is None else features)
+        if mode == "tensor":
+            return logits
+        if mode == "predict":
+            rows = zip(logits.float().cpu(), _labels(samples), samples["path"], strict=True)
+            return [{"scores": s, "label": label, "path": path} for s, label, path in rows]
+        raise ValueError(
+            f"ImageClassifier.forward knows 'loss', 'predict', 'tensor', not '{mode}'."
+        )
+
+    def _read(self, views: Sequence[View] | None) -> Tensor:
+        if not views:
+            raise ValueError("ImageClassifier needs views or features.")
+        return self.features(views[0].images)
+
+    def _loss(
+        self, samples: dict[str, Any], views: Sequence[View] | None, features: Tensor | None
+    ) -> dict[str, Tensor]:
+        labels = _labels(samples)
+        if features is None and views and self.augment is not None:
+            images = views[0].images
+            labels = labels.to(images.device)
+            images, labels = self.augment(images, labels, self._batch_seed(samples))
+            features = self.features(images)
+        elif features is None:
+            features = self._read(views)
+        logits = self.head(features).float()
+        labels = labels.to(logits.device)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if labels.ndim > 1:
+            return {"loss": loss}
+        right = (logits.detach().argmax(dim=1) == labels).float().mean()
+        return {"loss": loss, "top1": 100 * right}
+
+    def _batch_seed(self, samples: dict[str, Any]) -> int:
+        """A function of seed, process and samples alone, so that a resumed run draws the same."""
+        keys = [np.asarray(samples[name]).ravel()[:4] for name in ("epoch", "index")]
+        entropy = [self.seed, rank(), *(int(value) for part in keys for value in part)]
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint32)[0])
+
+
+def _labels(samples: dict[str, Any]) -> Tensor:
+    if "label" not in samples:
+        raise ValueError(
+            "ImageClassifier needs labels: use LabelledFolder, ImageList with labelled=True or "
+            "PackedImages of a file with labels."
+        )
+    return samples["label"]

@@ -1,0 +1,99 @@
+"""Heads that read classes from features: linear, linear behind batch norm, attentive."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import init
+
+from mmvitssl.models.necks.context import CrossAttention
+from mmvitssl.models.necks.mlp import SyncBatchNorm1d
+from mmvitssl.registry import MODELS
+
+
+@MODELS.register_module()
+class LinearHead(nn.Linear):
+    """One linear layer, weights normal, biases 0.
+
+    Args:
+        in_channels: width of the features; :class:`ImageClassifier` fills it in.
+        num_classes: width of the logits.
+        std: deviation of the weights: .01 in probes, 2e-5 in the fine-tuning of MAE and BEiT.
+    """
+
+    tokens = False  # one vector an image
+
+    def __init__(self, in_channels: int, num_classes: int, std: float = 0.01) -> None:
+        super().__init__(in_channels, num_classes)
+        self.num_classes = num_classes
+        init.normal_(self.weight, std=std)
+        init.zeros_(self.bias)
+
+
+@MODELS.register_module()
+class NormalisedLinearHead(nn.Sequential):
+    """Batch norm without affine parameters, then a linear layer (MAE, appendix A.1).
+
+    The norm brings features of masked methods, whose scales differ between channels, to one
+    scale; its statistics are those of all processes.
+
+    Args:
+        in_channels, num_classes, std: see :class:`LinearHead`.
+    """
+
+    tokens = False
+
+    def __init__(self, in_channels: int, num_classes: int, std: float = 0.01) -> None:
+        super().__init__(
+            SyncBatchNorm1d(in_channels, affine=False, eps=1e-6),
+            LinearHead(in_channels, num_classes, std),
+        )
+        self.num_classes = num_classes
+
+
+@MODELS.register_module()
+class AttentiveHead(nn.Module):
+    """A learned token attends to all tokens of the encoder (CAE, section 4.2).
+
+    Cross-attention without MLP and by-pass, layer norms on queries, keys and values, then batch
+    norm without affine parameters and a linear layer. The official code allocates one more layer
+    norm that nothing reads; there is none here. In eval mode the batch norm uses its running
+    statistics, where the official code goes on with those of the batch.
+
+    Args:
+        in_channels: width of the tokens; :class:`ImageClassifier` fills it in.
+        num_classes: width of the logits.
+        num_heads: of the attention; those of the encoder.
+        std: deviation of the weights of the linear layer.
+    """
+
+    tokens = True
+
+    def __init__(
+        self, in_channels: int, num_classes: int, num_heads: int = 12, std: float = 0.01
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.query_token = nn.Parameter(torch.zeros(1, 1, in_channels))
+        self.norm_q, self.norm_k, self.norm_v = (
+            nn.LayerNorm(in_channels, eps=1e-6) for _ in range(3)
+        )
+        self.cross_attn = CrossAttention(in_channels, num_heads)
+        for module in self.cross_attn.modules():
+            if isinstance(module, nn.Linear):
+                init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    init.zeros_(module.bias)
+        self.norm = SyncBatchNorm1d(in_channels, affine=False)
+        self.linear = LinearHead(in_channels, num_classes, std)
+
+    def weights(self, tokens: Tensor) -> Tensor:
+        """(B, heads, L) what the learned token weighs (B, L, C) tokens with; rows sum to 1."""
+        query = self.norm_q(self.query_token).expand(len(tokens), -1, -1)
+        return self.cross_attn.weights(query, self.norm_k(tokens))[:, :, 0]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, C) tokens, class token included -> (B, num_classes)."""
+        query = self.norm_q(self.query_token).expand(len(tokens), -1, -1)
+        attended = self.cross_attn(query, self.norm_k(tokens), self.norm_v(tokens))
+        return self.linear(self.norm(attended[:, 0]))

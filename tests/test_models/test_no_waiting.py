@@ -1,0 +1,121 @@
+"""No method's forward pass waits for the device.
+
+The passes run on tensors that say they are on a GPU and hold no numbers: whatever asks for a
+number (``item()``, an index by a mask, ``nonzero``) raises. Masks are drawn on the CPU, where their
+numbers are there; that is done outside.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    unset_fake_temporarily,
+)
+
+from mmvitssl.models.algorithms import step as steps
+from mmvitssl.models.corruption import allocate
+from mmvitssl.models.masking import BlockMasking, RandomMasking, WindowMasking
+from mmvitssl.registry import MODELS
+from mmvitssl.structures import MaskedPatches
+from tests.test_models.test_distributed_methods import METHODS, VIT, build, make_batch
+
+DEVICE = "cuda"
+
+
+def really(function: Callable[..., Any]) -> Callable[..., Any]:
+    def outside(*args: Any, **kwargs: Any) -> Any:
+        with unset_fake_temporarily():
+            return function(*args, **kwargs)
+
+    return outside
+
+
+@pytest.fixture
+def drawn_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is drawn, and looked up, on the CPU by design."""
+    for masker in (BlockMasking, RandomMasking, WindowMasking):
+        monkeypatch.setattr(masker, "__call__", really(masker.__call__))
+    monkeypatch.setattr(MaskedPatches, "of", really(MaskedPatches.of))
+    harmonising = sys.modules["mmvitssl.models.corruption.harmonise"]
+    monkeypatch.setattr(harmonising, "allocate", really(allocate))
+    generator = really(steps.PretrainStep.generator)
+    # a generator of the device needs the device
+    monkeypatch.setattr(
+        steps.PretrainStep, "generator", lambda step, task, device="cpu": generator(step, task)
+    )
+    yield
+
+
+def move(model: nn.Module, mode: FakeTensorMode) -> None:
+    """Parameters and buffers become fake tensors on the device."""
+    for module in model.modules():
+        for name, value in module._parameters.items():
+            if value is not None:
+                fake = mode.from_tensor(value.detach()).to(DEVICE)
+                module._parameters[name] = nn.Parameter(fake, value.requires_grad)
+        for name, value in module._buffers.items():
+            if value is not None:
+                module._buffers[name] = mode.from_tensor(value).to(DEVICE)
+
+
+def forward(model: Any) -> dict[str, Any]:
+    batch = make_batch(0, slice(0, 4))
+    # samples stay on the CPU
+    samples = {name: value.numpy() for name, value in batch["samples"].items()}
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        move(model, mode)
+        batch["samples"] = samples
+        batch["views"] = [mode.from_tensor(view).to(DEVICE) for view in batch["views"]]
+        model.data_preprocessor._device = torch.device(DEVICE)
+        step = model.start(**model.data_preprocessor(batch, True))
+        model.prepare_views(step)
+        step.prepare(request for _, task in model.named_tasks() for request in task.requests(step))
+        return {name: result.loss for name, result in model.ask(step).items()}
+
+
+def multitask() -> dict[str, Any]:
+    """All tasks of the multi-task ViT, with the fills of SiT, on grids of 4 x 4."""
+    tasks = dict(
+        contrast=dict(METHODS["simclr"]["tasks"]["task"], token="contrast"),
+        rotation=dict(type="Rotation", in_channels=32, views=(0, 1), token="rotation"),
+        colour=dict(type="Colorization", in_channels=32, patches=2, predicts="bins", hidden=8),
+        place=dict(type="RelativePosition", in_channels=32, pairs=1, crop=0.75, jitter=0.2),
+        jigsaw=dict(type="Jigsaw", in_channels=32, patches=4, cells=16, position="slot"),
+        paint=dict(
+            type="Inpainting", in_channels=32, patches=4, patch_size=8,
+            modes=("noise", "other", "blur", "grey"),
+        ),
+    )  # fmt: skip
+    encoder = {**VIT, "position": "learned", "prefix_tokens": ("contrast", "rotation")}
+    return dict(type="Pretrainer", encoder=encoder, tasks=tasks)
+
+
+@pytest.mark.parametrize("name", [*METHODS, "multitask"])
+def test_the_forward_pass_does_not_wait(name: str, drawn_on_the_cpu: None) -> None:
+    if name == "multitask":
+        with DefaultScope.overwrite_default_scope("mmvitssl"):
+            model = MODELS.build(multitask())
+    else:
+        model = build(name)
+    losses = forward(model.train())
+    assert losses and all(loss.device.type == DEVICE for loss in losses.values())
+
+
+WAITS = (lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: x.cpu().tolist())
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=["item", "mask", "list"])
+def test_waiting_is_noticed(wait: Callable[[torch.Tensor], Any]) -> None:
+    errors = (DataDependentOutputException, DynamicOutputShapeException)
+    with FakeTensorMode(), pytest.raises(errors):
+        wait(torch.ones(4, device=DEVICE))
