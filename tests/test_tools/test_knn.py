@@ -92,3 +92,13 @@ def test_experiment_knows_its_runs() -> None:
     assert program.tasks_of("contrast+place") == (("contrast", "place"), None)
     with pytest.raises(UserError, match="joined by"):
         program.tasks_of("contrast+plce")
+
+
+def test_experiment_prints_its_results() -> None:
+    lines = [
+        {"run": "contrast", "seed": seed, "knn_20": 0.3 + seed / 100, "linear": 0.5}
+        for seed in (0, 1)
+    ]
+    rows = experiment().table([*lines, {"run": "all", "seed": 0, "knn_20": 0.25, "linear": 0.4}])
+    assert "| contrast | 2 | 30.5 (30.0 to 31.0) | 50.0 (50.0 to 50.0) |" in rows
+    assert "| all | 1 | 25.0 | 40.0 |" in rows

@@ -51,6 +51,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--amp", choices=("bf16",))
     parser.add_argument("--work-dir", default="work_dirs/multitask_cifar10")
     parser.add_argument("--out", default="work_dirs/multitask_cifar10/results.jsonl")
+    parser.add_argument("--table", action="store_true", help="print --out as a table, train none")
     return parser.parse_args(arguments)
 
 
@@ -136,9 +137,25 @@ def done(out: Path) -> set[tuple[str, int]]:
     return {(line["run"], line["seed"]) for line in map(json.loads, lines)}
 
 
+def table(lines: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table: mean accuracy in per cent by run, with the least and greatest of seeds."""
+    rows = ["| tasks | seeds | kNN, k = 20 | linear |", "| --- | --- | --- | --- |"]
+    for run in dict.fromkeys(line["run"] for line in lines):
+        cells = []
+        for name in ("knn_20", "linear"):
+            values = [100 * line[name] for line in lines if line["run"] == run]
+            spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
+            cells.append(f"{sum(values) / len(values):.1f}{spread}")
+        rows.append(f"| {run} | {len(values)} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_args(arguments)
     out = Path(args.out)
+    if args.table:
+        print(table([json.loads(line) for line in out.read_text().splitlines()]))
+        return
     out.parent.mkdir(parents=True, exist_ok=True)
     for run in args.runs:
         _ = run == "random" or tasks_of(run)

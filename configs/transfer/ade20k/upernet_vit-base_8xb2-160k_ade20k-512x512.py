@@ -1,4 +1,5 @@
-# UperNet, ViT-B, ADE20K, 160k iterations: the recipe that CAE and MAE share, at CAE's middle lr.
+# UperNet, ViT-B, ADE20K, 160k iterations: the recipe that BEiT, MAE and CAE share, at CAE's middle
+# learning rate, for encoders with absolute positions alone (MoCo v3, DINO, RePre).
 _base_ = [
     '../_base_/upernet_vit.py',
     'mmseg::_base_/datasets/ade20k.py',
@@ -16,7 +17,6 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(decay_rate=0.65, no_decay=('cls_token', 'pos_embed')))
 param_scheduler = [
-    # from 1e-6 to the full rate
-    dict(type='LinearLR', start_factor=5e-3, by_epoch=False, begin=0, end=1500),
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
     dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, end=160000, by_epoch=False),
 ]

@@ -1,0 +1,12 @@
+"""SETR-PUP on a plain ViT-B: the last block enlarged four times by two, four auxiliary heads."""
+
+_base_ = './setr-naive_vit.py'
+
+model = dict(
+    backbone=dict(levels=(4, 7, 9, 11)),
+    decode_head=dict(num_convs=4, up_scale=2, kernel_size=3),
+    # the last block has one too, in SETR's official code but not in mmseg
+    auxiliary_head=[
+        dict(_base_.auxiliary, in_index=i, num_convs=1, up_scale=4, kernel_size=3)
+        for i in range(4)
+    ])

@@ -1,0 +1,57 @@
+# Mask R-CNN, ViT-Ti with 6 blocks, connected regions of CamVid: minutes on a CPU core.
+# The annotations are those of tools/data/camvid_regions.py.
+_base_ = '../../demo/mask-rcnn_vit-tiny_demo.py'
+
+data_root = 'data/camvid/'
+metainfo = dict(
+    classes=('car', 'pedestrian', 'bicyclist'),
+    palette=[(64, 0, 128), (64, 64, 0), (0, 128, 192)])
+crop = (192, 256)
+iterations = 150
+
+model = dict(
+    backbone=dict(
+        levels=(1, 2, 3, 5),
+        encoder=dict(arch=dict(_delete_=True, base='tiny', depth=6), image_size=crop)),
+    rpn_head=dict(anchor_generator=dict(scales=[4])),
+    roi_head=dict(bbox_head=dict(num_classes=3), mask_head=dict(num_classes=3)),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=50)))
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='RandomResize', scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=crop, allow_negative_crop=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(480, 360), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+train_dataloader = dict(
+    batch_size=2,
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file='annotations/regions_train.json',
+        pipeline=train_pipeline))
+test_dataloader = dict(
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file='annotations/regions_test.json',
+        data_prefix=dict(img='images/test/'),
+        pipeline=test_pipeline))
+test_evaluator = dict(ann_file=data_root + 'annotations/regions_test.json')
+
+train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=15),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=15, end=iterations),
+]
+default_hooks = dict(checkpoint=dict(interval=iterations))

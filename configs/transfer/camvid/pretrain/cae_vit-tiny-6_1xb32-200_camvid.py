@@ -1,0 +1,20 @@
+# CAE with pixels as targets, ViT-Ti with 6 blocks, on CamVid.
+_base_ = [
+    '../../../_base_/models/cae_vit.py',
+    '../../_base_/camvid_pretrain.py',
+    '../../../_base_/default_runtime.py',
+]
+
+small = dict(width=192, depth=2, num_heads=3)
+model = dict(
+    encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
+    tasks=dict(
+        context=dict(
+            masking=dict(num_masked=24, min_block=4),
+            regressor=small,
+            decoder=dict(out_channels=768, **small),
+            target=dict(_delete_=True, type='PixelTarget', patch_size=16, normalise=True),
+            head=dict(_delete_=True, type='PixelLoss', distance='l2'))))
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.iterations))
+log_processor = dict(by_epoch=False, window_size=20)

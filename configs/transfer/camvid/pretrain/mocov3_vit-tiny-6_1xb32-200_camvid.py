@@ -1,0 +1,23 @@
+# MoCo v3, ViT-Ti with 6 blocks, on CamVid.
+_base_ = [
+    '../../../_base_/models/mocov3_vit.py',
+    '../../_base_/camvid_pretrain.py',
+    '../../../_base_/default_runtime.py',
+]
+
+model = dict(
+    encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
+    tasks=dict(
+        contrastive=dict(
+            projector=dict(in_channels=192, hidden_channels=512, out_channels=128),
+            predictor=dict(in_channels=128, hidden_channels=512, out_channels=128))))
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='MultiView', views=[dict(transforms=_base_.jittered, num=2)]),
+            dict(type='PackViews'),
+        ]))
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.iterations))
+log_processor = dict(by_epoch=False, window_size=20)

@@ -1,0 +1,46 @@
+# Multi-task ViT, all six tasks, ViT-Ti with 6 blocks, on CamVid.
+_base_ = [
+    '../../../_base_/models/mtssl_vit.py',
+    '../../_base_/camvid_pretrain.py',
+    '../../../_base_/default_runtime.py',
+]
+
+channels = 192
+model = dict(
+    encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
+    target=None,
+    tasks=dict(
+        _delete_=True,
+        contrast=dict(
+            type='Contrastive',
+            token='contrast',
+            views=(0, 1),
+            keys='online',
+            projector=dict(
+                type='ProjectionMLP', in_channels=channels, hidden_channels=512,
+                out_channels=128, num_layers=2),
+            head=dict(type='NTXent', temperature=0.2)),
+        rotation=dict(type='Rotation', in_channels=channels, views=(0, 1), token='rotation'),
+        # 5 + 4 + 8 + 10 of 49 patches of each view
+        colour=dict(
+            type='Colorization', in_channels=channels, views=(0, 1), patches=5, predicts='mean',
+            hidden=256),
+        place=dict(
+            type='RelativePosition', in_channels=channels, views=(0, 1), pairs=2, distance=1,
+            crop=0.75, jitter=0.2),
+        jigsaw=dict(
+            type='Jigsaw', in_channels=channels, views=(0, 1), patches=8, cells=49,
+            position='slot'),
+        paint=dict(
+            type='Inpainting', in_channels=channels, views=(0, 1), patches=10, modes=('mask', ),
+            patch_size=16, distance='l1')))
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='MultiView', views=[dict(transforms=_base_.jittered, num=2)]),
+            dict(type='PackViews'),
+        ]))
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.iterations))
+log_processor = dict(by_epoch=False, window_size=20)

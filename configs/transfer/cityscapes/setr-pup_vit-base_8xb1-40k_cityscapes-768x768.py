@@ -1,0 +1,12 @@
+# SETR-PUP, ViT-B, Cityscapes, 40k iterations: SETR's published recipe and taps of its DeiT-B.
+_base_ = [
+    '../_base_/setr-pup_vit.py',
+    'mmseg::_base_/datasets/cityscapes_768x768.py',
+    'mmseg::_base_/default_runtime.py',
+    'mmseg::_base_/schedules/schedule_40k.py',
+]
+
+train_dataloader = dict(batch_size=1)
+optim_wrapper = dict(
+    optimizer=dict(lr=0.01, weight_decay=0.0),
+    paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=10.0))))
