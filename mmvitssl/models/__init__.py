@@ -2,6 +2,7 @@
 
 from mmvitssl.models import (
     algorithms,
+    augment,
     backbones,
     balancers,
     data_preprocessor,
@@ -15,6 +16,7 @@ from mmvitssl.models import (
 
 __all__ = [
     "algorithms",
+    "augment",
     "backbones",
     "balancers",
     "data_preprocessor",
