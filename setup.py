@@ -25,6 +25,7 @@ setup(
         "timm>=1.0.20,<2",
         "onedl-mmengine>=0.10.8",
         "numpy>=1.26",
+        "scipy>=1.11",
         "pillow>=10",
         "rich>=13",
         "tensorboard>=2.14",

@@ -17,11 +17,15 @@ def main() -> None:
     parser.add_argument("--pretrain", type=int, default=330, help="cuts of photographs, no labels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--image-size", type=int, default=224, help="side of a scene in pixels")
+    parser.add_argument(
+        "--cityscapes", action="store_true", help="write the scenes in Cityscapes' layout, too"
+    )
     args = parser.parse_args()
     try:
         make_demo_data(
-            args.out, args.train, args.val, args.seed, args.image_size, args.pretrain, quiet=False
-        )
+            args.out, args.train, args.val, args.seed, args.image_size, args.pretrain,
+            quiet=False, cityscapes=args.cityscapes,
+        )  # fmt: skip
     except (ValueError, FileExistsError) as error:
         sys.exit(f"error: {error}")
     print(

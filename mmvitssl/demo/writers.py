@@ -1,4 +1,4 @@
-"""Demo data on disk: JPEGs, COCO instances, ADE20K-style masks and a folder to pretrain on."""
+"""Demo data on disk: in the layouts of COCO, ADE20K and Cityscapes, and a folder to pretrain on."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ from mmvitssl.demo.scenes import Scene, compose_scene, cut_photograph, generator
 
 QUALITY = 90
 VERSION = 1
+# of Cityscapes' 19 classes, by train id: what each class of the demo, and what is behind, is called
+CITY = "demo"
+CITY_BACKGROUND = 9  # terrain
+CITY_IDS = {"ball": 6, "box": 3, "star": 7, "ring": 5, "leaf": 8}  # light, wall, sign, pole, plants
+CITY_BORDER = 2  # pixels without a label, as the rectified images of Cityscapes have
+IGNORED = 255
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class DemoData:
         pretrain: number of cuts of photographs.
         seed: of everything.
         image_size: side of the scenes in pixels.
+        cityscapes: whether the scenes are also there in Cityscapes' layout.
     """
 
     train: int
@@ -37,6 +44,7 @@ class DemoData:
     pretrain: int
     seed: int
     image_size: int
+    cityscapes: bool = False
     version: int = VERSION
 
     def check(self) -> None:
@@ -63,7 +71,7 @@ def _is_made(out: Path, wanted: DemoData) -> bool:
             f"it."
         )
     made = json.loads(record.read_text())
-    if made["made_with"] != asdict(wanted):
+    if DemoData(**made["made_with"]) != wanted:
         raise FileExistsError(
             f"{out} was made with {made['made_with']}, not {asdict(wanted)}: choose another folder "
             f"or remove it."
@@ -93,6 +101,28 @@ def semantic_mask(scene: Scene) -> np.ndarray:
     return labels
 
 
+def city_mask(scene: Scene) -> np.ndarray:
+    """(H, W) uint8 train ids of Cityscapes; 255 has no label."""
+    labels = np.full(scene.image.shape[:2], CITY_BACKGROUND, dtype=np.uint8)
+    for instance in scene.instances:
+        labels[instance.mask] = CITY_IDS[CLASSES[instance.label]]
+    inner = np.zeros(labels.shape, dtype=bool)
+    inner[CITY_BORDER:-CITY_BORDER, CITY_BORDER:-CITY_BORDER] = True
+    labels[~inner] = IGNORED
+    return labels
+
+
+def _write_city(out: Path, split: str, index: int, scene: Scene) -> Iterator[str]:
+    """A scene and its labels as Cityscapes names them."""
+    parts = {"leftImg8bit": scene.image, "gtFine": city_mask(scene)}
+    for folder, pixels in parts.items():
+        kind = "gtFine_labelTrainIds" if folder == "gtFine" else folder
+        path = f"{folder}/{split}/{CITY}/{CITY}_{index:06d}_000000_{kind}.png"
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(out / path)
+        yield path
+
+
 def _write_split(out: Path, split: str, number: int, wanted: DemoData) -> Iterator[str]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -114,6 +144,8 @@ def _write_split(out: Path, split: str, number: int, wanted: DemoData) -> Iterat
             )
         yield jpeg
         yield png
+        if wanted.cityscapes:
+            yield from _write_city(out, split, index, scene)
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
     record = {"images": images, "annotations": annotations, "categories": categories}
     (out / "annotations").mkdir(exist_ok=True)
@@ -141,6 +173,7 @@ def make_demo_data(
     image_size: int = 224,
     pretrain: int = 0,
     quiet: bool = True,
+    cityscapes: bool = False,
 ) -> DemoData:
     """Write a demo data set; nothing happens if it is there already.
 
@@ -148,7 +181,9 @@ def make_demo_data(
 
     Layout: ``images/{train,val}/*.jpg``, ``annotations/instances_{train,val}.json`` (COCO),
     ``masks/{train,val}/*.png`` (ADE20K's convention: 0 ignored, 1 background, 2.. the classes),
-    ``pretrain/<photograph>/*.jpg`` (no labels), ``dataset.json``.
+    ``pretrain/<photograph>/*.jpg`` (no labels), ``dataset.json``; with ``cityscapes`` also
+    ``leftImg8bit/{train,val}/demo/*.png`` and ``gtFine/{train,val}/demo/*.png``, where the objects
+    have the ids of some of Cityscapes' classes.
 
     Args:
         out: the folder.
@@ -157,12 +192,13 @@ def make_demo_data(
         image_size: side of a scene in pixels.
         pretrain: number of cuts of photographs without objects.
         quiet: show no progress.
+        cityscapes: write the scenes in Cityscapes' layout, too.
 
     Raises:
         ValueError: numbers that make no data set.
         FileExistsError: the folder holds something else.
     """
-    wanted = DemoData(train, val, pretrain, seed, image_size)
+    wanted = DemoData(train, val, pretrain, seed, image_size, cityscapes)
     wanted.check()
     out = Path(out)
     if _is_made(out, wanted):
@@ -171,7 +207,9 @@ def make_demo_data(
     _record(out, wanted, [], complete=False)
     files: list[str] = []
     with Progress(disable=quiet) as progress:
-        task = progress.add_task("demo data", total=2 * (train + val) + 2 + pretrain)
+        files_a_scene = 4 if cityscapes else 2
+        total = files_a_scene * (train + val) + 2 + pretrain
+        task = progress.add_task("demo data", total=total)
         for part in (
             _write_split(out, "train", train, wanted),
             _write_split(out, "val", val, wanted),

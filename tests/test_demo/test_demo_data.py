@@ -72,6 +72,32 @@ def test_coco_and_masks_tell_the_same(made: Path) -> None:
         assert np.array_equal(rebuilt, semantic)
 
 
+def test_cityscapes_layout_tells_the_same_and_leaves_the_rest_alone(
+    made: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "city"
+    make_demo_data(out, train=2, val=1, seed=3, image_size=96, cityscapes=True)
+    names = np.full(256, -1)
+    names[[9, 6, 3, 7, 5, 8]] = np.arange(1, 7)  # terrain and the five classes as masks/ has them
+    for split, number in (("train", 2), ("val", 1)):
+        images = sorted((out / f"leftImg8bit/{split}").rglob("*_leftImg8bit.png"))
+        labels = sorted((out / f"gtFine/{split}").rglob("*_gtFine_labelTrainIds.png"))
+        assert len(images) == len(labels) == number
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            stem = image.name.removesuffix("_leftImg8bit.png")
+            assert label.name == f"{stem}_gtFine_labelTrainIds.png"
+            ids = np.asarray(Image.open(label))
+            mask = np.asarray(Image.open(out / f"masks/{split}/{index:05d}.png"))
+            inner = (slice(2, -2), slice(2, -2))
+            assert np.array_equal(names[ids[inner]], mask[inner])
+            assert (ids == 255).sum() == 96 * 96 - 92 * 92
+            pixels = np.asarray(Image.open(image)).astype(float)
+            jpeg = np.asarray(Image.open(out / f"images/{split}/{index:05d}.jpg"))
+            assert pixels.shape == (96, 96, 3) and np.abs(pixels - jpeg).mean() < 8
+    assert contents(made)["images/train/00001.jpg"] == contents(out)["images/train/00001.jpg"]
+    assert not (made / "gtFine").exists()
+
+
 def test_every_class_occurs_and_objects_are_large() -> None:
     seen, sides = set(), []
     for index in range(25):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import rgb2lab
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.balancers.pareto import least_norm_weights
@@ -119,6 +121,32 @@ def test_nothing_outside_the_patches_changes_by_a_bit() -> None:
     assert (changed & allowed).sum() > 0.8 * given.numel()
     assert step.view(1).corrupted is None
     assert torch.equal(shown[0].images, clean[0])  # the caller's tensors are not written to
+
+
+class Operations(TorchDispatchMode):
+    """Counts what torch is asked for, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.counts[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_corruption_is_one_operation_whatever_the_batch() -> None:
+    """As many calls for 2 images as for 8, and the patches of all tasks are written at once."""
+    model, counts = build(), []
+    for batch in (2, 8):
+        step = model.start(views(batch), make_samples(batch))
+        with Operations() as operations:
+            model.prepare_views(step)
+        counts.append(operations.counts)
+    assert counts[0] == counts[1]
+    assert counts[0]["index_put_"] == 1  # four tasks alter patches, of one of the views
 
 
 def test_each_task_gets_what_it_altered() -> None:
@@ -231,7 +259,7 @@ def test_rare_colours_weigh_more() -> None:
     target = torch.zeros(100, len(task.bins))
     target[:, 3] = 1
     for _ in range(400):
-        task._count(target, torch.ones(100))
+        task._count(target, torch.ones(100), torch.tensor(100.0))
     weights = task.class_weights()
     assert weights[3] < weights[4] and (task.prior * weights).sum() == pytest.approx(1.0)
 
@@ -262,7 +290,19 @@ def test_put_and_take_are_inverse() -> None:
     assert torch.equal(put(changed, 8, patches, take(images, 8, patches)), images)
 
 
-def test_hidden_positions_reach_only_the_asked_patches() -> None:
+def test_places_without_position_do_not_tell_the_direction() -> None:
+    """Of the anchor and all that could be asked for: the same for every direction."""
+    shown: dict[tuple[int, ...], set[int]] = {}
+    drawn = allocate({"p": Need(pairs=1, distance=2)}, (5, 6), 400, torch.Generator())["p"]
+    for places, pair, direction in zip(
+        drawn.unplaced.sort(dim=1).values, drawn.pairs[:, 0], drawn.classes[:, 0], strict=True
+    ):
+        assert set(pair.tolist()) <= set(places.tolist()) and len(places.unique()) == 9
+        shown.setdefault(tuple(places.tolist()), set()).add(int(direction))
+    assert len(shown) == 2 and all(len(directions) == 8 for directions in shown.values())
+
+
+def test_hidden_positions_reach_only_the_surroundings_of_pairs() -> None:
     place = dict(TASKS["place"], hide_position=True)
     config = dict(
         type="Pretrainer", encoder=ENCODER, tasks=dict(place=place, colour=TASKS["colour"])
@@ -273,8 +313,9 @@ def test_hidden_positions_reach_only_the_asked_patches() -> None:
     unplaced = step.view(0).unplaced
     assert unplaced is not None
     expected = torch.zeros(4, 48, dtype=torch.bool)
-    expected.scatter_(1, step.assigned["place", 0].patches, True)
+    expected.scatter_(1, step.assigned["place", 0].unplaced, True)
     assert torch.equal(unplaced, expected)
+    assert unplaced.sum(1).tolist() == [27] * 4  # the cells of three pairs
     with torch.no_grad():
         model.encoder.unknown_position.fill_(3.0)
         placed = model.encoder.embed(shown[0].images)

@@ -95,7 +95,7 @@ def train(config: Path, work_dir: Path, name: str) -> Any:
     """Through the program's own preparation, in this process."""
     args = Namespace(
         config=str(config), work_dir=str(work_dir), resume=None, amp=None, compile=None,
-        auto_scale_lr=False, pretrained=None, launcher="none", local_rank=0,
+        auto_scale_lr=False, pretrained=None, pretrained_source=None, launcher="none", local_rank=0,
         cfg_options={"experiment_name": name},
     )  # fmt: skip
     return training.train(args)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 
-from timm.layers import resample_abs_pos_embed
+import torch
 from torch import Tensor
 
 from mmvitssl.models.backbones.position import infer_grid
+from mmvitssl.models.backbones.position import resized_table as resized_positions
 from mmvitssl.models.backbones.relative import bias_rows, converted_table
 
 SHARED_TABLE = "rel_pos_bias.relative_position_bias_table"
@@ -17,13 +18,16 @@ Grid = tuple[int, int]
 State = dict[str, Tensor]
 
 
-def adapt_positions(state: State, table: Tensor | None, grid: Grid) -> tuple[State, list[str]]:
-    """Resize the position table of a state dict, bicubic without antialiasing.
+def adapt_positions(
+    state: State, table: Tensor | None, grid: Grid, interpolation: str = "bicubic"
+) -> tuple[State, list[str]]:
+    """Resize the position table of a state dict, without antialiasing.
 
     Args:
         state: of an encoder.
         table: the model's own table; None: it has none.
         grid: of the model's table.
+        interpolation: 'bicubic' or 'bilinear'.
 
     Returns:
         the adapted copy, and a line that says what was resized.
@@ -34,10 +38,8 @@ def adapt_positions(state: State, table: Tensor | None, grid: Grid) -> tuple[Sta
     if theirs.shape[-1] != table.shape[-1]:
         return state, []  # another width: the shape check of the loader reports it
     old = infer_grid(theirs.shape[1] - 1, grid)
-    resized = resample_abs_pos_embed(
-        theirs, list(grid), list(old), num_prefix_tokens=1, antialias=False
-    )
-    note = f"pos_embed {old[0]}x{old[1]} -> {grid[0]}x{grid[1]} (bicubic)"
+    resized = resized_positions(theirs, old, grid, interpolation=interpolation)
+    note = f"pos_embed {old[0]}x{old[1]} -> {grid[0]}x{grid[1]} ({interpolation})"
     return {**state, "pos_embed": resized}, [note]
 
 
@@ -84,3 +86,27 @@ def adapt_tables(state: State, kind: str | None, grid: Grid, depth: int) -> tupl
     if resized:
         notes.append(f"{len(resized)} relative position bias tables {size} (geometric, cubic)")
     return {**state, **resized}, notes
+
+
+def add_new(state: State, own: State, new_relative: bool) -> tuple[State, list[str]]:
+    """Add what fine-tuning has beside the pretrained tensors, at values that change nothing.
+
+    Args:
+        state: of a checkpoint's encoder.
+        own: of the model's.
+        new_relative: whether bias tables may be missing; they start from zero.
+
+    Returns:
+        the state with them, and a line for each kind. Residual scales may be missing where the
+        model's start from 1.
+    """
+    notes = []
+    tables = [key for key in own if "relative_position_bias_table" in key]
+    if new_relative and tables and not set(tables) & set(state):
+        notes.append(f"{len(tables)} relative position bias tables start from zero")
+        state = {**state, **{key: torch.zeros_like(own[key]) for key in tables}}
+    scales = [key for key in own if re.fullmatch(r"blocks\.\d+\.ls[12]\.gamma", key)]
+    if scales and not set(scales) & set(state) and all(bool((own[k] == 1).all()) for k in scales):
+        notes.append(f"{len(scales)} residual scales start from one")
+        state = {**state, **{key: own[key] for key in scales}}
+    return state, notes

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
 from mmvitssl.models.backbones.relative import ContextualKeys, bias_rows, lookup_bias, resized_table
+from mmvitssl.models.backbones.windows import Windows
 
 BIAS_KINDS = ("qkv", "qv", "none")
 Grid = tuple[int, int]
+# what is added to the scaled logits, or how it follows from the queries (R, heads, L, d)
+Bias = Tensor | Callable[[Tensor], Tensor]
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(R, heads, M, d) queries and (R, heads, L, d) keys -> (R, heads, M, L), rows sum to 1."""
+    logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    return (logits if mask is None else logits + mask).softmax(dim=-1)
 
 
 class Attention(nn.Module):
@@ -58,39 +69,67 @@ class Attention(nn.Module):
             return self.qkv.bias
         return torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
 
+    def _own_bias(self, q: Tensor, index: Tensor | None, grid: Grid | None) -> Tensor | None:
+        if self.rpe_k is not None:
+            assert index is not None
+            return self.rpe_k(q, index)
+        if self.relative_position_bias_table is not None:
+            assert index is not None
+            table = resized_table(self.relative_position_bias_table, self.grid, grid or self.grid)
+            return lookup_bias(table, index)
+        return None
+
+    def _projected(
+        self, x: Tensor, bias: Bias | None, index: Tensor | None, grid: Grid | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Queries, keys and values (R, heads, L, d), and what is added to the scaled logits."""
+        rows, length, _ = x.shape
+        qkv = F.linear(x, self.qkv.weight, self._bias())
+        qkv = qkv.view(rows, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        given = bias(q) if callable(bias) else bias
+        own = self._own_bias(q, index, grid)
+        total = given if own is None else own if given is None else own + given
+        return q, k, v, None if total is None else total.to(q.dtype)
+
+    def weights(
+        self,
+        x: Tensor,
+        bias: Bias | None = None,
+        index: Tensor | None = None,
+        grid: Grid | None = None,
+    ) -> Tensor:
+        """(R, heads, L, L) what :meth:`forward` weighs values with, for pictures; rows sum to 1."""
+        q, k, _, mask = self._projected(x, bias, index, grid)
+        return attention_weights(q, k, mask)
+
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | None = None,
+        bias: Bias | None = None,
         index: Tensor | None = None,
         grid: Grid | None = None,
+        windows: Windows | None = None,
     ) -> Tensor:
         """Attend.
 
         Args:
             x: (R, L, C).
-            bias: (1 or R, heads, L, L) added to the scaled logits.
+            bias: (1 or R, heads, L, L) added to the scaled logits, or a function that makes it
+                from the queries.
             index: (1 or R, L, L) relative positions of all pairs, for a table or contextual keys.
             grid: that ``index`` counts offsets in; None: the table's.
+            windows: attend inside these; ``bias`` and ``index`` are then those of a window.
 
         Returns:
             (R, L, C).
         """
-        rows, length, channels = x.shape
-        qkv = F.linear(x, self.qkv.weight, self._bias())
-        qkv = qkv.view(rows, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
-        if self.rpe_k is not None:
-            assert index is not None
-            bias = self.rpe_k(q, index)
-        elif self.relative_position_bias_table is not None:
-            assert index is not None
-            table = resized_table(self.relative_position_bias_table, self.grid, grid or self.grid)
-            bias = lookup_bias(table, index)
-        if bias is not None:
-            bias = bias.to(q.dtype)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.proj(out.transpose(1, 2).reshape(rows, length, channels))
+        if windows is not None:
+            x = windows.cut(x)
+        q, k, v, mask = self._projected(x, bias, index, grid)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out = self.proj(out.transpose(1, 2).reshape(x.shape))
+        return out if windows is None else windows.join(out)
 
 
 class Block(nn.Module):
@@ -129,10 +168,11 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | None = None,
+        bias: Bias | None = None,
         index: Tensor | None = None,
         grid: Grid | None = None,
+        windows: Windows | None = None,
     ) -> Tensor:
         """(R, L, C) -> (R, L, C); see :meth:`Attention.forward`."""
-        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x), bias, index, grid)))
+        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x), bias, index, grid, windows)))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))

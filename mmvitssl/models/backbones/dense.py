@@ -2,54 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
+from mmvitssl.models.backbones.swin import SwinTransformer
+from mmvitssl.models.backbones.vit import ViT
 from mmvitssl.models.necks.tokens import tokens_to_map
 from mmvitssl.registry import MODELS
 
 
+def freeze_unused(encoder: ViT | SwinTransformer, last: int) -> None:
+    """Freeze what the maps up to block or stage ``last`` do not depend on.
+
+    These are the final norm, what stands behind ``last``, and tokens that only pretraining uses.
+    """
+    stack = encoder.layers if isinstance(encoder, SwinTransformer) else encoder.blocks
+    for part in (encoder.norm, *stack[last + 1 :]):
+        part.requires_grad_(False)
+    for name in ("mask_token", "unknown_position"):
+        token = getattr(encoder, name, None)
+        if token is not None:
+            token.requires_grad_(False)
+
+
 @MODELS.register_module()
 class DenseFeatures(nn.Module):
-    """Feature maps of a plain Vision Transformer for detectors and segmentors.
+    """Feature maps of an encoder for detectors and segmentors.
 
     The encoder stays as it was pretrained; this module only pads images to the patch, asks for the
-    outputs of some blocks and reshapes them. Parameters that the maps do not depend on (the final
-    norm, blocks behind the last level) do not run and are frozen, so that distributed training
-    finds no unused parameter.
+    outputs of some blocks (ViT) or stages (Swin) and reshapes them. Parameters that the maps do not
+    depend on (the final norm, blocks behind the last level) do not run and are frozen, so that
+    distributed training finds no unused parameter.
 
     Args:
-        encoder: config of a :class:`~mmvitssl.models.backbones.vit.ViT`.
-        levels: zero-based blocks to return, ascending; CAE and BEiT use 3, 5, 7, 11 of 12.
+        encoder: config of a :class:`~mmvitssl.models.backbones.vit.ViT` or a
+            :class:`~mmvitssl.models.backbones.swin.SwinTransformer`.
+        levels: zero-based blocks or stages to return, ascending; CAE and BEiT use blocks 3, 5, 7,
+            11 of 12, Swin detectors stages 0, 1, 2, 3.
+        level_norms: whether every map gets a LayerNorm of its own. Swin's detectors and segmentors
+            have them, for the outputs of stages are not normed; they start fresh, because
+            pretraining knows a norm behind the last stage only.
 
     Raises:
-        ValueError: ``levels`` are empty or not ascending.
+        ValueError: ``levels`` are empty, not ascending or do not exist.
     """
 
-    # the maps do not depend on it, and fine-tuned models with mean pooling have none
+    # the maps do not depend on it, and some files have none: those of models with mean pooling,
+    # and Swin detectors
     unused_state = ("norm.",)
 
-    def __init__(self, encoder: dict[str, Any], levels: Sequence[int] = (3, 5, 7, 11)) -> None:
+    def __init__(
+        self,
+        encoder: Mapping[str, Any],
+        levels: Sequence[int] = (3, 5, 7, 11),
+        level_norms: bool = False,
+    ) -> None:
         super().__init__()
         if not levels or list(levels) != sorted(set(levels)):
             raise ValueError(f"DenseFeatures.levels must be ascending and not empty: {levels}.")
         self.levels = tuple(levels)
         self.encoder = MODELS.build(encoder)
-        self.encoder.norm.requires_grad_(False)
-        for block in self.encoder.blocks[self.levels[-1] + 1 :]:
-            block.requires_grad_(False)
+        if not 0 <= self.levels[0] <= self.levels[-1] < self.encoder.depth:
+            raise ValueError(
+                f"DenseFeatures.levels {levels} do not all exist: this encoder has "
+                f"0..{self.encoder.depth - 1} (Swin counts stages, a ViT blocks)."
+            )
+        self.norms = nn.ModuleList(
+            LayerNorm2d(channels, eps=1e-5) if level_norms else nn.Identity()
+            for channels in self.encoder.level_channels(self.levels)
+        )
+        freeze_unused(self.encoder, self.levels[-1])
 
     @property
     def embed_dim(self) -> int:
-        """Channels of every map."""
+        """Channels of the last map of a whole encoder."""
         return self.encoder.embed_dim
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter and number of layers; see :meth:`ViT.get_layer_depth`."""
         return self.encoder.get_layer_depth(name.removeprefix("encoder."))
+
+    def encode(self, images: Tensor) -> dict[int, Tensor]:
+        """Outputs of the levels for images of whole patches: tokens or maps."""
+        return self.encoder.forward_levels(images, self.levels)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode.
@@ -59,12 +98,16 @@ class DenseFeatures(nn.Module):
                 multiple of the patch size.
 
         Returns:
-            one (B, C, ceil(H / P), ceil(W / P)) map a level.
+            a map for each level: (B, C, ceil(H / P), ceil(W / P)) of a ViT with patch P; stage i of
+            a Swin Transformer has (B, C * 2**i, h, w), where h and w are halved, rounded up, from
+            stage to stage.
         """
         patch = self.encoder.patch_size
         pad = [-side % patch for side in (images.shape[-1], images.shape[-2])]
         if any(pad):
             images = F.pad(images, (0, pad[0], 0, pad[1]))
-        grid = self.encoder.grid_of((images.shape[-2], images.shape[-1]))
-        features = self.encoder.forward_levels(images, self.levels)
-        return tuple(tokens_to_map(features[level], grid) for level in self.levels)
+        grid = (images.shape[-2] // patch, images.shape[-1] // patch)
+        features = self.encode(images)
+        maps = (tokens_to_map(features[level], grid) for level in self.levels)
+        # contiguous: see tokens_to_map
+        return tuple(norm(level).contiguous() for norm, level in zip(self.norms, maps, strict=True))

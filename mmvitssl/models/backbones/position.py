@@ -11,6 +11,7 @@ from torch import Tensor
 
 SINCOS_AXES = {"sincos_row_first": ("row", "column"), "sincos_column_first": ("column", "row")}
 POSITION_KINDS = ("learned", *SINCOS_AXES, "none")
+INTERPOLATIONS = ("bicubic", "bilinear")
 
 
 def _axis_table(coordinates: Tensor, channels: int) -> Tensor:
@@ -48,24 +49,41 @@ def sincos_table(grid: tuple[int, int], channels: int, order: str) -> Tensor:
     return torch.cat([torch.zeros(1, channels, dtype=table.dtype), table])[None].float()
 
 
+def check_interpolation(kind: str) -> str:
+    """The name of an interpolation, or ValueError."""
+    if kind not in INTERPOLATIONS:
+        raise ValueError(f"ViT.interpolation='{kind}' is unknown; use one of {INTERPOLATIONS}.")
+    return kind
+
+
 def resized_table(
-    table: Tensor, old: tuple[int, int], new: tuple[int, int], offset: float = 0.0
+    table: Tensor,
+    old: tuple[int, int],
+    new: tuple[int, int],
+    offset: float = 0.0,
+    interpolation: str = "bicubic",
 ) -> Tensor:
-    """A position table for another grid: (1, 1 + N, C), bicubic without antialiasing.
+    """A position table for another grid: (1, 1 + N, C), without antialiasing.
 
     Args:
         table: (1, 1 + N_old, C), the class token's row first.
         old: rows and columns of the table.
         new: those that are wanted.
         offset: added to the new sides before the scale is computed (DINO: 0.1).
+        interpolation: 'bicubic' or 'bilinear'.
     """
     if not offset:
         return resample_abs_pos_embed(
-            table, list(new), list(old), num_prefix_tokens=1, antialias=False
+            table,
+            list(new),
+            list(old),
+            num_prefix_tokens=1,
+            interpolation=interpolation,
+            antialias=False,
         )
     cells = table[:, 1:].unflatten(1, old).permute(0, 3, 1, 2)
     scale = [(side + offset) / before for side, before in zip(new, old, strict=True)]
-    cells = F.interpolate(cells, scale_factor=scale, mode="bicubic")
+    cells = F.interpolate(cells, scale_factor=scale, mode=interpolation)
     return torch.cat([table[:, :1], cells.flatten(2).transpose(1, 2)], dim=1)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.layers import resize_rel_pos_bias_table
+from scipy.interpolate import RectBivariateSpline
 from torch import Tensor, nn
 
 RELATIVE_KINDS = ("shared_bias", "block_bias", "irpe")
@@ -98,14 +99,44 @@ def resized_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> 
     return torch.cat([offsets.flatten(2)[0].T, table[-3:]])
 
 
+def _offsets_of_axis(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where BEiT puts the offsets of a table of ``old`` patches, and those of ``new`` ones.
+
+    The wanted offsets are whole numbers. The known ones lie in a geometric progression about 0 that
+    ends, if its factor can stay between 1.01 and 1.5, where the wanted ones do.
+    """
+    wanted = np.arange(1.0 - new, new)
+    if old == new:
+        return wanted, wanted
+    low, high = 1.01, 1.5
+    while high - low > 1e-6:
+        factor = (low + high) / 2
+        reach = (factor ** (old - 1) - 1) / (factor - 1)
+        low, high = (low, factor) if reach > new - 1 else (factor, high)
+    steps = np.cumsum(factor ** np.arange(old - 1))
+    return np.concatenate([-steps[::-1], [0.0], steps]), wanted
+
+
 def converted_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     """A bias table for another grid as BEiT's fine-tuning converts a checkpoint.
 
-    Cubic on a geometric progression of coordinates, so that near offsets keep their resolution.
+    A cubic spline on a geometric progression of coordinates, so that near offsets keep their
+    resolution; beyond the known offsets the outermost values go on. The last three rows stay.
+
+    Raises:
+        ValueError: a table of a single row or column of patches has nothing to interpolate.
     """
     if old == new:
         return table
-    return resize_rel_pos_bias_table(table, new, (bias_rows(new), table.shape[1]), old)
+    if min(old) < 2:
+        raise ValueError(f"Bias tables for {old[0]}x{old[1]} patches cannot be resized.")
+    axes = [_offsets_of_axis(*sides) for sides in zip(old, new, strict=True)]
+    (rows, new_rows), (columns, new_columns) = axes
+    values = table[:-3].detach().cpu().double().T.unflatten(1, (len(rows), len(columns))).numpy()
+    orders = {"kx": min(3, len(rows) - 1), "ky": min(3, len(columns) - 1)}
+    splines = [RectBivariateSpline(rows, columns, head, **orders) for head in values]
+    resized = np.stack([spline(new_rows, new_columns).ravel() for spline in splines], axis=1)
+    return torch.cat([torch.from_numpy(resized).to(table), table[-3:]])
 
 
 class RelativeBias(nn.Module):

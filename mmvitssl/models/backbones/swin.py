@@ -25,7 +25,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-def _architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
+def swin_architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
+    """``embed_dim``, ``depths`` and ``num_heads`` of a named or described architecture."""
     if isinstance(arch, str):
         if arch not in ARCHITECTURES:
             raise ValueError(
@@ -34,7 +35,7 @@ def _architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
         return dict(ARCHITECTURES[arch])
     settings = dict(arch)
     base = settings.pop("base", None)
-    settings = {**(_architecture(base) if base else {}), **settings}
+    settings = {**(swin_architecture(base) if base else {}), **settings}
     wrong = set(settings) ^ {"embed_dim", "depths", "num_heads"}
     if wrong or len(settings["depths"]) != len(settings["num_heads"]):
         raise ValueError(
@@ -116,7 +117,7 @@ class SwinTransformer(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        settings = _architecture(arch)
+        settings = swin_architecture(arch)
         self.depths: tuple[int, ...] = tuple(settings["depths"])
         self.depth = len(self.depths)
         self.channels = tuple(settings["embed_dim"] * 2**i for i in range(self.depth))

@@ -10,7 +10,7 @@ from timm.layers import PatchEmbed, to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmvitssl.models.backbones.adapt import adapt_positions, adapt_tables
+from mmvitssl.models.backbones.adapt import adapt_positions, adapt_tables, add_new
 from mmvitssl.models.backbones.architectures import architecture
 from mmvitssl.models.backbones.blocks import Block
 from mmvitssl.models.backbones.embedding import (
@@ -23,6 +23,7 @@ from mmvitssl.models.backbones.initialisation import INITIALISERS
 from mmvitssl.models.backbones.position import (
     POSITION_KINDS,
     SINCOS_AXES,
+    check_interpolation,
     resized_table,
     sincos_table,
 )
@@ -72,14 +73,15 @@ class ViT(nn.Module):
             hides; absolute positions only.
         mask_token: whether there is a learned token for the masked patches of a plan.
         mlp_ratio: hidden width of the MLP over ``embed_dim``.
+        interpolation: of a position table that is resized: 'bicubic', or 'bilinear' (SETR).
         interpolate_offset: added to the side of the grid that a position table is resized to,
             whose scale is then not exact: DINO's official code has 0.1, for its small crops.
         drop_path: stochastic depth rate of the last block, growing linearly from 0.
-        layer_scale: initial value of the residual scales, or None for no scales.
+        layer_scale: initial value of the residual scales, or None for no scales. Those that start
+            from 1, and so change nothing, may be missing in a checkpoint (MAE in segmentation).
         qkv_bias: biases of attention: 'qkv', 'qv' (BEiT and CAE, none for keys) or 'none'.
         norm_eps: epsilon of all layer norms.
-        initialisation: 'timm' (truncated normal .02), 'xavier' (MAE, LoMaR), 'mocov3', 'beit' or
-            'cae'.
+        initialisation: 'timm' (cut normal .02), 'xavier' (MAE, LoMaR), 'mocov3', 'beit', 'cae'.
         freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
             paper: it steadies training).
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
@@ -100,6 +102,7 @@ class ViT(nn.Module):
         prefix_tokens: Sequence[str] = (),
         unknown_position: bool = False,
         mask_token: bool = False,
+        interpolation: str = "bicubic",
         interpolate_offset: float = 0.0,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
@@ -127,7 +130,7 @@ class ViT(nn.Module):
         self.embed_dim: int = settings["embed_dim"]
         self.depth: int = settings["depth"]
         self.patch_size = patch_size
-        self.position = position
+        self.position, self.interpolation = position, check_interpolation(interpolation)
         self.interpolate_offset = interpolate_offset
         self.gradient_checkpointing = gradient_checkpointing
         self.grid = self.grid_of(to_2tuple(image_size))
@@ -211,14 +214,15 @@ class ViT(nn.Module):
         return height // self.patch_size, width // self.patch_size
 
     def resized_position(self, grid: tuple[int, int]) -> Tensor:
-        """The position table for ``grid``: (1, 1 + N, C), bicubic where the grid differs.
+        """The position table for ``grid``: (1, 1 + N, C), interpolated where the grid differs.
 
         No antialiasing, as the official MAE, DINO and BEiT resize.
         """
         assert self.pos_embed is not None
         if grid == self.grid:
             return self.pos_embed
-        return resized_table(self.pos_embed, self.grid, grid, self.interpolate_offset)
+        offset, kind = self.interpolate_offset, self.interpolation
+        return resized_table(self.pos_embed, self.grid, grid, offset, kind)
 
     def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         """Fit a state dict of this architecture to this model's grid and relative positions.
@@ -226,13 +230,10 @@ class ViT(nn.Module):
         Returns:
             the adapted copy, and one line for each change.
         """
-        state, notes = adapt_positions(state, self.pos_embed, self.grid)
+        state, notes = adapt_positions(state, self.pos_embed, self.grid, self.interpolation)
         state, more = adapt_tables(state, self.relative_position, self.relative_grid, self.depth)
-        own = {k: v for k, v in self.state_dict().items() if "relative_position_bias_table" in k}
-        if self.new_relative and own and not set(own) & set(state):
-            more.append(f"{len(own)} relative position bias tables start from zero")
-            state = {**state, **{key: torch.zeros_like(table) for key, table in own.items()}}
-        return state, notes + more
+        state, fresh = add_new(state, self.state_dict(), self.new_relative)
+        return state, notes + more + fresh
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay.
@@ -316,7 +317,8 @@ class ViT(nn.Module):
                 f"raise ViT.relative_grid."
             )
 
-    def _run(self, index: int, tokens: Tensor, relative: Relative) -> Tensor:
+    def run_block(self, index: int, tokens: Tensor, relative: tuple[Any, ...]) -> Tensor:
+        """One block; ``relative``: what :meth:`Block.forward` takes after the tokens."""
         block = self.blocks[index]
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(block, tokens, *relative, use_reentrant=False)
@@ -341,7 +343,7 @@ class ViT(nn.Module):
             if waiting is not None and index == join:
                 tokens = join_masked(tokens, waiting, plan, self.num_prefix_tokens)
                 relative = self._relative(plan, grid, late=False)
-            tokens = self._run(index, tokens, relative)
+            tokens = self.run_block(index, tokens, relative)
             if index in levels:
                 hierarchy[index] = tokens[:, self.num_prefix_tokens :]
         return tokens, hierarchy

@@ -40,20 +40,31 @@ class Assigned:
         singles: (B, n) long.
         pairs: (B, p, 2) long, first the anchor.
         classes: (B, p) long, direction from the anchor to the other: an entry of NEIGHBOURS.
+        surroundings: (B, p, 9) long, the anchor and all eight places where the other could lie.
     """
 
     singles: Tensor
     pairs: Tensor
     classes: Tensor
+    surroundings: Tensor
 
     @property
     def patches(self) -> Tensor:
         """(B, n + 2 p) long, all of them."""
         return torch.cat([self.singles, self.pairs.flatten(1)], dim=1)
 
+    @property
+    def unplaced(self) -> Tensor:
+        """(B, n + 9 p) long, what has no position where a task hides positions.
+
+        Around an anchor no place has one: if only the two patches of a pair had none, the places
+        that are missing would lie on the line that is asked for.
+        """
+        return torch.cat([self.singles, self.surroundings.flatten(1)], dim=1)
+
     def to(self, device: torch.device) -> Assigned:
         """On ``device``."""
-        tensors = (self.singles, self.pairs, self.classes)
+        tensors = (self.singles, self.pairs, self.classes, self.surroundings)
         return Assigned(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
@@ -82,14 +93,14 @@ def check_needs(needs: Mapping[str, Need], grid: tuple[int, int]) -> None:
 
 def draw_pairs(
     number: int, distance: int, grid: tuple[int, int], batch: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Disjoint pairs: the grid is cut into square cells at a random offset, a pair in a cell.
 
     The anchor is the middle of its cell and the other patch lies in one of eight directions,
     uniformly, so that no direction is rarer at borders.
 
     Returns:
-        (B, p, 2) patches and (B, p) directions.
+        (B, p, 2) patches, (B, p) directions and (B, p, 9) the anchor with all its neighbours.
     """
     side = 2 * distance + 1
     rows, columns = grid[0] // side, grid[1] // side
@@ -99,9 +110,11 @@ def draw_pairs(
     corner = torch.stack([chosen // columns, chosen % columns], dim=-1) * side + offset
     anchor = corner + distance
     classes = torch.randint(len(NEIGHBOURS), (batch, number), generator=generator)
-    other = anchor + torch.tensor(NEIGHBOURS)[classes] * distance
-    places = torch.stack([anchor, other], dim=2)
-    return places[..., 0] * grid[1] + places[..., 1], classes
+    offsets = torch.tensor([(0, 0), *NEIGHBOURS]) * distance
+    places = anchor[:, :, None] + offsets  # B, p, 9, 2
+    around = places[..., 0] * grid[1] + places[..., 1]
+    other = around.gather(2, classes[..., None] + 1)
+    return torch.cat([around[..., :1], other], dim=2), classes, around
 
 
 def allocate(
@@ -115,7 +128,7 @@ def allocate(
     check_needs(needs, grid)
     total_pairs = sum(need.pairs for need in needs.values())
     distance = max((need.distance for need in needs.values() if need.pairs), default=1)
-    pairs, classes = draw_pairs(total_pairs, distance, grid, batch, generator)
+    pairs, classes, around = draw_pairs(total_pairs, distance, grid, batch, generator)
     scores = torch.rand(batch, grid[0] * grid[1], generator=generator)
     scores = scores.scatter(1, pairs.flatten(1), 2.0)  # last, behind all that are free
     order = scores.argsort(dim=1)
@@ -126,6 +139,7 @@ def allocate(
             singles=order[:, single : single + need.singles],
             pairs=pairs[:, pair : pair + need.pairs],
             classes=classes[:, pair : pair + need.pairs],
+            surroundings=around[:, pair : pair + need.pairs],
         )
         single, pair = single + need.singles, pair + need.pairs
     return given

@@ -60,7 +60,7 @@ def _corrupt(
             places.append(assigned.patches)
             contents.append(normalised(view, altered))
         if tasks[name].hides_position:
-            hidden.append(assigned.patches)
+            hidden.append(assigned.unplaced)
     corrupted, unplaced = None, None
     if places:
         corrupted = put(view.images, size, torch.cat(places, 1), torch.cat(contents, 1))
@@ -89,7 +89,8 @@ def harmonise(
         ValueError: the tasks want more patches than a view has; the message shows the sum.
     """
     for number in range(len(step.views)):
-        needs = _needs(tasks, number, step.grid_of(number))
+        asking = [(name, task) for name, task in tasks if task.alters(number)]
+        needs = _needs(asking, number, step.grid_of(number)) if asking else {}
         if not needs:
             continue
         view = step.view(number)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
-from mmvitssl.models.backbones.blocks import Block
+from mmvitssl.models.backbones.blocks import Block, attention_weights
 from mmvitssl.models.backbones.initialisation import cut_normal, xavier_linears
 from mmvitssl.models.backbones.position import sincos_table
 from mmvitssl.registry import MODELS
@@ -30,6 +30,11 @@ class CrossAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def weights(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """(R, heads, M, K) what :meth:`forward` weighs values with, for pictures; rows sum to 1."""
+        q = self._split(F.linear(queries, self.q.weight, self.q_bias))
+        return attention_weights(q, self._split(self.k(keys)))
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(R, M, C) queries, (R, K, C) keys and values -> (R, M, C)."""

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from mmvitssl.registry import MODELS
 
 SCALES = (4.0, 2.0, 1.0, 0.5)
+# a norm over channels, by name for the heads of detectors (``norm_cfg``)
+MODELS.register_module("LN2d", module=LayerNorm2d)
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
@@ -135,7 +137,8 @@ class SimpleFeaturePyramid(nn.Module):
 
         The scales s are 4, 2, 1, 1/2 and, with five levels, 1/4.
         """
-        out = [level(maps[-1]) for level in self.levels]
+        # contiguous: norms over channels leave channels-last strides; see tokens_to_map
+        out = [level(maps[-1]).contiguous() for level in self.levels]
         if self.num_outs == 5:
             out.append(F.max_pool2d(out[-1], kernel_size=1, stride=2))
         return tuple(out)

@@ -46,6 +46,10 @@ class PretextTask(nn.Module):
     def transform_views(self, step: PretrainStep) -> None:
         """Change whole views (``step.views``) before anything else looks at them."""
 
+    def alters(self, view: int) -> bool:
+        """Whether this task wants patches of a view; others need not be cut into patches."""
+        return False
+
     def patch_need(self, view: int, grid: tuple[int, int]) -> Need | None:
         """Patches of a view that this task alters; None: none."""
         return None

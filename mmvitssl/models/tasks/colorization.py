@@ -16,7 +16,7 @@ from mmvitssl.models.corruption.fills import grey
 from mmvitssl.models.heads.mlp import token_mlp
 from mmvitssl.models.targets.lab import AB_SCALE, ab_bins, rgb_to_lab, soft_bins
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
-from mmvitssl.models.tasks.patchwise import OwnPatches, all_views, weighted_mean
+from mmvitssl.models.tasks.patchwise import OwnPatches, all_views
 from mmvitssl.registry import MODELS
 
 PREDICTS = ("mean", "pixels", "bins")
@@ -92,35 +92,41 @@ class Colorization(OwnPatches, PretextTask):
         return weights / (self.prior * weights).sum()
 
     @torch.no_grad()
-    def _count(self, target: Tensor, weights: Tensor) -> None:
-        seen = (target * weights[:, None]).sum(0) / weights.sum().clamp(min=1e-6)
-        self.prior.lerp_(mean_over_processes(seen), 1 - self.memory)
+    def _count(self, target: Tensor, coloured: Tensor, number: Tensor) -> None:
+        seen = mean_over_processes((target * coloured[:, None]).sum(0)) / number.clamp(min=1e-6)
+        self.prior.lerp_(seen, 1 - self.memory)
         self.prior.div_(self.prior.sum().clamp(min=1e-12))
 
-    def _bins_loss(self, output: Tensor, ab: Tensor, coloured: Tensor) -> Tensor:
+    def _bins_losses(self, output: Tensor, ab: Tensor, coloured: Tensor, number: Tensor) -> Tensor:
         target = soft_bins(ab, self.bins)
-        weights = self.class_weights()[target.argmax(dim=1)] * coloured
+        weights = self.class_weights()[target.argmax(dim=1)]
         if self.training:
-            self._count(target, coloured)
-        losses = -(target * output.float().log_softmax(dim=1)).sum(dim=1)
-        return weighted_mean(losses, weights)
+            self._count(target, coloured, number)
+        return -(target * output.float().log_softmax(dim=1)).sum(dim=1) * weights
 
     def loss(self, step: PretrainStep) -> TaskResult:
         tokens, pixels = all_views(self, step)
         ab = rgb_to_lab(pixels)[..., 1:].flatten(1, 2)  # T, P * P, 2
-        number = len(self.views) * step.batch_size
-        of_image = ab.abs().amax(dim=(1, 2)).view(number, -1).amax(dim=1)
-        coloured = (of_image > COLOURLESS).float().repeat_interleave(len(ab) // number)
+        views = len(self.views) * step.batch_size
+        of_view = ab.abs().amax(dim=(1, 2)).view(views, -1).amax(dim=1)
+        coloured = (of_view > COLOURLESS).float().repeat_interleave(len(ab) // views)
+        # processes have different numbers of coloured views, and all their patches count the same
+        number = mean_over_processes(coloured.sum()) if self.training else coloured.sum()
         output, mean = self.head(tokens), ab.mean(dim=1)
         if self.predicts == "bins":
-            loss = self._bins_loss(output, mean, coloured)
+            losses = self._bins_losses(output, mean, coloured, number)
             guess = self.bins[output.argmax(dim=1)]
         else:
             target = (mean if self.predicts == "mean" else ab.flatten(1)) / AB_SCALE
-            losses = F.smooth_l1_loss(output.float(), target, reduction="none", beta=0.1)
-            loss = weighted_mean(losses.mean(dim=1), coloured)
+            losses = F.smooth_l1_loss(output.float(), target, reduction="none", beta=0.1).mean(1)
             guess = output.float().view(len(ab), -1, 2).mean(dim=1) * AB_SCALE
         with torch.no_grad():
-            error = weighted_mean((guess - mean).norm(dim=1), coloured)
-            baseline = weighted_mean(mean.norm(dim=1), coloured)
+            error = chosen_mean((guess - mean).norm(dim=1), coloured, number)
+            baseline = chosen_mean(mean.norm(dim=1), coloured, number)
+        loss = chosen_mean(losses, coloured, number)
         return TaskResult(loss, {"ab_error": error, "grey_ab_error": baseline})
+
+
+def chosen_mean(values: Tensor, chosen: Tensor, number: Tensor) -> Tensor:
+    """Sum of (T,) values where ``chosen`` (T,) is 1, by ``number``; 0 where none is."""
+    return (values * chosen).sum() / number.clamp(min=1e-6)

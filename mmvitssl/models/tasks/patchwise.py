@@ -53,6 +53,9 @@ class OwnPatches:
         if not hasattr(encoder, "pos_embed"):
             raise ValueError(f"{type(self).__name__} needs a ViT: a token a patch.")
 
+    def alters(self, view: int) -> bool:
+        return view in self.views
+
     def patch_need(self, view: int, grid: tuple[int, int]) -> Need | None:
         return self.need if view in self.views else None
 
@@ -75,11 +78,6 @@ class OwnPatches:
 
 def _as_pixels(view: View) -> Tensor:
     return view.to_pixels(view.seen.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).clamp(0, 1)
-
-
-def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of (T,) values with (T,) weights; 0 where all weights are 0."""
-    return (values * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def all_views(task: OwnPatches, step: PretrainStep) -> tuple[Tensor, Tensor]:

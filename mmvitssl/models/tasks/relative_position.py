@@ -24,7 +24,8 @@ class RelativePosition(OwnPatches, PretextTask):
 
     Patches are cropped and their colour is changed a little, against continuity across borders.
     Position embeddings tell the answer; the paper accepts that. ``hide_position`` replaces them
-    by one learned vector for the asked patches.
+    by one learned vector, for the anchor and for all eight patches that could be asked for: were
+    the two alone without position, what is missing among the others would show their line.
 
     Args:
         in_channels: the encoder's width.
@@ -32,8 +33,8 @@ class RelativePosition(OwnPatches, PretextTask):
         distance: rows and columns between the two; 2 leaves a gap of a patch.
         crop: least side of the part that is kept of a patch; 1 crops nothing.
         jitter: strength of the change of colour.
-        hide_position: whether the encoder is not told where these patches are; it needs
-            ``unknown_position=True``.
+        hide_position: whether the encoder is not told where these patches and the others around
+            an anchor are; it needs ``unknown_position=True``.
         views: the views whose patches are asked for.
         hidden: width of the hidden layer; None: the encoder's.
     """
