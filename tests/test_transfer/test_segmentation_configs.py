@@ -128,6 +128,9 @@ def test_upernets_rates_decay_by_layer(name: str) -> None:
         assert found[f"{encoder}blocks.{block}.mlp.fc1.bias"][1] == 0
         assert (f"{encoder}blocks.{block}.ls1.gamma" in found) == (scale is not None)
     assert (f"{encoder}pos_embed" in found) == (position == "learned")
+    # decayed: the published test of names misses them behind the prefix of the backbone
+    assert found[f"{encoder}cls_token"][1] == 0.05
+    assert position != "learned" or found[f"{encoder}pos_embed"][1] == 0.05
     if relative == "block_bias":
         assert found[f"{encoder}blocks.0.attn.relative_position_bias_table"][1] == 0.05
 

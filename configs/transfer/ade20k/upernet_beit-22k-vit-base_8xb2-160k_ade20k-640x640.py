@@ -21,7 +21,7 @@ optim_wrapper = dict(
     type='AmpOptimWrapper',
     constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=3e-5, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(decay_rate=0.9, no_decay=('cls_token', 'pos_embed')))
+    paramwise_cfg=dict(decay_rate=0.9))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
     dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, end=160000, by_epoch=False),
