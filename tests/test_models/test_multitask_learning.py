@@ -34,6 +34,7 @@ from tools.experiments.position_leaks import (
     examine,
     fit,
     pictures,
+    task,
 )
 
 TRAIN, TEST = 1500, 512
@@ -44,10 +45,13 @@ COLOUR_CASES = {
     )
     for predicts in ("mean", "pixels", "bins")
 }
+RESTORE = task("Inpainting", patches=4, patch_size=6)
 PAINT_CASES = {
-    mode: replace(CASES["paint"], steps=100, task={**PAINT, "modes": (mode,)})
-    for mode in fills.MODES
+    mode: Case("positions", {**RESTORE, "modes": (mode,)}, None, patch=6, steps=250, lr=4e-3)
+    for mode in ("mask", "noise", "other", "blur")
 }
+# faces have no colour that could be lost
+PAINT_CASES["grey"] = replace(CASES["paint"], steps=100, task={**PAINT, "modes": ("grey",)})
 
 
 @cache
@@ -99,8 +103,7 @@ def test_classes_are_learned(name: str, least: float) -> None:
     """On other people's pictures; all far above what guessing reaches."""
     chance = CASES[name].chance
     assert chance is not None and least > bound(chance, independent(name))
-    case = CASES[name] if name != "place" else replace(CASES[name], steps=120)
-    assert result(case, "pictures")["accuracy"] > least
+    assert result(CASES[name], "pictures")["accuracy"] > least
 
 
 @pytest.mark.slow
@@ -163,18 +166,22 @@ def test_without_a_cue_colours_are_not_known(predicts: str) -> None:
 def errors_of_simple_answers(case: Case) -> dict[str, float]:
     """L1 of the patch as it is seen, and of the mean colour of what is visible of its image."""
     model = build(case, seed=0).eval()
-    images = shown("pictures", False, 8, held_out=True)
-    step = model.begin(*batch_of(images, torch.arange(TEST), 10**6))
-    places = step.given(model.tasks["task"], 0).singles
-    view = step.view(0)
-    truth, seen = take(view.images, 8, places), take(view.seen, 8, places)
-    every = take(view.images, 8, torch.arange(36).expand(TEST, -1)).mean(dim=(2, 3))
-    visible = torch.ones(TEST, 36).scatter(1, places, 0.0)[..., None]
+    step = model.begin(*batch_of(shown("pictures", case.faces, case.patch, held_out=True),
+                                 torch.arange(TEST), 10**6))  # fmt: skip
+    places, view = step.given(model.tasks["task"], 0).singles, step.view(0)
+    truth, seen = (take(image, case.patch, places) for image in (view.images, view.seen))
+    number = (case.side // case.patch) ** 2
+    every = take(view.images, case.patch, torch.arange(number).expand(TEST, -1)).mean(dim=(2, 3))
+    visible = torch.ones(TEST, number).scatter(1, places, 0.0)[..., None]
     mean = (every * visible).sum(1) / visible.sum(1)
     return {
         "as seen": (truth - seen).abs().mean().item(),
         "mean colour": (truth - mean[:, None, None, None]).abs().mean().item(),
     }
+
+
+def test_every_corruption_is_restored() -> None:
+    assert set(PAINT_CASES) == set(fills.MODES)
 
 
 @pytest.mark.slow
@@ -183,8 +190,7 @@ def test_patches_are_restored(mode: str) -> None:
     """Better than what is seen of them, and than the mean colour of the rest of the picture."""
     error = result(PAINT_CASES[mode], "pictures")["error"]
     simple = errors_of_simple_answers(PAINT_CASES[mode])
-    assert error < 0.85 * simple["mean colour"]
-    assert error < 0.95 * simple["as seen"]
+    assert error < 0.9 * min(simple.values())
 
 
 @pytest.mark.slow
@@ -192,9 +198,9 @@ def test_patches_are_restored(mode: str) -> None:
 def test_without_a_cue_patches_are_not_known(mode: str) -> None:
     """What replaces a patch does not give it away: no better than a constant, as for colours.
 
-    512 x 9 patches of one colour each: four deviations of their mean error are 3 %.
+    Four deviations of the mean error of 512 x 4 patches of one colour each are 4.2 %.
     """
-    assert result(PAINT_CASES[mode], "confetti")["score"] > 0.97
+    assert result(PAINT_CASES[mode], "confetti")["score"] > 0.958
 
 
 def test_confetti_tells_nothing_but_colours() -> None:
