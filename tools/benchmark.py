@@ -25,10 +25,12 @@ from mmvitssl.benchmark.data import (
     write_photographs,
 )
 from mmvitssl.benchmark.peers import PeerBench
+from mmvitssl.benchmark.plain import PlainBench
 from mmvitssl.datasets.images import list_images
 from mmvitssl.engine import launch
 
 PHOTOGRAPHS = 32
+PEERS: dict[str, type[Bench]] = {"mmpretrain": PeerBench, "plain": PlainBench}
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,7 +51,9 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--repeat", type=int, default=5, help="timed steps, or batches, of each")
     parser.add_argument("--against", metavar="METHOD", help="print ratios over this one too")
-    parser.add_argument("--peer", choices=("mmpretrain",), help="and its ratios over ours")
+    parser.add_argument(
+        "--peer", choices=PEERS, help="and its ratios over ours; 'plain' is LoMaR as published"
+    )
     parser.add_argument("--images", metavar="FOLDER", help="of --data; else photographs are made")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
@@ -57,6 +61,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("--repeat and --batch-size must be at least 1")
     if args.peer and args.against:
         parser.error("--peer compares with ours, --against ours among themselves: choose one")
+    if args.peer == "plain" and args.data:
+        parser.error("--peer plain has training steps, no data pipeline")
     if args.images and not args.data:
         parser.error("--images belongs to --data")
     return args
@@ -86,7 +92,7 @@ def steps(args: argparse.Namespace) -> None:
     for name in methods:
         benches = [bench_of(StepBench, name, args)]
         if args.peer:
-            benches.append(bench_of(PeerBench, name, args))
+            benches.append(bench_of(PEERS[args.peer], name, args))
         ours, *peers = measure(benches, args.repeat, args.amp)
         print(ours.line(), *(peer.line(ours) for peer in peers), sep="\n", flush=True)
         del benches

@@ -28,6 +28,7 @@ TRAINED = {
     "mae/mae_vit-small_64xb64-cosine-800e_in1k.py": 47_401_728,
     MAE_B: 111_655_680,
     "mae/mae_vit-large_64xb64-cosine-800e_in1k.py": 329_239_296,
+    "mae/mae_vit-huge-p14_64xb64-cosine-800e_in1k.py": 656_613_964,
     BEIT_B: 91_965_776,
     "beit/beit_vit-large_8xb256-cosine-800e_in1k.py": 311_534_016,
     "lomar/lomar_vit-small_4xb256-cosine-400e_in1k.py": 21_924_480,

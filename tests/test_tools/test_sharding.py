@@ -135,9 +135,10 @@ def test_what_shards_would_get_wrong_is_refused(
         checks.check_sharding(runner(**changes()))
 
 
-def test_the_config_of_vit_large_differs_by_its_strategy_only() -> None:
-    sharded = launch.read_config(str(ROOT / "configs" / CONFIG))
-    plain = launch.read_config(str(ROOT / "configs" / CONFIG.replace("_fsdp-", "_")))
+@pytest.mark.parametrize("name", [CONFIG, CONFIG.replace("vit-large", "vit-huge-p14")])
+def test_the_configs_differ_by_their_strategy_only(name: str) -> None:
+    sharded = launch.read_config(str(ROOT / "configs" / name))
+    plain = launch.read_config(str(ROOT / "configs" / name.replace("_fsdp-", "_")))
     assert sharded.pop("runner_type") == "FlexibleRunner"
     assert sharded.pop("strategy") == dict(type="mmvitssl.ShardedStrategy")
     assert sharded.to_dict() == plain.to_dict()
