@@ -22,6 +22,7 @@ from mmengine.model.wrappers import MMFullyShardedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.fsdp import FullStateDictConfig, StateDictType
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.multiprocessing import spawn
@@ -257,11 +258,14 @@ def build(name: str, seed: int = 0) -> Pretrainer:
 
 
 def wrap(model: Pretrainer, how: str) -> Any:
-    """The model in copies (DDP) or shards (FSDP) on all processes."""
+    """The model in copies (DDP, of a static graph if told) or shards (FSDP) on all processes."""
     for tensor in model.state_dict().values():
         broadcast(tensor)  # as MMEngine does before training, so that seeds may differ
-    if how == "copies":
-        return CPUDistributedDataParallel(model, broadcast_buffers=False)
+    if how in ("copies", "static"):
+        return CPUDistributedDataParallel(
+            model, broadcast_buffers=False, gradient_as_bucket_view=True,
+            static_graph=how == "static",
+        )  # fmt: skip
     policy = ModuleWrapPolicy(BLOCKS)
     network = MMFullyShardedDataParallel(
         model, auto_wrap_policy=policy, device_id=torch.device("cpu")
@@ -281,6 +285,9 @@ def train(
     """Logs and the state after two SGD steps, each over the gradients of ``parts`` of a batch."""
     model = build(name, seed)
     network = model if how == "alone" else wrap(model, how)
+    reduced: list[int] = []  # elements of each bucket of gradients that was sent
+    if how in ("copies", "static"):
+        network.register_comm_hook(reduced, counted_reduction)
     sgd = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05, momentum=0.9)
     wrapper = OptimWrapper(sgd)
     if len(parts) > 1:
@@ -307,7 +314,13 @@ def train(
             pairs = zip(before, model.encoder.parameters(), strict=True)
             moved.append(any(not torch.equal(old, new) for old, new in pairs))
             runner.iter += 1
-    return {"logs": logs, "state": network_state(network), "moved": moved}
+    state = network_state(network)
+    return {"logs": logs, "state": state, "moved": moved, "reduced": sum(reduced)}
+
+
+def counted_reduction(reduced, bucket):  # type: ignore[no-untyped-def]  # torch wants no strings
+    reduced.append(bucket.buffer().numel())
+    return allreduce_hook(None, bucket)
 
 
 def network_state(network: Any) -> dict[str, Tensor]:
@@ -342,6 +355,8 @@ def worker(rank: int, port: int, folder: str) -> None:
     )
     part = slice(rank * BATCH, (rank + 1) * BATCH)
     results: dict[str, Any] = {name: train(name, [part], "copies", seed=rank) for name in METHODS}
+    for name in METHODS:
+        results[f"{name} static"] = train(name, [part], "static", seed=rank)
     for name in SAMPLE_WISE:
         results[f"{name} accumulated"] = train(name, halves(part), "copies")
     for name in SHARDED:
@@ -433,6 +448,16 @@ def test_weights_of_two_processes_are_those_of_one(
     assert movement(name, expected) > 5e-3
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_static_graphs_train_alike(name: str, double: list[dict[str, Any]]) -> None:
+    """``model_wrapper_cfg=dict(static_graph=True)`` changes no bit, and each gradient goes once."""
+    trained = [p.numel() for p in build(name).parameters() if p.requires_grad]
+    for result in double:
+        assert result[name]["reduced"] == STEPS * sum(trained)
+        for key, value in result[name]["state"].items():
+            assert torch.equal(value, result[f"{name} static"]["state"][key]), key
+
+
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
@@ -501,6 +526,8 @@ def test_accumulated_gradients_are_those_of_the_double_batch(
     assert_same_state(name, accumulated["state"], expected)
     for result in double:
         assert result[f"{name} accumulated"]["moved"] == [False, True, False, True]
+        # processes talk once an optimizer step
+        assert result[f"{name} accumulated"]["reduced"] == result[name]["reduced"] > 0
         assert_same_state(name, result[f"{name} accumulated"]["state"], expected)
 
 
