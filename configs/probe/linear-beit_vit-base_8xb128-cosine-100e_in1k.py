@@ -1,5 +1,5 @@
-# Linear probe of BEiT, ViT-B, its own optimizer and features (class token and mean of the patches)
-# of the last block; its code has a classifier behind every block.
+# Linear probe of BEiT, ViT-B: classifiers behind every block, each of class token and mean of the
+# patches, with its own optimizer.
 _base_ = [
     './_base_/linear_vit.py',
     './_base_/imagenet_linear.py',
@@ -10,7 +10,8 @@ _base_ = [
 model = dict(
     encoder=dict(
         position='none', relative_position='shared_bias', qkv_bias='qv', layer_scale=0.1),
-    readout='cls+mean')
+    readout='blocks',
+    head=dict(type='BlockwiseLinearHead', num_blocks=12))
 train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(
     optimizer=dict(lr=4e-3, weight_decay=1e-4),

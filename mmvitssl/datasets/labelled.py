@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -176,6 +177,6 @@ class LabelSubset(Dataset):
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
         """The image's sample, whose ``index`` is its place in the subset."""
         key = key if isinstance(key, SampleKey) else SampleKey(int(key))
-        inner = SampleKey(int(self.indices[key.index]), key.epoch, key.seed)
+        inner = replace(key, index=int(self.indices[key.index]))
         sample = self.dataset[inner]
         return {**sample, "sample": {**sample["sample"], "index": key.index}}

@@ -24,10 +24,13 @@ class SampleKey:
     index: int
     epoch: int = 0
     seed: int = 0
+    repeat: int = 0  # which drawing of this epoch, where a sampler repeats samples
 
     def generator(self, *extra: int) -> np.random.Generator:
         """A generator of its own for this drawing (and for ``extra``, such as a view's number)."""
-        return np.random.default_rng([self.seed, self.epoch, self.index, *extra])
+        entropy = [self.seed, self.epoch, self.index, *extra]
+        repeat = (self.repeat,) if self.repeat else ()
+        return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=repeat))
 
 
 @DATA_SAMPLERS.register_module()
@@ -43,7 +46,13 @@ class EpochSampler(Sampler[SampleKey]):
         seed: of order and samples; None: one random seed for all processes.
         round_up: repeat samples so that all processes get as many.
         infinite: go through epoch after epoch, for iteration-based loops.
+        repeats: drawings of a sample in an epoch (repeated augmentation, Hoffer et al. 2020; DeiT
+            has three). An epoch stays as long, so only one sample in ``repeats`` enters it. The
+            drawings follow each other, so that processes, if there are several, share them.
         rank, world_size: of the process; by default from the process group.
+
+    Raises:
+        ValueError: fewer than one drawing.
     """
 
     def __init__(
@@ -53,9 +62,12 @@ class EpochSampler(Sampler[SampleKey]):
         seed: int | None = None,
         round_up: bool = True,
         infinite: bool = False,
+        repeats: int = 1,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
+        if repeats < 1:
+            raise ValueError(f"EpochSampler.repeats={repeats} must be at least 1.")
         current_rank, current_world = get_dist_info()
         self.rank = current_rank if rank is None else rank
         self.world_size = current_world if world_size is None else world_size
@@ -64,18 +76,22 @@ class EpochSampler(Sampler[SampleKey]):
         self.seed: int = sync_random_seed() if seed is None else seed
         self.round_up = round_up
         self.infinite = infinite
+        self.repeats = repeats
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """MMEngine's hook calls this before each epoch, after a resume too."""
         self.epoch = epoch
 
-    def _order(self, epoch: int) -> list[int]:
+    def _order(self, epoch: int) -> list[tuple[int, int]]:
+        """Samples of this process, each with the number of its drawing."""
         if not self.shuffle:
-            order = list(range(self.size))
+            samples = list(range(self.size))
         else:
             generator = torch.Generator().manual_seed(self.seed + epoch)
-            order = torch.randperm(self.size, generator=generator).tolist()
+            samples = torch.randperm(self.size, generator=generator).tolist()
+        order = [(index, repeat) for index in samples for repeat in range(self.repeats)]
+        order = order[: self.size]
         if self.round_up:
             total = self.world_size * -(-self.size // self.world_size)
             order = (order * -(-total // self.size))[:total]
@@ -84,8 +100,8 @@ class EpochSampler(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         epoch = self.epoch
         while True:
-            for index in self._order(epoch):
-                yield SampleKey(index, epoch, self.seed)
+            for index, repeat in self._order(epoch):
+                yield SampleKey(index, epoch, self.seed, repeat)
             if not self.infinite:
                 return
             epoch += 1

@@ -15,7 +15,9 @@ from mmvitssl.registry import METRICS
 class ClassAccuracy(BaseMetric):
     """Share of images whose class is among the k best, in percent: ``accuracy/top<k>``.
 
-    A k that is not below the number of classes would always be 100 and is left out.
+    A k that is not below the number of classes would always be 100 and is left out. Of
+    classifiers behind every block, ``accuracy/top<k>`` is the best one's, which the images that it
+    is measured on have chosen, and ``accuracy/top<k>_block<i>`` is that of block i, from 0.
 
     Args:
         topk: values of k.
@@ -34,16 +36,21 @@ class ClassAccuracy(BaseMetric):
         """Keep of each image how many classes score higher than its own, and the classes."""
         scores = torch.stack([sample["scores"] for sample in data_samples])
         labels = torch.stack([torch.as_tensor(sample["label"]) for sample in data_samples])
-        own = scores.gather(1, labels[:, None])
+        classes = scores.shape[-1]
+        labels = labels.view(-1, *[1] * (scores.ndim - 1))
+        own = scores.gather(-1, labels.expand(*scores.shape[:-1], 1))
         # of equal scores the lower class comes first
-        before = torch.arange(scores.shape[1]) < labels[:, None]
-        above = ((scores > own) | ((scores == own) & before)).sum(dim=1)
-        self.results.extend((int(place), scores.shape[1]) for place in above)
+        before = torch.arange(classes) < labels
+        above = ((scores > own) | ((scores == own) & before)).sum(dim=-1)
+        self.results.extend((place, classes) for place in above.tolist())
 
-    def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[int | list[int], int]]) -> dict[str, float]:
         """Percentages by name."""
         places = torch.tensor([place for place, _ in results])
-        classes = results[0][1]
-        return {
-            f"top{k}": 100 * float((places < k).double().mean()) for k in self.topk if k < classes
-        }
+        metrics: dict[str, float] = {}
+        for k in (k for k in self.topk if k < results[0][1]):
+            shares = (100 * (places < k).double().mean(dim=0)).tolist()
+            if isinstance(shares, list):
+                metrics |= {f"top{k}_block{i}": share for i, share in enumerate(shares)}
+            metrics[f"top{k}"] = max(shares) if isinstance(shares, list) else shares
+        return metrics

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.structures import Encoded
 
-READOUTS = ("cls", "mean", "cls+mean", "cls-last4", "token:NAME")
+READOUTS = ("cls", "mean", "cls+mean", "cls-last4", "blocks", "token:NAME")
+INNER = {"cls-last4": 4, "blocks": 1}  # readouts of inner blocks, and how many they need
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,27 @@ class Features:
     paths: list[str]
 
 
-def check_readout(encoder: Any, readout: str) -> None:
+def check_readout(encoder: Any, readout: str, one_vector: bool = True) -> None:
     """Refuse what an encoder cannot give.
+
+    Args:
+        encoder: that is asked.
+        readout: see :func:`encode_features`.
+        one_vector: whether an image must give one vector, not one of each block.
 
     Raises:
         ValueError: an unknown readout, or one that the encoder does not have.
     """
-    if readout == "cls-last4":
-        if len(getattr(encoder, "blocks", ())) < 4:
+    if one_vector and readout == "blocks":
+        raise ValueError(
+            "readout='blocks' gives a vector a block, which ImageClassifier with "
+            "BlockwiseLinearHead alone reads: use another here."
+        )
+    if readout in INNER:
+        if len(getattr(encoder, "blocks", ())) < INNER[readout]:
             raise ValueError(
-                f"readout='cls-last4' needs an encoder of four or more blocks with a class token, "
-                f"not {type(encoder).__name__}."
+                f"readout='{readout}' needs an encoder of {INNER[readout]} or more blocks with a "
+                f"class token, not {type(encoder).__name__}."
             )
     elif readout.startswith("token:"):
         names = list(getattr(encoder, "prefix_tokens", {}))
@@ -57,7 +68,7 @@ def read_out(encoded: Encoded, readout: str = "cls") -> Tensor:
 
     'cls' is the class token after the final norm (hierarchical encoders: the mean), 'mean' the
     mean of the patch tokens after the final norm, 'cls+mean' both side by side (DINO, ViT-B),
-    'token:NAME' a prefix token. 'cls-last4' needs the class tokens of inner blocks: see
+    'token:NAME' a prefix token. 'cls-last4' and 'blocks' need the tokens of inner blocks: see
     :func:`encode_features`.
 
     Raises:
@@ -88,23 +99,33 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def encode_features(encoder: Any, images: Tensor, readout: str = "cls") -> Tensor:
-    """(B, 3, H, W) normalised images -> (B, C') features.
+    """(B, 3, H, W) normalised images -> (B, C') features, or (B, D, 2 C) of the D blocks.
 
-    'cls-last4' is DINO's: the class tokens of the last four blocks, each after the final norm.
+    'cls-last4' is DINO's: the class tokens of the last four blocks side by side. 'blocks' is
+    BEiT's: class token and mean of the patches of every block. Each after the final norm.
     """
-    if readout != "cls-last4":
+    if readout not in INNER:
         return read_out(encoder(images), readout)
-    tokens: list[Tensor] = []
+    prefix = 1 + len(getattr(encoder, "prefix_tokens", {}))
+
+    def read(tokens: Tensor) -> Tensor:
+        if readout == "cls-last4":
+            return encoder.norm(tokens[:, 0])
+        tokens = encoder.norm(tokens)
+        return torch.cat([tokens[:, 0], tokens[:, prefix:].mean(dim=1)], dim=1)
+
+    values: list[Tensor] = []
+    blocks = encoder.blocks[-4:] if readout == "cls-last4" else encoder.blocks
     handles = [
-        block.register_forward_hook(lambda module, inputs, output: tokens.append(output[:, 0]))
-        for block in encoder.blocks[-4:]
+        block.register_forward_hook(lambda module, inputs, output: values.append(read(output)))
+        for block in blocks
     ]
     try:
         encoder(images)
     finally:
         for handle in handles:
             handle.remove()
-    return torch.cat([encoder.norm(token) for token in tokens], dim=1)
+    return torch.cat(values, dim=1) if readout == "cls-last4" else torch.stack(values, dim=1)
 
 
 def extract_features(

@@ -76,3 +76,25 @@ def test_mmengine_builds_it_with_dataset_and_seed() -> None:
 @pytest.mark.parametrize("size", [1, 5])
 def test_round_up_repeats_small_data_sets(size: int) -> None:
     assert len(list(sampler(size, rank=2, world_size=4))) == len(sampler(size, world_size=4))
+
+
+@settings(max_examples=40, deadline=None)
+@given(size=st.integers(1, 40), world=st.integers(1, 4), repeats=st.integers(1, 4))
+def test_repeated_augmentation(size: int, world: int, repeats: int) -> None:
+    """An epoch is as long, each sample is drawn so many times, and each drawing differs."""
+    parts = [
+        list(sampler(size, repeats=repeats, rank=rank, world_size=world)) for rank in range(world)
+    ]
+    assert {len(part) for part in parts} == {len(sampler(size, world_size=world))}
+    together = [key for keys in zip(*parts, strict=True) for key in keys][:size]
+    assert len({(key.index, key.repeat) for key in together}) == size
+    for start in range(0, size, repeats):
+        drawings = together[start : start + repeats]
+        assert len({key.index for key in drawings}) == 1
+        assert [key.repeat for key in drawings] == list(range(len(drawings)))
+        assert len({key.generator().random() for key in drawings}) == len(drawings)
+
+
+def test_no_repeats_are_refused() -> None:
+    with pytest.raises(ValueError, match="repeats=0"):
+        sampler(3, repeats=0)

@@ -99,7 +99,11 @@ def test_modes_come_back_after_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("readout", "words"),
-    [("class", "use one of cls"), ("token:rotation", "prefix_tokens are .'contrast'")],
+    [
+        ("class", "use one of cls"),
+        ("token:rotation", "prefix_tokens are .'contrast'"),
+        ("blocks", "gives a vector a block"),
+    ],
 )
 def test_unknown_readouts(readout: str, words: str, tmp_path: Path) -> None:
     data = PackedImages(pack(tmp_path / "x.npz", 3), PIPELINE)
@@ -111,7 +115,7 @@ def test_last_four_blocks_need_four(tmp_path: Path) -> None:
     encoder = build_encoder()
     encoder.blocks = encoder.blocks[:3]
     data = PackedImages(pack(tmp_path / "x.npz", 3), PIPELINE)
-    with pytest.raises(ValueError, match="four or more blocks"):
+    with pytest.raises(ValueError, match="4 or more blocks"):
         extract_features(encoder, data, build_preprocessor(None), "cls-last4")
 
 

@@ -103,6 +103,40 @@ def test_readouts_have_their_width(readout: str) -> None:
         torch.testing.assert_close(model.features(images)[:, -32:], encoded.cls)
 
 
+BLOCKWISE = dict(type="BlockwiseLinearHead", num_classes=CLASSES, num_blocks=4)
+
+
+def test_classifiers_behind_every_block_are_apart() -> None:
+    """The last one is that of 'cls+mean'; each gives the loss and the gradient of it alone."""
+    torch.manual_seed(0)
+    model = build(readout="blocks", head=BLOCKWISE, frozen=True)
+    data, labels = batch(), batch()["samples"]["label"]
+    images = data["views"][0].images
+    features = model.features(images)
+    assert features.shape == (4, 4, 64) and not torch.equal(features[:, 0], features[:, 1])
+    last = build(readout="cls+mean", frozen=True)
+    last.encoder.load_state_dict(model.encoder.state_dict())
+    torch.testing.assert_close(features[:, -1], last.features(images))
+    out = model(**data)
+    out["loss"].backward()
+    right = []
+    for i, linear in enumerate(model.head.linears):
+        alone = nn.Linear(64, CLASSES)
+        alone.load_state_dict(linear.state_dict())
+        logits = alone(features[:, i])
+        F.cross_entropy(logits, labels).backward()
+        torch.testing.assert_close(linear.weight.grad, alone.weight.grad)
+        right.append(100 * float((logits.argmax(1) == labels).float().mean()))
+    assert float(out["top1"]) == max(right)
+    predicted = model(**data, mode="predict")
+    assert predicted[0]["scores"].shape == (4, CLASSES)
+    metric = ClassAccuracy()
+    metric.process({}, predicted)
+    found = metric.compute_metrics(metric.results)
+    assert [found[f"top1_block{i}"] for i in range(4)] == right and found["top1"] == max(right)
+    assert found["top5"] == max(found[f"top5_block{i}"] for i in range(4))
+
+
 def test_loss_is_cross_entropy_of_the_head() -> None:
     model = build(label_smoothing=0.1).eval()
     data = batch()
@@ -385,6 +419,9 @@ def test_accuracy_counts_places() -> None:
         (dict(readout="mean", pooled_norm="fresh", frozen=True), "not frozen"),
         (dict(source="teacher"), "source='teacher'"),
         (dict(readout="mean", head=ATTENTIVE), "AttentiveHead reads all tokens"),
+        (dict(readout="blocks"), "LinearHead does not read"),
+        (dict(head=BLOCKWISE), "readout='blocks' goes with"),
+        (dict(readout="blocks", head={**BLOCKWISE, "num_blocks": 12}), "features of 4 blocks"),
         (dict(augment=dict(erasing=2.0)), "BatchAugment.erasing=2.0"),
         (dict(augment=dict(mixup=-1.0)), "mixup and cutmix >= 0"),
     ],

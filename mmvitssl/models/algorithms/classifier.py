@@ -21,7 +21,7 @@ from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
 
 POOLED_NORMS = (None, "fresh", "pretrained")
-WIDTHS = {"cls+mean": 2, "cls-last4": 4}
+WIDTHS = {"cls+mean": 2, "cls-last4": 4, "blocks": 2}
 
 
 @MODELS.register_module()
@@ -31,9 +31,10 @@ class ImageClassifier(BaseModel):
     Args:
         encoder: config of the encoder.
         head: config of the head, without ``in_channels``.
-        readout: feature of an image: 'cls', 'mean', 'cls+mean', 'cls-last4' or 'token:NAME'
-            (:func:`~mmvitssl.evaluation.features.read_out`). A head that reads all tokens ignores
-            it and refuses another than 'cls'.
+        readout: feature of an image: 'cls', 'mean', 'cls+mean', 'cls-last4', 'blocks' or
+            'token:NAME' (:func:`~mmvitssl.evaluation.features.encode_features`). A head that
+            reads all tokens ignores it and refuses another than 'cls'; one of all blocks takes
+            'blocks'.
         frozen: whether the encoder stays as it is: no gradients, always in eval mode, so that
             stochastic depth is off.
         pooled_norm: in place of the encoder's final norm, which mean-pooled fine-tuning leaves out,
@@ -65,7 +66,7 @@ class ImageClassifier(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor=build_preprocessor(data_preprocessor))
         self.encoder = MODELS.build(encoder)
-        check_readout(self.encoder, readout)
+        check_readout(self.encoder, readout, one_vector=False)
         if pooled_norm not in POOLED_NORMS or (pooled_norm and (readout != "mean" or frozen)):
             raise ValueError(
                 f"ImageClassifier.pooled_norm='{pooled_norm}' must be one of {POOLED_NORMS}, and "
@@ -82,6 +83,13 @@ class ImageClassifier(BaseModel):
             raise ValueError(
                 f"ImageClassifier.readout='{readout}', but {type(self.head).__name__} reads all "
                 f"tokens: leave the readout out."
+            )
+        blocks = len(self.encoder.blocks) if readout == "blocks" else None
+        if getattr(self.head, "num_blocks", None) != blocks:
+            raise ValueError(
+                f"ImageClassifier.readout='{readout}' gives features of "
+                f"{blocks or 'no'} blocks, which {type(self.head).__name__} does not read: "
+                f"readout='blocks' goes with BlockwiseLinearHead(num_blocks=depth)."
             )
         self.augment = None
         if augment is not None:
@@ -144,9 +152,10 @@ class ImageClassifier(BaseModel):
             samples: what the collate function kept of the samples; ``label`` is (B,) long.
             views: from the data preprocessor; the first one, (B, 3, H, W), is read.
             features: in place of views, what :meth:`features` gave for the images.
-            mode: 'loss' gives ``loss`` and, where labels are not mixed, ``top1`` in percent;
-                'predict' one dict with ``scores`` (num_classes,), ``label`` and ``path`` an image;
-                'tensor' the logits (B, num_classes).
+            mode: 'loss' gives ``loss`` and, where labels are not mixed, ``top1`` in percent
+                (the best block's); 'predict' one dict with ``scores`` (num_classes,), ``label``
+                and ``path`` an image; 'tensor' the logits (B, num_classes). Of a head of all
+                blocks, scores and logits have an axis of blocks before the classes.
 
         Raises:
             ValueError: an unknown mode, or samples without labels.
@@ -181,11 +190,15 @@ class ImageClassifier(BaseModel):
             features = self._read(views)
         logits = self.head(features).float()
         labels = labels.to(logits.device)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = torch.stack([
+            F.cross_entropy(block, labels, label_smoothing=self.label_smoothing)
+            for block in (logits.unbind(1) if logits.ndim == 3 else (logits,))
+        ]).sum()  # fmt: skip
         if labels.ndim > 1:
             return {"loss": loss}
-        right = (logits.detach().argmax(dim=1) == labels).float().mean()
-        return {"loss": loss, "top1": 100 * right}
+        guess = logits.detach().argmax(dim=-1)
+        right = 100 * (guess == labels.view(-1, *[1] * (guess.ndim - 1))).float().mean(dim=0)
+        return {"loss": loss, "top1": right.max()}
 
     def _batch_seed(self, samples: dict[str, Any]) -> int:
         """A function of seed, process and samples alone, so that a resumed run draws the same."""

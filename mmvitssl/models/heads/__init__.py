@@ -1,6 +1,11 @@
 """Losses: (prediction, target, ...) -> loss; and classifiers: features -> logits."""
 
-from mmvitssl.models.heads.classification import AttentiveHead, LinearHead, NormalisedLinearHead
+from mmvitssl.models.heads.classification import (
+    AttentiveHead,
+    BlockwiseLinearHead,
+    LinearHead,
+    NormalisedLinearHead,
+)
 from mmvitssl.models.heads.contrastive import CosineLoss, InfoNCE, NTXent, QueueInfoNCE
 from mmvitssl.models.heads.distillation import DINOLoss
 from mmvitssl.models.heads.pixel import PixelLoss
@@ -8,6 +13,7 @@ from mmvitssl.models.heads.tokens import TokenLoss
 
 __all__ = [
     "AttentiveHead",
+    "BlockwiseLinearHead",
     "CosineLoss",
     "DINOLoss",
     "InfoNCE",

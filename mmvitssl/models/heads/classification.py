@@ -1,4 +1,4 @@
-"""Heads that read classes from features: linear, linear behind batch norm, attentive."""
+"""Heads that read classes from features: linear, one a block, behind batch norm, attentive."""
 
 from __future__ import annotations
 
@@ -28,6 +28,34 @@ class LinearHead(nn.Linear):
         self.num_classes = num_classes
         init.normal_(self.weight, std=std)
         init.zeros_(self.bias)
+
+
+@MODELS.register_module()
+class BlockwiseLinearHead(nn.Module):
+    """A linear layer for the features of each block of an encoder (BEiT's linear evaluation).
+
+    All are trained at once and none knows of the others; accuracies are told a block.
+
+    Args:
+        in_channels, num_classes, std: see :class:`LinearHead`.
+        num_blocks: blocks of the encoder.
+    """
+
+    tokens = False
+
+    def __init__(
+        self, in_channels: int, num_classes: int, num_blocks: int = 12, std: float = 0.01
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.num_blocks = num_classes, num_blocks
+        self.linears = nn.ModuleList(
+            LinearHead(in_channels, num_classes, std) for _ in range(num_blocks)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, num_blocks, in_channels) -> (B, num_blocks, num_classes)."""
+        parts = zip(self.linears, features.unbind(1), strict=True)
+        return torch.stack([linear(part) for linear, part in parts], dim=1)
 
 
 @MODELS.register_module()
