@@ -55,6 +55,8 @@ PRETRAINING = {
     "dino_vit-small": "dino/dino_vit-small_8xb128-cosine-100e_in1k",
     "dino_swin-tiny": "dino/dino_swin-tiny_8xb128-cosine-100e_in1k",
     "moby_vit-small": "moby/moby_vit-small_8xb64-cosine-300e_in1k",
+    "mtssl_vit-small": "mtssl/mtssl_vit-small_32xb128-cosine-300e_in1k",
+    "sit_vit-base": "mtssl/sit_vit-base_4xb72-cosine-500e_in1k",
     "moby_swin-tiny": "moby/moby_swin-tiny_8xb64-cosine-300e_in1k",
 }
 IDENTITY = ("arch", "patch_size", "qkv_bias", "layer_scale", "position", "relative_position",
