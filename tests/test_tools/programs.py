@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.test_tools import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 
 PRETRAIN = """
@@ -68,17 +70,22 @@ def write_config(folder: Path, data: Path, **settings: Any) -> Path:
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
+TIMEOUT = 1200
+
+
 def run(*command: str | Path, ok: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a command from the repository root; its output in one string."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**ENVIRONMENT, **env},
-        timeout=1200,
-    )
+    """Run a command from the repository root; its output in one string.
+
+    A Python file is run in a process that has the imports already.
+    """
+    parts, environment = [str(part) for part in command], {**ENVIRONMENT, **env}
+    if parts[0] == sys.executable and parts[1].endswith(".py"):
+        done = forked.run(parts[1:], ROOT, environment, TIMEOUT)
+    else:
+        done = subprocess.run(
+            parts, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=environment, timeout=TIMEOUT,
+        )  # fmt: skip
     assert not ok or done.returncode == 0, done.stdout[-6000:]
     return done
 
