@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
@@ -36,6 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_instance("scaling", log_level="ERROR")
     network = Network(args.flops, args.inside, args.between, args.latency)
     table = Table("method", "Gflop/image", "gradients MB", *(
         f"{gpus} GPUs: gathered MB, collectives, efficiency" for gpus in args.gpus
