@@ -18,8 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-PRELOADED = ("mmvitssl.engine.training", "mmvitssl.checkpoint.convert", "mmdet.models",
-             "mmseg.models")  # fmt: skip
+PRELOADED = (
+    "mmvitssl.engine.training",
+    "mmvitssl.checkpoint.convert",
+    *(f"{package}.{part}" for package in ("mmdet", "mmseg")
+      for part in ("models", "datasets", "engine", "evaluation", "visualization")),
+)  # fmt: skip
 _context = multiprocessing.get_context("forkserver")
 
 

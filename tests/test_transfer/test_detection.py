@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import sys
 from pathlib import Path
 
@@ -11,10 +10,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
 from PIL import Image
 from yapf.yapflib import yapf_api
 
@@ -23,7 +20,6 @@ from mmvitssl.checkpoint.strict import PARTS
 from mmvitssl.demo import make_demo_data
 from mmvitssl.engine import launch, training
 from tests.test_tools import programs
-from tests.test_tools.programs import ROOT
 from tests.test_transfer.small_detectors import COCO, DETECTION, SIDE, small_detector
 
 TWO_PROCESSES = ("mask-rcnn_vitdet-base_64xb1-100e_coco-1024px", "mask-rcnn_swin-tiny_8xb2-1x_coco")
@@ -62,31 +58,15 @@ def save_encoders(config: Config, folder: Path) -> Path:
     return folder / "pretrained.pth"
 
 
-def program(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str | Path) -> None:
-    """Run a program of ``tools/`` in this process, without what other runs left behind."""
-    for kind in (MMLogger, Visualizer):
-        kind._instance_dict.clear()
-    for kind in list(Visualizer.__subclasses__()):
-        kind._instance_dict.clear()
-    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-    runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", DETECTION, ids=lambda path: path.stem)
-def test_it_trains_and_is_evaluated(
-    path: Path,
-    data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_it_trains_and_is_evaluated(path: Path, data: Path, tmp_path: Path) -> None:
     config = write(path, tmp_path, data)
     pretrained = save_encoders(Config.fromfile(config), tmp_path)
     run = tmp_path / "run"
     source = "target" if path.stem.startswith("cascade") else "online"
     chosen = ["--pretrained-source", "target"] if source == "target" else []
-    program(monkeypatch, "train.py", config, "--work-dir", run, "--pretrained", pretrained, *chosen)
+    programs.train(config, "--work-dir", run, "--pretrained", pretrained, *chosen)
     lines = programs.logged(run)
     steps = [line for line in lines if "loss" in line]
     assert len(steps) == 2 and all(np.isfinite(line["loss"]) for line in steps)
@@ -97,12 +77,10 @@ def test_it_trains_and_is_evaluated(
         return change.abs().max().item()
 
     assert 0 < moved("patch_embed.proj.weight") < 1e-3 and moved("norm.weight") == 0
-    capsys.readouterr()
-    program(
-        monkeypatch, "test.py", config, run / "last.pth", "--work-dir", tmp_path / "test",
+    output = programs.test(
+        config, run / "last.pth", "--work-dir", tmp_path / "test",
         "--out", tmp_path / "results.pkl", "--show-dir", tmp_path / "show",
-    )  # fmt: skip
-    output = capsys.readouterr().out
+    ).stdout  # fmt: skip
     metrics = json.loads((tmp_path / "results.json").read_text())
     for metric in ("coco/bbox_mAP", "coco/segm_mAP"):
         assert metrics[metric] == pytest.approx(programs.value(output, metric), abs=1e-3)

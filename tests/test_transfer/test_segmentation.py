@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import sys
 from pathlib import Path
 
@@ -11,10 +10,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
 from PIL import Image
 from yapf.yapflib import yapf_api
 
@@ -73,39 +70,23 @@ def save_encoder(config: Config, folder: Path) -> Path:
     return folder / "pretrained.pth"
 
 
-def program(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str | Path) -> None:
-    """Run a program of ``tools/`` in this process, without what other runs left behind."""
-    for kind in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
-        kind._instance_dict.clear()
-    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-    runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ADE20K + CITYSCAPES + CAMVID, ids=lambda path: path.stem)
-def test_it_trains_and_is_evaluated(
-    path: Path,
-    data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_it_trains_and_is_evaluated(path: Path, data: Path, tmp_path: Path) -> None:
     config = write(path, tmp_path, data)
     pretrained = save_encoder(Config.fromfile(config), tmp_path)
     run = tmp_path / "run"
-    program(monkeypatch, "train.py", config, "--work-dir", run, "--pretrained", pretrained)
+    programs.train(config, "--work-dir", run, "--pretrained", pretrained)
     steps = [line for line in programs.logged(run) if "loss" in line]
     assert len(steps) == 2 and all(np.isfinite(line["loss"]) for line in steps)
     before = load_file(pretrained)["state_dict"]
     after = load_file(run / "last.pth")["state_dict"]
     moved = {key: not torch.equal(value, after[f"backbone.{key}"]) for key, value in before.items()}
     assert moved["encoder.patch_embed.proj.weight"] and not moved["encoder.norm.weight"]
-    capsys.readouterr()
-    program(
-        monkeypatch, "test.py", config, run / "last.pth", "--work-dir", tmp_path / "test",
+    output = programs.test(
+        config, run / "last.pth", "--work-dir", tmp_path / "test",
         "--out", tmp_path / "results.json", "--show-dir", tmp_path / "show",
-    )  # fmt: skip
-    output = capsys.readouterr().out
+    ).stdout  # fmt: skip
     metrics = json.loads((tmp_path / "results.json").read_text())
     assert metrics["mIoU"] == pytest.approx(programs.value(output, "mIoU"), abs=1e-3)
     assert 0 <= metrics["mIoU"] <= metrics["mAcc"] <= 100
