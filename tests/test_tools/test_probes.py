@@ -83,6 +83,8 @@ def small(name: str, data: Path, folder: Path, **options: Any) -> tuple[Path, Pa
     config.model.head.num_classes = 2
     if config.model.head.type == "AttentiveHead":
         config.model.head.num_heads = 2
+    if config.model.head.type == "BlockwiseLinearHead":
+        config.model.head.num_blocks = ARCH["depth"]
     for part in ("train", "val", "test"):
         loader = config[f"{part}_dataloader"]
         loader.update(batch_size=BATCH, num_workers=0, persistent_workers=False)
