@@ -38,7 +38,8 @@ def parse_args() -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--method", nargs="+",
-        help="as configs are called: mae, repre-mocov3, repre-mocov3:literal (an ablation)",
+        help="as configs are called: mae, repre-mocov3, repre-mocov3:literal (an ablation), "
+        "lomar@448 (of an image size)",
     )  # fmt: skip
     what.add_argument("--data", metavar="CONFIG", help="time this config's data pipeline")
     parser.add_argument("--arch", default="ViT-B/16", help="or ViT-S/16, ViT-L/16, Swin-T")
@@ -76,8 +77,13 @@ def prepare(config: Config) -> Config:
 def bench_of(kind: type[Bench], name: str, args: argparse.Namespace) -> Bench:
     compiled = bool(args.compile) if kind is StepBench else args.compile == "both"
     with launch.building():
-        config = prepare(load_config(name, args.arch, args.image_size))
-        return kind(name, config, args.batch_size, args.device, args.amp, compiled)
+        method, _, size = name.partition("@")
+        if size and not size.isdecimal():
+            raise ValueError(f"--method {name}: behind '@' stands an image size in pixels.")
+        config = prepare(load_config(method, args.arch, int(size) if size else args.image_size))
+        bench = kind(method, config, args.batch_size, args.device, args.amp, compiled)
+        bench.name = bench.name.replace(method, name)
+        return bench
 
 
 def steps(args: argparse.Namespace) -> None:

@@ -25,11 +25,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_steps_print_nothing_but_lines() -> None:
     small = ("--arch", "ViT-S/16", "--image-size", "32", "--batch-size", "2", "--repeat", "1")
-    done = run("--method", "simclr", "simsiam", "--against", "mocov2", "--amp", "bf16", *small)
+    done = run("--method", "simclr", "simclr@48", "--against", "mocov2", "--amp", "bf16", *small)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["method"] for line in lines] == ["mocov2", "simclr", "simsiam"]
+    assert [line["method"] for line in lines] == ["mocov2", "simclr", "simclr@48"]
     assert "against" not in lines[0] and lines[1]["against"] == "mocov2"
+    assert lines[2]["gflops"] > lines[1]["gflops"]
     assert all(line["gflops"] > 0 and line["mfu"] > 0 for line in lines)
 
 
@@ -50,6 +51,9 @@ def test_pipelines(tmp_path: Path) -> None:
         (("--method", "mea"), "error: No config mea/"),
         (("--method", "mae", "--peer", "mmpretrain", "--against", "mae"), "choose one"),
         (("--method", "mae", "--images", "."), "--images belongs to --data"),
+        (("--method", "mae@big"), "behind '@' stands an image size"),
+        (("--data", "x.py", "--peer", "plain"), "no data pipeline"),
+        (("--method", "mae", "--peer", "plain"), "there is one of lomar, not of mae"),
         (("--method", "mae", "--repeat", "0"), "must be at least 1"),
         (("--method", "dino", "--arch", "Swin-B"), "--arch Swin-B is unknown"),
         (("--data", "configs/nothing.py"), "nothing.py"),
