@@ -63,7 +63,11 @@ def project(values: Tensor, method: str = "tsne", seed: int = 0) -> np.ndarray:
         from umap import UMAP
 
         neighbours = min(15, len(data) - 1)
-        umap = UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed)
+        # its spectral start asks for more eigenvectors than a few images have
+        start = "spectral" if len(data) >= 10 else "random"
+        umap = UMAP(
+            n_neighbors=neighbours, metric="cosine", init=start, random_state=seed, n_jobs=1
+        )
         return np.asarray(umap.fit_transform(data))
     from sklearn.manifold import TSNE
 

@@ -47,6 +47,20 @@ def test_a_method_must_be_known_and_installed(monkeypatch: pytest.MonkeyPatch) -
         embedding.check_method("umap")
 
 
+@pytest.mark.parametrize("number", [3, 9, 60])
+def test_umap_keeps_groups_apart(number: int) -> None:
+    pytest.importorskip("umap")
+    directions = 5 * torch.eye(3, 16).repeat_interleave(number // 3, dim=0)
+    places = project(directions + torch.randn(number, 16).mul(0.1), "umap")
+    assert places.shape == (number, 2) and np.isfinite(places).all()
+    if number == 60:
+        groups = places.reshape(3, 20, 2)
+        middles = groups.mean(axis=1)
+        within = np.linalg.norm(groups - middles[:, None], axis=-1).max()
+        between = [np.linalg.norm(middles[i] - middles[j]) for i in range(3) for j in range(i)]
+        assert min(between) > 2 * within
+
+
 @pytest.mark.parametrize("classes", [3, 15, 40])
 def test_every_class_has_a_colour_of_its_own(classes: int) -> None:
     found = colours(np.repeat(np.arange(classes) * 2, 2))
