@@ -30,6 +30,7 @@ from mmvitssl.datasets.images import list_images
 from mmvitssl.engine import launch
 
 PHOTOGRAPHS = 32
+CHECKPOINTING = "checkpointing"
 PEERS: dict[str, type[Bench]] = {"mmpretrain": PeerBench, "plain": PlainBench}
 
 
@@ -39,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     what.add_argument(
         "--method", nargs="+",
         help="as configs are called: mae, repre-mocov3, repre-mocov3:literal (an ablation), "
-        "lomar@448 (of an image size)",
+        "lomar@448 (of an image size), mae+checkpointing (of gradients)",
     )  # fmt: skip
     what.add_argument("--data", metavar="CONFIG", help="time this config's data pipeline")
     parser.add_argument("--arch", default="ViT-B/16", help="or ViT-S/16, ViT-L/16, Swin-T")
@@ -74,13 +75,28 @@ def prepare(config: Config) -> Config:
     return config
 
 
+def config_of(name: str, args: argparse.Namespace) -> tuple[str, Config]:
+    """The method and the config of METHOD[@SIZE][+checkpointing].
+
+    Raises:
+        ValueError: no image size, or another addition.
+    """
+    rest, plus, addition = name.partition("+")
+    method, _, size = rest.partition("@")
+    if size and not size.isdecimal():
+        raise ValueError(f"--method {name}: behind '@' stands an image size in pixels.")
+    if plus and addition != CHECKPOINTING:
+        raise ValueError(f"--method {name}: behind '+' stands {CHECKPOINTING}, nothing else.")
+    config = prepare(load_config(method, args.arch, int(size) if size else args.image_size))
+    if addition:
+        config.model.encoder.gradient_checkpointing = True
+    return method, config
+
+
 def bench_of(kind: type[Bench], name: str, args: argparse.Namespace) -> Bench:
     compiled = bool(args.compile) if kind is StepBench else args.compile == "both"
     with launch.building():
-        method, _, size = name.partition("@")
-        if size and not size.isdecimal():
-            raise ValueError(f"--method {name}: behind '@' stands an image size in pixels.")
-        config = prepare(load_config(method, args.arch, int(size) if size else args.image_size))
+        method, config = config_of(name, args)
         bench = kind(method, config, args.batch_size, args.device, args.amp, compiled)
         bench.name = bench.name.replace(method, name)
         return bench

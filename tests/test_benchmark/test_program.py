@@ -25,12 +25,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_steps_print_nothing_but_lines() -> None:
     small = ("--arch", "ViT-S/16", "--image-size", "32", "--batch-size", "2", "--repeat", "1")
-    done = run("--method", "simclr", "simclr@48", "--against", "mocov2", "--amp", "bf16", *small)
+    methods = ("simclr", "simclr@48", "simclr+checkpointing")
+    done = run("--method", *methods, "--against", "mocov2", "--amp", "bf16", *small)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["method"] for line in lines] == ["mocov2", "simclr", "simclr@48"]
+    assert [line["method"] for line in lines] == ["mocov2", *methods]
     assert "against" not in lines[0] and lines[1]["against"] == "mocov2"
-    assert lines[2]["gflops"] > lines[1]["gflops"]
+    assert lines[2]["gflops"] > lines[1]["gflops"] == lines[3]["gflops"]
+    assert 0 < lines[3]["recomputed_gflops"] < lines[3]["gflops"] / 3
     assert all(line["gflops"] > 0 and line["mfu"] > 0 for line in lines)
 
 
@@ -51,6 +53,7 @@ def test_pipelines(tmp_path: Path) -> None:
         (("--method", "mea"), "error: No config mea/"),
         (("--method", "mae", "--peer", "mmpretrain", "--against", "mae"), "choose one"),
         (("--method", "mae", "--images", "."), "--images belongs to --data"),
+        (("--method", "mae+bf16"), "behind '+' stands checkpointing"),
         (("--method", "mae@big"), "behind '@' stands an image size"),
         (("--data", "x.py", "--peer", "plain"), "no data pipeline"),
         (("--method", "mae", "--peer", "plain"), "there is one of lomar, not of mae"),
