@@ -177,3 +177,27 @@ def test_safetensors(tmp_path: Path) -> None:
     save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, str(path))
     report = load_encoder(ViT(**BARE), path)
     assert len(report.loaded) == len(encoder.state_dict())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(),
+        dict(qkv_bias="qv"),
+        dict(qkv_bias="qv", layer_scale=0.1),
+        dict(qkv_bias="qv", layer_scale=0.1, position="none", relative_position="shared_bias"),
+        dict(layer_scale=0.1, position="none", relative_position="block_bias"),
+        dict(position="none", relative_position="irpe"),
+        dict(prefix_tokens=("contrast", "rotation")),
+    ],
+)
+def test_an_encoder_saved_by_itself_loads(settings: dict[str, Any], tmp_path: Path) -> None:
+    """``torch.save(encoder.state_dict(), ...)`` of any kind; some look like other formats."""
+    arch = dict(embed_dim=32, depth=2, num_heads=2)
+    saved, fresh = (ViT(arch, image_size=32, patch_size=8, **settings) for _ in range(2))
+    for parameter in saved.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.save(saved.state_dict(), tmp_path / "encoder.pth")
+    load_encoder(fresh, tmp_path / "encoder.pth")
+    for key, value in saved.state_dict().items():
+        assert torch.equal(value, fresh.state_dict()[key]), key

@@ -100,6 +100,8 @@ BEIT = Format(
         Rename("lm_head.*", NECK + "layers.0.*"),
         *scaled_blocks("blocks", "encoder.blocks"),
         *plain_encoder(inside=(*QV_BLOCK, "attn.relative_position_bias_table")),
+        # an encoder of this package, saved by itself, looks like BEiT's but for these names
+        *plain_encoder(parts=(), inside=("ls1.gamma", "ls2.gamma")),
         *CLASSIFIER,
     ),
     extras=(INDEX_BUFFERS,),
