@@ -7,11 +7,12 @@ JOBS ?= 2
 BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 SHELL := /bin/bash
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-all lint clean
 
 help:
 	@echo "make demo    set up, then photographs -> pretraining -> detection and segmentation -> report"
-	@echo "make test    set up, then every check and test"
+	@echo "make test    set up, then every check, and the tests but long ones"
+	@echo "make test-all  the long tests too"
 	@echo "make setup   only set up the environment in VENV (now: $(VENV))"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove build leftovers (keeps $(VENV) and work_dirs)"
@@ -34,6 +35,10 @@ lint: setup
 # once slow each other down.
 test: lint
 	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile
+
+# those too that are marked long
+test-all: lint
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile -m ""
 
 clean:
 	rm -rf build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -18,7 +18,7 @@ def flops(config: Config) -> int:
         return StepBench("x", config, 1).flops().total
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_lomar_against_mae_at_448() -> None:
     """Figure 4 claims 3.1: the published layout has about 1, late masks and fewer windows 3.1."""
     mae = flops(load_config("mae", "ViT-B/16", 448))

@@ -77,7 +77,7 @@ def test_both_initialisations_differ_in_nothing_else(tmp_path: Path) -> None:
         assert only[-2:] == ["--pretrained", str(job.pretrained)] and len(only) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_whole_demo_tiny(tmp_path: Path) -> None:
     """Every command of the demo, a few steps each, as a user starts it."""

@@ -160,7 +160,7 @@ def test_mistakes_are_errors_before_the_first_step(data: Path, tmp_path: Path) -
         assert runner.iter == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_probe_once(data: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path, data, epochs=2)
     config.write_text(config.read_text() + f"custom_hooks += [{hook(data, at_start=True)!r}]\n")

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mmvitssl.models.corruption import fills
 from mmvitssl.models.corruption.harmonise import take
+from tests.marks import some
 from tools.experiments.position_leaks import (
     CASES,
     COLOUR,
@@ -107,7 +108,13 @@ def test_classes_are_learned(name: str, least: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["place-hidden", "jigsaw-slot", "jigsaw-hidden", "rotation"])
+@pytest.mark.parametrize(
+    "name",
+    some(
+        ["place-hidden", "jigsaw-slot", "jigsaw-hidden", "rotation"],
+        lambda name: name in ("jigsaw-slot", "rotation"),
+    ),
+)
 def test_without_a_cue_classes_stay_at_chance(name: str) -> None:
     case = CASES[name]
     assert case.chance is not None
@@ -142,7 +149,7 @@ def test_rotation_is_not_told_from_how_views_are_turned(size: tuple[int, int]) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("predicts", COLOUR_CASES)
+@pytest.mark.parametrize("predicts", some(COLOUR_CASES, lambda name: name != "pixels"))
 def test_colours_are_learned(predicts: str) -> None:
     """Errors in ab, well below those of the mean colour of the held-out patches, and of grey."""
     metrics = result(COLOUR_CASES[predicts], "pictures")
@@ -151,7 +158,7 @@ def test_colours_are_learned(predicts: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("predicts", COLOUR_CASES)
+@pytest.mark.parametrize("predicts", some(COLOUR_CASES, lambda name: name == "mean"))
 def test_without_a_cue_colours_are_not_known(predicts: str) -> None:
     """Other patches and the brightness tell nothing: no answer is better than the mean colour.
 
@@ -185,7 +192,7 @@ def test_every_corruption_is_restored() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", PAINT_CASES)
+@pytest.mark.parametrize("mode", some(PAINT_CASES, lambda mode: mode in ("mask", "grey")))
 def test_patches_are_restored(mode: str) -> None:
     """Better than what is seen of them, and than the mean colour of the rest of the picture."""
     error = result(PAINT_CASES[mode], "pictures")["error"]
@@ -194,7 +201,7 @@ def test_patches_are_restored(mode: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["mask", "noise", "other"])
+@pytest.mark.parametrize("mode", some(["mask", "noise", "other"], lambda mode: mode == "mask"))
 def test_without_a_cue_patches_are_not_known(mode: str) -> None:
     """What replaces a patch does not give it away: no better than a constant, as for colours.
 

@@ -219,7 +219,7 @@ def test_a_cached_run_is_the_run_that_reads_images(data: Path, tmp_path: Path) -
     assert f"computed and kept in {file}" in log.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_cache_and_train_as_one(data: Path, tmp_path: Path) -> None:
     """The programs: torchrun trains on a cache that two processes fill, one process tests it."""
     cache = tmp_path / "cache.npy"

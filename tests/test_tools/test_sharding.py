@@ -57,7 +57,7 @@ def train(config: Path, work_dir: Path, *options: str) -> str:
     ).stdout  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_shards_train_as_copies_do_and_are_taken_up_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,7 +95,7 @@ def camvid(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pretrains_transfers_and_tests(camvid: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     short = ("default_hooks.checkpoint.interval=1", "train_cfg.max_iters=1")

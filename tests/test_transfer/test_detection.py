@@ -19,9 +19,17 @@ from mmvitssl.checkpoint import load_file
 from mmvitssl.checkpoint.strict import PARTS
 from mmvitssl.demo import make_demo_data
 from mmvitssl.engine import launch, training
+from tests.marks import some
 from tests.test_tools import programs
 from tests.test_transfer.small_detectors import COCO, DETECTION, SIDE, small_detector
 
+DEFAULT = (
+    "cascade-mask-rcnn_vitdet-base_64xb1-100e_coco-1024px",
+    "cascade-mask-rcnn_swin-tiny_8xb2-1x_coco",
+    "mask-rcnn_swin-tiny_8xb2-1x_coco",
+    "mask-rcnn_vit-small_16xb2-1x_coco",
+    "mask-rcnn_vitdet-base_32xb2-25e_coco-1024px",
+)
 TWO_PROCESSES = ("mask-rcnn_vitdet-base_64xb1-100e_coco-1024px", "mask-rcnn_swin-tiny_8xb2-1x_coco")
 
 
@@ -59,7 +67,9 @@ def save_encoders(config: Config, folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", DETECTION, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", some(DETECTION, lambda path: path.stem in DEFAULT), ids=lambda path: path.stem
+)
 def test_it_trains_and_is_evaluated(path: Path, data: Path, tmp_path: Path) -> None:
     config = write(path, tmp_path, data)
     pretrained = save_encoders(Config.fromfile(config), tmp_path)
@@ -96,7 +106,7 @@ def test_it_trains_and_is_evaluated(path: Path, data: Path, tmp_path: Path) -> N
         assert np.abs(part - scene).mean() > 1  # something is drawn over it
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes(data: Path, tmp_path: Path) -> None:
     """Parameters that do not run would end the second step of distributed training."""
     runs = []
