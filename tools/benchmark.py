@@ -28,6 +28,7 @@ from mmvitssl.benchmark.peers import PeerBench
 from mmvitssl.benchmark.plain import PlainBench
 from mmvitssl.datasets.images import list_images
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 
 PHOTOGRAPHS = 32
 CHECKPOINTING = "checkpointing"
@@ -132,7 +133,7 @@ def files(folder: str | None) -> Iterator[list[str]]:
 
 def data(args: argparse.Namespace) -> None:
     with launch.building():
-        config = prepare(launch.read_config(args.data))
+        config = prepare(read_config(args.data))
         benches = [own_pipeline(config)]
         if args.peer:
             benches.append(peer_pipeline(Path(args.data).name.split("_")[0]))

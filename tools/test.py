@@ -18,6 +18,7 @@ from rich.table import Table
 import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.checkpoint import load_strict
 from mmvitssl.engine import label_checks, launch, training
+from mmvitssl.engine.config_files import read_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,7 +72,7 @@ def write_metrics(metrics: dict[str, Any], out: str | None) -> None:
 def prepare(args: argparse.Namespace) -> Runner:
     """Everything that can be wrong with a config is found here, before the first batch."""
     check_out(args.out)
-    config = launch.read_config(args.config, args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("test_dataloader") is None:
         raise launch.UserError(f"{args.config} has no test_dataloader to test on.")

@@ -16,6 +16,7 @@ from mmvitssl.checkpoint import load_encoder, load_strict
 from mmvitssl.checkpoint.onnx_model import image_size_of
 from mmvitssl.checkpoint.rebuild import rebuild_encoder
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.evaluation.features import check_readout, extract_features
 from mmvitssl.models.algorithms import ImageClassifier, Pretrainer
 from mmvitssl.models.data_preprocessor import build_preprocessor
@@ -109,7 +110,7 @@ def check_images(images: list[str]) -> None:
 
 def build(args: argparse.Namespace) -> Any:
     """The model of the config with the weights of the checkpoint."""
-    config = launch.read_config(args.config, args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     launch.prepare_scope(config)
     model = MODELS.build(config.model)
     if hasattr(model, "load_frozen"):

@@ -28,41 +28,6 @@ from mmvitssl.datasets.images import BrokenImageError
 
 BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
-RUNNER_KEYS = (
-    "model",
-    "work_dir",
-    "train_dataloader",
-    "val_dataloader",
-    "test_dataloader",
-    "train_cfg",
-    "val_cfg",
-    "test_cfg",
-    "auto_scale_lr",
-    "optim_wrapper",
-    "param_scheduler",
-    "val_evaluator",
-    "test_evaluator",
-    "default_hooks",
-    "custom_hooks",
-    "data_preprocessor",
-    "load_from",
-    "resume",
-    "launcher",
-    "env_cfg",
-    "log_processor",
-    "log_level",
-    "visualizer",
-    "default_scope",
-    "randomness",
-    "experiment_name",
-    "custom_imports",
-    "find_unused_parameters",
-    "model_wrapper_cfg",
-    "sync_bn",
-    "compile",
-    "strategy",
-    "runner_type",
-)
 
 
 class UserError(ValueError):
@@ -137,24 +102,6 @@ def _explain(error: Exception) -> int:
     print(f"\nerror: {text}", file=sys.stderr)
     print("(set MMVITSSL_TRACEBACK=1 to see where it arose)", file=sys.stderr)
     return 2
-
-
-def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
-    """Read a config file and merge options into it.
-
-    Raises:
-        UserError: there is no such file, or a top-level key that looks misspelt.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"There is no config file {Path(path).absolute()}.")
-    config = Config.fromfile(path)
-    if options:
-        config.merge_from_dict(options)
-    for key in config:
-        near = difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85)
-        if key not in RUNNER_KEYS and near:
-            raise UserError(f"{path} sets '{key}', which nothing reads: did you mean '{near[0]}'?")
-    return config
 
 
 def prepare_scope(config: Config) -> str:

@@ -9,6 +9,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from mmvitssl.engine import checks, label_checks, launch
+from mmvitssl.engine.config_files import read_config
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -68,7 +69,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     """Everything that can be wrong with a config is found here, before the first step."""
     if args.pretrained_source and not args.pretrained:
         raise launch.UserError("--pretrained-source chooses an encoder of --pretrained CKPT.")
-    config = launch.read_config(args.config, args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("train_dataloader") is None:
         raise launch.UserError(f"{args.config} has no train_dataloader to train on.")

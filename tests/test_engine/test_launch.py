@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mmengine.config import Config
 
 from mmvitssl.checkpoint import CheckpointError
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.optim import AutocastOptimWrapper
 from mmvitssl.engine.wrappers import CPUDistributedDataParallel
 
@@ -23,18 +25,38 @@ def write(path: Path, text: str) -> str:
 
 def test_missing_config(tmp_path: Path) -> None:
     with pytest.raises(launch.UserError, match=r"no config file .*nothing\.py"):
-        launch.read_config(str(tmp_path / "nothing.py"))
+        read_config(str(tmp_path / "nothing.py"))
 
 
 def test_misspelt_top_level_key(tmp_path: Path) -> None:
     path = write(tmp_path / "config.py", "train_dataloadr = dict(batch_size=2)\n")
     with pytest.raises(launch.UserError, match="did you mean 'train_dataloader'"):
-        launch.read_config(path)
+        read_config(path)
+
+
+def test_a_config_is_logged_and_saved_without_yapf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """yapf takes half a minute over long paths; what is written instead says the same."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("yapf was called")
+
+    text = "a = [1, (2.5, None)]\nmodel = dict(type='ViT', x={'c d': True}, y=\"it's\")\n"
+    write(tmp_path / "base.py", text)
+    path = write(tmp_path / "config.py", "_base_ = 'base.py'\nmodel = dict(depth=3)\n")
+    config = read_config(path)
+    monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", refuse)
+    assert "depth=3" in copy.deepcopy(config).pretty_text
+    config.dump(tmp_path / "saved.py")
+    assert read_config(str(tmp_path / "saved.py")).to_dict() == config.to_dict()
+    assert config.model == {"type": "ViT", "x": {"c d": True}, "y": "it's", "depth": 3}
+    assert config.filename == path and "base.py" in config.text
 
 
 def test_variables_of_a_config_are_no_mistakes(tmp_path: Path) -> None:
     path = write(tmp_path / "config.py", "data_root = 'data'\ncrop_size = 224\niterations = 3\n")
-    assert launch.read_config(path, {"crop_size": 96}).crop_size == 96
+    assert read_config(path, {"crop_size": 96}).crop_size == 96
 
 
 @pytest.mark.parametrize("scope", ["mmdet", "mmseg"])

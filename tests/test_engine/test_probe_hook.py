@@ -15,6 +15,7 @@ from PIL import Image
 
 from mmvitssl.datasets import LabelledFolder
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.hooks import OnlineProbeHook
 from mmvitssl.evaluation.features import extract_features
 from mmvitssl.evaluation.knn import knn_accuracy, linear_accuracy
@@ -48,7 +49,7 @@ def hook(data: Path, **settings: Any) -> dict[str, Any]:
 
 
 def prepared(folder: Path, data: Path, probe: dict[str, Any] | None, **options: Any) -> Any:
-    config = launch.read_config(str(write_config(folder, data, epochs=5)))
+    config = read_config(str(write_config(folder, data, epochs=5)))
     if probe is not None:
         config.custom_hooks = [*config.custom_hooks, probe]
     config.merge_from_dict(

@@ -16,6 +16,7 @@ from torch import distributed as dist
 from mmvitssl.checkpoint import load_file
 from mmvitssl.demo import make_demo_data
 from mmvitssl.engine import checks, launch
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.hooks import TaskPicturesHook
 from mmvitssl.engine.sharding import ShardedStrategy
 from tests.builders import build_repre
@@ -137,8 +138,8 @@ def test_what_shards_would_get_wrong_is_refused(
 
 @pytest.mark.parametrize("name", [CONFIG, CONFIG.replace("vit-large", "vit-huge-p14")])
 def test_the_configs_differ_by_their_strategy_only(name: str) -> None:
-    sharded = launch.read_config(str(ROOT / "configs" / name))
-    plain = launch.read_config(str(ROOT / "configs" / name.replace("_fsdp-", "_")))
+    sharded = read_config(str(ROOT / "configs" / name))
+    plain = read_config(str(ROOT / "configs" / name.replace("_fsdp-", "_")))
     assert sharded.pop("runner_type") == "FlexibleRunner"
     assert sharded.pop("strategy") == dict(type="mmvitssl.ShardedStrategy")
     assert sharded.to_dict() == plain.to_dict()

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from mmvitssl.demo import CLASSES
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 from tests.test_tools.programs import ROOT
 
 COCO = ROOT / "configs/transfer/coco"
@@ -111,7 +112,7 @@ def shrink_schedule(config: Config) -> None:
 
 def small_detector(path: Path, data: Path | None = None) -> Config:
     """The config, small; with ``data`` also its loaders, for scenes of :data:`SIDE` pixels."""
-    config = launch.read_config(str(path))
+    config = read_config(str(path))
     launch.prepare_scope(config)
     shrink_neck(config.model.neck, shrink_backbone(config.model.backbone))
     shrink_heads(config.model)

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 from tests.test_tools.programs import ROOT
 
 TRANSFER = ROOT / "configs/transfer"
@@ -105,7 +106,7 @@ def shrink_schedule(config: Config) -> None:
 
 def small_segmentor(path: Path, data: Path | None = None) -> Config:
     """The config, small; with ``data`` also its loaders, for scenes of the demo."""
-    config = launch.read_config(str(path))
+    config = read_config(str(path))
     launch.prepare_scope(config)
     shrink_model(config.model)
     if data is not None:

@@ -18,6 +18,7 @@ from torch import nn
 from mmvitssl import compat
 from mmvitssl.checkpoint import load_encoder
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.models.backbones import DenseFeatures, ViT
 from mmvitssl.models.necks import ScalePyramid
 from mmvitssl.registry import MODELS
@@ -40,7 +41,7 @@ def name_of(path: Path) -> str:
 
 def read(path: Path) -> Config:
     """A config without what needs a GPU."""
-    config = launch.read_config(str(path))
+    config = read_config(str(path))
     launch.prepare_scope(config)
     return config
 

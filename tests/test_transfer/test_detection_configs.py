@@ -15,6 +15,7 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 from torch import nn
 
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 from tests.test_transfer.small_detectors import COCO, DETECTION
 
 VIT = "mask-rcnn_vit-{}_16xb2-1x_coco"
@@ -53,7 +54,7 @@ SIZES = {
 
 @cache
 def read(name: str) -> Config:
-    config = launch.read_config(str(COCO / f"{name}.py"))
+    config = read_config(str(COCO / f"{name}.py"))
     launch.prepare_scope(config)
     return config
 

@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.models.backbones import DenseFeatures
 from tests.test_transfer.small_segmentors import ADE20K, CITYSCAPES, TRANSFER
 
@@ -56,7 +57,7 @@ def path_of(name: str) -> Path:
 
 @cache
 def read(path: Path) -> Config:
-    config = launch.read_config(str(path))
+    config = read_config(str(path))
     launch.prepare_scope(config)
     return config
 
