@@ -329,17 +329,28 @@ def load_pretrained(runner: Runner, path: str, source: str | None = None) -> Non
 def compile_encoders(runner: Runner, backend: str = "inductor") -> int:
     """Compile every encoder of this package in place (state-dict names stay); returns how many.
 
+    Backbones of detectors and segmentors use parts of their encoder and are compiled as a whole,
+    once for every size: one graph of any size takes minutes to trace. Beyond torch's limit of
+    sizes (8) they run uncompiled, which torch logs: crops of one size are what it is for.
     The backends ``eager`` and ``aot_eager`` trace without compiling, to look for graph breaks.
 
     Raises:
         UserError: there is none.
     """
-    from mmvitssl.models.backbones import SwinTransformer, ViT
+    from mmvitssl.models.backbones import DenseFeatures, SwinTransformer, ViT
 
-    kinds = (ViT, SwinTransformer)
-    encoders = [module for module in bare_model(runner).modules() if isinstance(module, kinds)]
-    if not encoders:
+    modules = list(bare_model(runner).modules())
+    backbones = [module for module in modules if isinstance(module, DenseFeatures)]
+    inside = [backbone.encoder for backbone in backbones]
+    encoders = [
+        module
+        for module in modules
+        if isinstance(module, (ViT, SwinTransformer)) and all(module is not e for e in inside)
+    ]
+    if not encoders and not backbones:
         raise UserError("--compile: the model holds no encoder of this package.")
     for encoder in encoders:
         encoder.compile(backend=backend)
-    return len(encoders)
+    for backbone in backbones:
+        backbone.compile(backend=backend, dynamic=False)
+    return len(encoders) + len(backbones)
