@@ -26,13 +26,18 @@ from mmvitssl.benchmark.data import (
 )
 from mmvitssl.benchmark.peers import PeerBench
 from mmvitssl.benchmark.plain import PlainBench
+from mmvitssl.benchmark.supervised import SupervisedBench
 from mmvitssl.datasets.images import list_images
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
 
 PHOTOGRAPHS = 32
 CHECKPOINTING = "checkpointing"
-PEERS: dict[str, type[Bench]] = {"mmpretrain": PeerBench, "plain": PlainBench}
+PEERS: dict[str, type[Bench]] = {
+    "mmpretrain": PeerBench,
+    "plain": PlainBench,
+    "timm": SupervisedBench,
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,7 +60,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5, help="timed steps, or batches, of each")
     parser.add_argument("--against", metavar="METHOD", help="print ratios over this one too")
     parser.add_argument(
-        "--peer", choices=PEERS, help="and its ratios over ours; 'plain' is LoMaR as published"
+        "--peer", choices=PEERS,
+        help="and its ratios over ours; 'plain' is LoMaR as published, 'timm' a supervised ViT",
     )
     parser.add_argument("--images", metavar="FOLDER", help="of --data; else photographs are made")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -64,8 +70,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("--repeat and --batch-size must be at least 1")
     if args.peer and args.against:
         parser.error("--peer compares with ours, --against ours among themselves: choose one")
-    if args.peer == "plain" and args.data:
-        parser.error("--peer plain has training steps, no data pipeline")
+    if args.peer in ("plain", "timm") and args.data:
+        parser.error(f"--peer {args.peer} has training steps, no data pipeline")
     if args.images and not args.data:
         parser.error("--images belongs to --data")
     return args

@@ -56,6 +56,7 @@ def test_pipelines(tmp_path: Path) -> None:
         (("--method", "mae+bf16"), "behind '+' stands checkpointing"),
         (("--method", "mae@big"), "behind '@' stands an image size"),
         (("--data", "x.py", "--peer", "plain"), "no data pipeline"),
+        (("--data", "x.py", "--peer", "timm"), "timm has training steps, no data pipeline"),
         (("--method", "mae", "--peer", "plain"), "there is one of lomar, not of mae"),
         (("--method", "mae", "--repeat", "0"), "must be at least 1"),
         (("--method", "dino", "--arch", "Swin-B"), "--arch Swin-B is unknown"),
