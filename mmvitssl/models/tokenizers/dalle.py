@@ -39,13 +39,14 @@ class ResidualBlock(nn.Module):
         widths = [inputs, hidden, hidden, hidden, outputs]
         path: list[tuple[str, nn.Module]] = []
         for i, kernel in enumerate(kernels):
-            path.append((f"relu_{i + 1}", nn.ReLU()))
+            # the first one's input is the identity path's too
+            path.append((f"relu_{i + 1}", nn.ReLU(inplace=i > 0)))
             path.append((f"conv_{i + 1}", Convolution(widths[i], widths[i + 1], kernel)))
         self.res_path = nn.Sequential(OrderedDict(path))
         self.id_path = nn.Identity() if inputs == outputs else Convolution(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.id_path(x) + self.gain * self.res_path(x)
+        return torch.add(self.id_path(x), self.res_path(x), alpha=self.gain)
 
 
 def _groups(
@@ -139,7 +140,9 @@ class DalleTokenizer(nn.Module):
     def tokenize(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, H / 8, W / 8) long, the most probable ids."""
         check_divides(pixels, self.stride)
-        return self.encoder((1 - 2 * EPSILON) * pixels.float() + EPSILON).argmax(dim=1)
+        inputs = (1 - 2 * EPSILON) * pixels.float() + EPSILON
+        # convolutions keep the layout, and are faster in this one
+        return self.encoder(inputs.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
 
     def decode(self, ids: Tensor) -> Tensor:
         """(B, h, w) long -> (B, 3, 8 h, 8 w) in [0, 1].
