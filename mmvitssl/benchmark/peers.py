@@ -77,7 +77,7 @@ class TokensToMap(nn.Module):
         self.grid = grid
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return tokens_to_map(tokens[:, 1:], self.grid)
+        return tokens_to_map(tokens[:, 1:], self.grid).contiguous()
 
 
 def _arch(config: Config) -> dict[str, int]:

@@ -229,7 +229,7 @@ class SwinTransformer(nn.Module):
             for block in stage.blocks:
                 x = self._run(block, x)
             if index in levels:
-                hierarchy[index] = x.permute(0, 3, 1, 2).contiguous()
+                hierarchy[index] = x.permute(0, 3, 1, 2)  # channels-last strides
         return x, hierarchy
 
     def forward(

@@ -4,17 +4,17 @@ from torch import Tensor
 
 
 def tokens_to_map(features: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, h*w, C) tokens in raster order -> contiguous (B, C, h, w); a map passes unchanged.
+    """(B, h*w, C) tokens in raster order -> (B, C, h, w), a view; a map passes unchanged.
 
-    Contiguous, because a reshaped view would have channels-last strides: convolutions would keep
-    them, and mmcv's RoIAlign on CPUs reads such maps wrongly without saying so.
+    Its strides are channels-last, which convolutions keep and are faster with. mmcv's RoIAlign on
+    CPUs reads such maps wrongly without saying so: what goes to detectors must be made contiguous.
 
     Raises:
         ValueError: another number of tokens than the grid has patches.
     """
     if features.dim() == 4:
         return features
-    batch, tokens, channels = features.shape
+    tokens = features.shape[1]
     if tokens != grid[0] * grid[1]:
         raise ValueError(f"{tokens} tokens do not fill a grid of {grid[0]}x{grid[1]} patches.")
-    return features.transpose(1, 2).reshape(batch, channels, *grid).contiguous()
+    return features.transpose(1, 2).unflatten(2, grid)
