@@ -1,0 +1,49 @@
+# Fine-tuning on a share of CIFAR-10's labels; a study sets the encoder to that of the pretraining.
+_base_ = '../_base_/cifar10.py'
+
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=_base_.preprocessor,
+    encoder=dict(
+        type='ViT', arch=_base_.arch, image_size=_base_.size, patch_size=_base_.patch),
+    readout='mean',
+    head=dict(type='LinearHead', num_classes=10))
+gentle = dict(type='RandomResizedCrop', size=_base_.size, scale=(0.5, 1.0))
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='LabelSubset',
+        fraction=0.1,
+        dataset=dict(
+            type='PackedImages',
+            file='data/cifar10_train.npz',
+            pipeline=[
+                dict(type='LoadImage', backend='opencv'),
+                dict(type='MultiView', views=[dict(transforms=[gentle, _base_.flip])]),
+                dict(type='PackViews'),
+            ])))
+val_dataloader = dict(
+    batch_size=500,
+    num_workers=0,
+    sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
+    collate_fn=dict(type='mmvitssl.collate_views'),
+    dataset=dict(
+        type='PackedImages',
+        file='data/cifar10_test.npz',
+        pipeline=[
+            dict(type='LoadImage', backend='opencv'),
+            dict(type='MultiView', views=[dict(transforms=[])]),
+            dict(type='PackViews'),
+        ]))
+val_evaluator = dict(type='ClassAccuracy')
+val_cfg = dict()
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3, betas=(0.9, 0.999)),
+    clip_grad=dict(max_norm=1.0),
+    constructor='LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(_delete_=True, decay_rate=0.75))
+train_cfg = dict(max_iters=600, val_interval=600)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=30),
+]

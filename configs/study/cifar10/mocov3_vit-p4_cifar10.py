@@ -1,0 +1,12 @@
+# MoCo v3 on CIFAR-10, with projectors of 512 channels.
+_base_ = ['../../_base_/models/mocov3_vit.py', '../_base_/two_views.py']
+
+model = dict(
+    data_preprocessor=_base_.preprocessor,
+    encoder=dict(arch=_base_.arch, image_size=_base_.size, patch_size=_base_.patch),
+    tasks=dict(
+        contrastive=dict(
+            projector=dict(
+                in_channels=_base_.channels, hidden_channels=512, out_channels=128),
+            predictor=dict(in_channels=128, hidden_channels=512, out_channels=128))))
+custom_hooks = [dict(type='MomentumUpdateHook'), dict(type='ReduceLogsHook')]

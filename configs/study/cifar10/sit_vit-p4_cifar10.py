@@ -1,0 +1,29 @@
+# SiT on CIFAR-10: contrast, rotation and reconstruction of altered patches, weights learned.
+_base_ = '../_base_/two_views.py'
+
+model = dict(
+    type='Pretrainer',
+    data_preprocessor=_base_.preprocessor,
+    encoder=dict(
+        type='ViT', arch=_base_.arch, image_size=_base_.size, patch_size=_base_.patch,
+        position='learned', prefix_tokens=('rotation', 'contrast')),
+    tasks=dict(
+        contrast=dict(
+            type='Contrastive',
+            token='contrast',
+            keys='online',
+            projector=dict(
+                type='ProjectionMLP', in_channels=_base_.channels, out_channels=128,
+                num_layers=1, bias=True, last_norm=False),
+            head=dict(type='NTXent', temperature=0.5)),
+        rotation=dict(
+            type='Rotation', in_channels=_base_.channels, views=(0, 1), token='rotation'),
+        paint=dict(
+            type='Inpainting', in_channels=_base_.channels, views=(0, 1), patches=32,
+            modes=('noise', 'other', 'blur', 'grey'), patch_size=_base_.patch, distance='l1',
+            on='all')),
+    balancer=dict(
+        type='UncertaintyWeights',
+        likelihoods=dict(
+            contrast='classification', rotation='classification', paint='laplace'),
+        initial=1.0))

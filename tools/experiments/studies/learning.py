@@ -1,0 +1,45 @@
+"""Does it learn? Every method on CIFAR-10 for the same number of operations, against random weights."""
+
+question = 'Does every method learn features on CIFAR-10 that are worth more than random ones?'
+page = 'learning.md'
+baseline = 'random'
+seeds = (0, 1, 2)
+flops = 64e12
+precision = 'bf16'
+files = {'train_dataloader.dataset.file': 'cifar10_train.npz'}
+
+configs = 'configs/study/cifar10/'
+suffix = '_vit-p4_cifar10.py'
+runs = {
+    'random': dict(config=configs + 'mae' + suffix, iterations=0, label='random weights'),
+    'mae': dict(config=configs + 'mae' + suffix, label='MAE'),
+    'lomar': dict(config=configs + 'lomar' + suffix, label='LoMaR'),
+    'mocov3': dict(config=configs + 'mocov3' + suffix, label='MoCo v3'),
+    'repre-mocov3': dict(config=configs + 'repre-mocov3' + suffix, label='RePre on MoCo v3'),
+    'mtssl': dict(config=configs + 'mtssl' + suffix, label='multi-task ViT'),
+    'cae-rgb': dict(config=configs + 'cae-rgb' + suffix, label='CAE (pixels)'),
+    'dino': dict(config=configs + 'dino' + suffix, label='DINO'),
+    'sit': dict(config=configs + 'sit' + suffix, label='SiT'),
+}
+del configs, suffix
+
+pipeline = [
+    dict(type='LoadImage', backend='opencv'),
+    dict(type='MultiView', views=[dict(transforms=[])]),
+    dict(type='PackViews'),
+]
+probe = dict(
+    readouts=('mean', 'cls'),
+    neighbours=(20, ),
+    batch_size=500,
+    bank=dict(type='PackedImages', file='cifar10_train.npz', stride=2, pipeline=pipeline),
+    queries=dict(type='PackedImages', file='cifar10_test.npz', pipeline=pipeline))
+del pipeline
+finetune = {
+    'finetune_10pct': dict(
+        config='configs/study/cifar10/finetune_vit-p4_cifar10.py',
+        options={'train_dataloader.dataset.fraction': 0.1}),
+    'finetune_1pct': dict(
+        config='configs/study/cifar10/finetune_vit-p4_cifar10.py',
+        options={'train_dataloader.dataset.fraction': 0.01, 'train_cfg.max_iters': 150}),
+}

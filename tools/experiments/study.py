@@ -1,0 +1,88 @@
+#!/usr/bin/env python
+"""Run a study: pretrain every method of a grid with every seed, evaluate, write one JSON per run.
+
+Runs that have a JSON file under docs/results/runs are skipped, so what is committed is never
+repeated. A run that was interrupted goes on from its last checkpoint. ``--report`` writes tables
+and plots from the JSON files alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from studying import report
+from studying.plan import RESULTS, read_study
+from studying.run import perform
+
+import mmvitssl.compat  # noqa: F401  (before any config is read)
+from mmvitssl.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", help="study file, such as tools/experiments/studies/learning.py")
+    parser.add_argument("--data-root", type=Path, default=Path("data"), help="folder of data files")
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/studies"))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
+    parser.add_argument("--only", nargs="+", metavar="RUN", help="these runs; all by default")
+    parser.add_argument("--seeds", nargs="+", type=int, help="these seeds; the study's by default")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, one core each")
+    parser.add_argument("--report", action="store_true", help="write tables and plots; train none")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # in this process
+    return parser.parse_args()
+
+
+def start(args: argparse.Namespace, name: str, seed: int) -> subprocess.Popen[bytes]:
+    """One run in a process of its own, on one core."""
+    command = [sys.executable, __file__, args.study, "--one", "--only", name, "--seeds", str(seed)]
+    for option in ("data_root", "work_dir", "results"):
+        command += [f"--{option.replace('_', '-')}", str(getattr(args, option))]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def run_all(args: argparse.Namespace) -> int:
+    """Every run that is not done, ``--jobs`` at a time; how many failed."""
+    study = read_study(args.study)
+    waiting = [
+        (run.name, seed)
+        for run, seed in study.select(args.only, args.seeds)
+        if not study.record(run.name, seed, args.results).exists()
+    ]
+    print(f"{study.name}: {len(waiting)} runs to do", flush=True)
+    running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+    failed = 0
+    try:
+        while waiting or running:
+            while waiting and len(running) < args.jobs:
+                key = waiting.pop(0)
+                running[key] = start(args, *key)
+            time.sleep(0.5)
+            for key in [key for key, process in running.items() if process.poll() is not None]:
+                failed += running.pop(key).returncode != 0
+    finally:
+        for process in running.values():
+            process.terminate()
+    return failed
+
+
+def main() -> None:
+    args = parse_args()
+    study = read_study(args.study)
+    if args.report:
+        report.write(study, args.results)
+    elif args.one:
+        ((run, seed),) = study.select(args.only, args.seeds)
+        begin = time.monotonic()
+        path = perform(study, run, seed, args.data_root.absolute(), args.work_dir, args.results)
+        print(f"{path} after {time.monotonic() - begin:.0f} s", flush=True)
+    elif failed := run_all(args):
+        raise launch.UserError(f"{failed} runs failed; their logs are in {args.work_dir}.")
+
+
+if __name__ == "__main__":
+    launch.run_or_explain(main)

@@ -1,0 +1,1 @@
+"""A grid of pretrainings and their evaluations, one JSON file per run."""

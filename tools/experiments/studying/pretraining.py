@@ -1,0 +1,156 @@
+"""Train one run of a study by tools/train.py, from wherever it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmvitssl.datasets.collate import collate_views
+from mmvitssl.datasets.sampler import SampleKey
+from mmvitssl.engine import launch
+from mmvitssl.engine.config_files import read_config
+from mmvitssl.registry import DATASETS, MODELS
+
+from .plan import ROOT, Run, Study
+
+WARMUP = 20  # one in so many iterations
+SAVES = 16  # checkpoints during a training, of which one is kept
+
+
+def pretraining_config(study: Study, run: Run, seed: int, data: Path) -> Config:
+    """The config of a run before its number of iterations is known."""
+    options = {**run.options, **{key: str(data / name) for key, name in study.files.items()}}
+    config = read_config(str(ROOT / run.config), options)
+    config.randomness = dict(seed=seed)
+    config.model.seed = seed
+    return config
+
+
+def set_iterations(config: Config, iterations: int) -> None:
+    """Let training, warm-up and checkpoints follow the number of optimizer steps."""
+    config.train_cfg.max_iters = iterations
+    warmup = max(iterations // WARMUP, 1)
+    config.param_scheduler[0].end = config.param_scheduler[1].begin = warmup
+    config.param_scheduler[1].end = iterations
+    config.default_hooks.checkpoint.interval = max(iterations // SAVES, 1)
+
+
+def step_flops(config: Config) -> int:
+    """Operations of one training step, forward and backward: two per multiplication and addition."""
+    init_default_scope(launch.prepare_scope(config))
+    dataset: Any = DATASETS.build(config.train_dataloader.dataset)
+    size = config.train_dataloader.batch_size
+    batch = collate_views([dataset[SampleKey(i % len(dataset))] for i in range(size)])
+    model: Any = MODELS.build(config.model).train()
+    data = model.data_preprocessor(batch, True)
+    # torch counts attention's products where it is written as products
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        loss, _ = model.parse_losses(model(**data, mode="loss"))
+        loss.backward()
+    return int(counter.get_total_flops())
+
+
+def save_untrained(config: Config, seed: int, path: Path) -> None:
+    """The checkpoint of a run that trains nothing."""
+    init_default_scope(launch.prepare_scope(config))
+    torch.manual_seed(seed)
+    model: Any = MODELS.build(config.model)
+    meta = {"cfg": config.pretty_text, "iter": 0}
+    save_checkpoint({"state_dict": model.state_dict(), "meta": meta}, str(path))
+
+
+def measured(command: Sequence[str | Path], log: Path) -> tuple[float, float]:
+    """Run a program of the project; its wall-clock and processor seconds.
+
+    Raises:
+        RuntimeError: it failed; the end of its output is in the message.
+    """
+    start = time.monotonic()
+    with log.open("ab") as stream:
+        child = subprocess.Popen(
+            [str(part) for part in command], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            child.kill()  # a study that is stopped leaves no training behind
+            child.wait()
+            raise
+    if status:
+        tail = log.read_text(errors="replace").strip().splitlines()[-15:]
+        raise RuntimeError(f"{command[1]} failed (status {status}); see {log}:\n" + "\n".join(tail))
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime
+
+
+def _last_iteration(folder: Path) -> int:
+    """How far a training came."""
+    link = folder / "last.pth"
+    if not link.exists():
+        return -1
+    return int(torch.load(link, map_location="cpu", weights_only=False)["meta"]["iter"])
+
+
+def loss_curve(folder: Path, points: int = 20) -> list[list[float]]:
+    """[iteration, loss] at evenly spaced places of what the training logged."""
+    values: dict[int, float] = {}
+    for file in sorted(folder.glob("*/vis_data/scalars.json")):
+        for line in map(json.loads, file.read_text().splitlines()):
+            if "loss" in line:
+                values[int(line.get("step", line.get("iter", 0)))] = round(float(line["loss"]), 5)
+    steps = sorted(values)
+    chosen = {steps[round(k * (len(steps) - 1) / max(points - 1, 1))] for k in range(points)} if steps else set()
+    return [[step, values[step]] for step in sorted(chosen)]
+
+
+def pretrain(study: Study, run: Run, seed: int, data: Path, folder: Path) -> dict[str, Any]:
+    """Train, or finish what was interrupted; what it cost.
+
+    Returns:
+        ``iterations``, ``images``, ``flops_per_step``, ``flops``, ``seconds``,
+        ``processor_seconds``, ``curve``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = pretraining_config(study, run, seed, data)
+    if run.iterations == 0:
+        if not (folder / "last.pth").exists():
+            save_untrained(config, seed, folder / "last.pth")
+        return {"iterations": 0, "images": 0, "flops_per_step": 0, "flops": 0, "seconds": 0.0,
+                "processor_seconds": 0.0, "curve": []}  # fmt: skip
+    flops = step_flops(config)
+    iterations = run.iterations or max(round((run.flops or study.flops) / flops), 1)
+    set_iterations(config, iterations)
+    config.experiment_name = f"{study.name}-{run.name}-{seed}"
+    path = folder / "run.py"
+    config.dump(path)
+    cost_file = folder / "cost.json"
+    cost = json.loads(cost_file.read_text()) if cost_file.exists() else [0.0, 0.0]
+    if _last_iteration(folder) < iterations:
+        command: list[str | Path] = [sys.executable, ROOT / "tools/train.py", path, "--work-dir", folder, "--resume"]
+        if study.precision != "fp32":
+            command += ["--amp", study.precision]
+        spent = measured(command, folder / "train.log")
+        cost = [cost[0] + spent[0], cost[1] + spent[1]]
+        cost_file.write_text(json.dumps(cost))
+    return {
+        "iterations": iterations,
+        "images": iterations * config.train_dataloader.batch_size,
+        "flops_per_step": flops,
+        "flops": flops * iterations,
+        "seconds": round(cost[0], 1),
+        "processor_seconds": round(cost[1], 1),
+        "curve": loss_curve(folder),
+    }

@@ -1,0 +1,95 @@
+"""One run of a study, from its pretraining to its JSON file."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmvitssl.engine.launch import UserError
+
+from . import evaluation, machine
+from .plan import ROOT, Run, Study
+from .pretraining import pretrain
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder of a run; a process that died holds nothing.
+
+    Raises:
+        UserError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"Another process works in {folder}: wait for it or stop it.") from None
+        yield
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _evaluate(study: Study, run: Run, seed: int, data: Path, folder: Path) -> dict[str, float]:
+    """All metrics; those that an interrupted process finished are read from the folder."""
+    path = folder / "metrics.json"
+    metrics: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    checkpoint = folder / "last.pth"
+    if study.probe and "knn" not in metrics:
+        metrics |= evaluation.probe_features(study, run, seed, data, checkpoint)
+        write_json(path, metrics)
+    for name, settings in study.finetune.items():
+        if name not in metrics:
+            metrics[name] = evaluation.finetune(
+                study, run, seed, data, checkpoint, settings, folder / name
+            )
+            write_json(path, metrics)
+    return metrics
+
+
+def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: Path) -> Path:
+    """Pretrain, evaluate and record one run; what is done already is not repeated.
+
+    Args:
+        study, run, seed: which.
+        data: folder of the data files.
+        work: folder for checkpoints and logs.
+        results: folder of the JSON files.
+
+    Returns:
+        the JSON file.
+    """
+    record = study.record(run.name, seed, results)
+    if record.exists():
+        return record
+    folder = (work / study.name / f"{run.name}_{seed}").absolute()
+    with only_one(folder):
+        compute = pretrain(study, run, seed, data, folder)
+        curve = compute.pop("curve")
+        metrics = _evaluate(study, run, seed, data, folder)
+        content = {
+            "study": study.name,
+            "run": run.name,
+            "seed": seed,
+            "config": run.config,
+            "options": dict(run.options),
+            "precision": study.precision,
+            "commit": machine.commit(ROOT),
+            "machine": machine.describe(),
+            "compute": compute,
+            "metrics": metrics,
+            "curve": curve,
+        }
+        write_json(record, content)
+    return record
