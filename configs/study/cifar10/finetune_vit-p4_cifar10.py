@@ -22,7 +22,7 @@ train_dataloader = dict(
                 dict(type='MultiView', views=[dict(transforms=[gentle, _base_.flip])]),
                 dict(type='PackViews'),
             ])))
-val_dataloader = dict(
+test_dataloader = dict(
     batch_size=500,
     num_workers=0,
     sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
@@ -35,15 +35,15 @@ val_dataloader = dict(
             dict(type='MultiView', views=[dict(transforms=[])]),
             dict(type='PackViews'),
         ]))
-val_evaluator = dict(type='ClassAccuracy')
-val_cfg = dict()
+test_evaluator = dict(type='ClassAccuracy')
+test_cfg = dict()
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, betas=(0.9, 0.999)),
     clip_grad=dict(max_norm=1.0),
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(_delete_=True, decay_rate=0.75))
-train_cfg = dict(max_iters=600, val_interval=600)
+train_cfg = dict(max_iters=400)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=30),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=20),
 ]

@@ -1,4 +1,4 @@
-"""Does it learn? Every method on CIFAR-10 for the same number of operations, against random weights."""
+"""Does it learn? Methods on CIFAR-10, for the same number of operations, and random weights."""
 
 question = 'Does every method learn features on CIFAR-10 that are worth more than random ones?'
 page = 'learning.md'
@@ -32,14 +32,20 @@ probe = dict(
     readouts=('mean', 'cls'),
     neighbours=(20, ),
     batch_size=500,
-    bank=dict(type='PackedImages', file='cifar10_train.npz', stride=2, pipeline=pipeline),
+    bank=dict(type='PackedImages', file='cifar10_train.npz', stride=5, pipeline=pipeline),
     queries=dict(type='PackedImages', file='cifar10_test.npz', pipeline=pipeline))
 del pipeline
+classifier = dict(
+    config='configs/study/cifar10/finetune_vit-p4_cifar10.py',
+    files={
+        'train_dataloader.dataset.dataset.file': 'cifar10_train.npz',
+        'test_dataloader.dataset.file': 'cifar10_test.npz',
+    },
+    metrics=['accuracy/top1'])
 finetune = {
-    'finetune_10pct': dict(
-        config='configs/study/cifar10/finetune_vit-p4_cifar10.py',
-        options={'train_dataloader.dataset.fraction': 0.1}),
+    'finetune_10pct': dict(classifier, options={'train_dataloader.dataset.fraction': 0.1}),
     'finetune_1pct': dict(
-        config='configs/study/cifar10/finetune_vit-p4_cifar10.py',
-        options={'train_dataloader.dataset.fraction': 0.01, 'train_cfg.max_iters': 150}),
+        classifier,
+        options={'train_dataloader.dataset.fraction': 0.01, 'train_cfg.max_iters': 100}),
 }
+del classifier

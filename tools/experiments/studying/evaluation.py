@@ -17,7 +17,7 @@ from mmvitssl.engine.config_files import read_config
 from mmvitssl.evaluation.probes import FeatureProbe
 
 from .plan import ROOT, Run, Study
-from .pretraining import measured, pretraining_config, set_iterations
+from .pretraining import data_options, measured, pretraining_config, set_iterations
 
 NOT_TO_EVALUATE = ("mask_token", "freeze_patch_embed")  # settings for pretraining alone
 
@@ -44,9 +44,13 @@ def probe_features(
     metrics: dict[str, float] = {}
     for number, readout in enumerate(study.probe.get("readouts", ("mean",))):
         config = Config(
-            dict(settings, encoder=encoder_config(pretraining), readout=readout,
-                 data_preprocessor=pretraining.model.data_preprocessor)
-        )  # fmt: skip
+            dict(
+                settings,
+                encoder=encoder_config(pretraining),
+                readout=readout,
+                data_preprocessor=pretraining.model.data_preprocessor,
+            )
+        )
         torch.manual_seed(seed)
         features = FeatureProbe.from_config(config, study.precision, linear=True)
         features.load(str(checkpoint), log=lambda text: None)
@@ -54,6 +58,30 @@ def probe_features(
         for name, value in features.accuracies().items():
             metrics[f"{name.split('_')[0]}{suffix}"] = round(100 * value, 2)
     return metrics
+
+
+def transfer_config(
+    study: Study, run: Run, seed: int, data: Path, settings: Mapping[str, Any]
+) -> Config:
+    """The config of a fine-tuning, with the encoder and the normalisation of the pretraining.
+
+    A detector's or segmentor's encoder keeps the image size of its own config.
+    """
+    pretraining = pretraining_config(study, run, seed, data)
+    options = {**settings.get("options", {}), **data_options(settings.get("files", {}), data)}
+    config = read_config(str(ROOT / settings["config"]), options)
+    encoder = encoder_config(pretraining)
+    if "backbone" in config.model:
+        own = config.model.backbone.encoder
+        config.model.backbone.encoder = {**encoder, "image_size": own.image_size}
+    else:
+        config.model.encoder = encoder
+        config.model.data_preprocessor = pretraining.model.data_preprocessor
+    config.randomness = dict(seed=seed)
+    iterations = config.train_cfg.max_iters
+    set_iterations(config, iterations)
+    config.train_cfg.val_interval = iterations + 1
+    return config
 
 
 def finetune(
@@ -64,39 +92,32 @@ def finetune(
     checkpoint: Path,
     settings: Mapping[str, Any],
     folder: Path,
-) -> float:
-    """Top-1 accuracy in percent after fine-tuning the whole encoder by tools/train.py."""
-    pretraining = pretraining_config(study, run, seed, data)
-    config = read_config(str(ROOT / settings["config"]), dict(settings.get("options", {})))
-    config.model.encoder = encoder_config(pretraining)
-    config.model.data_preprocessor = pretraining.model.data_preprocessor
-    train = config.train_dataloader.dataset
-    for dataset in (train.get("dataset", train), config.val_dataloader.dataset):
-        dataset.file = str(data / Path(dataset.file).name)
-    config.randomness = dict(seed=seed)
-    set_iterations(config, config.train_cfg.max_iters)
-    config.train_cfg.val_interval = config.train_cfg.max_iters
+) -> list[float]:
+    """Fine-tune the whole encoder by tools/train.py and test the result by tools/test.py.
+
+    Returns:
+        the values of ``settings['metrics']``, as tools/test.py writes them.
+
+    Raises:
+        RuntimeError: a program failed, or did not write a metric.
+    """
+    config = transfer_config(study, run, seed, data, settings)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "run.py"
+    path, out = folder / "run.py", folder / "test.json"
     config.dump(path)
-    if accuracy(folder) is None:
-        command: list[str | Path] = [sys.executable, ROOT / "tools/train.py", path, "--work-dir", folder,
-                   "--pretrained", checkpoint, "--resume"]  # fmt: skip
+    if not out.exists():
+        programs = ROOT / "tools"
+        train: list[str | Path] = [sys.executable, programs / "train.py", path]
+        train += ["--work-dir", folder, "--pretrained", checkpoint, "--resume"]
         if study.precision != "fp32":
-            command += ["--amp", study.precision]
-        measured(command, folder / "train.log")
-    value = accuracy(folder)
-    if value is None:
-        raise RuntimeError(f"The fine-tuning in {folder} logged no accuracy.")
-    return round(value, 2)
-
-
-def accuracy(folder: Path) -> float | None:
-    """The last top-1 accuracy that a training logged, in percent; None: it logged none."""
-    found = None
-    for file in sorted(folder.glob("*/vis_data/scalars.json")):
-        for line in map(json.loads, file.read_text().splitlines()):
-            for name, value in line.items():
-                if name.endswith("top1") and "loss" not in line:
-                    found = float(value)
-    return found
+            train += ["--amp", study.precision]
+        if not (folder / "trained").exists():
+            measured(train, folder / "train.log")
+            (folder / "trained").touch()
+        test: list[str | Path] = [sys.executable, programs / "test.py", path, folder / "last.pth"]
+        measured([*test, "--work-dir", folder / "test", "--out", out], folder / "test.log")
+    values = json.loads(out.read_text())
+    missing = [name for name in settings["metrics"] if name not in values]
+    if missing:
+        raise RuntimeError(f"{out} lacks {missing}; it has {sorted(values)}.")
+    return [round(values[name], 4) for name in settings["metrics"]]

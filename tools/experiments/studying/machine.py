@@ -22,11 +22,16 @@ def processor() -> str:
 
 def describe() -> dict[str, str]:
     """Processor, Python and torch of this machine."""
-    return {"processor": processor(), "python": platform.python_version(), "torch": torch.__version__}
+    return {
+        "processor": processor(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def commit(root: Path) -> str:
     """The checkout's commit, with '+changes' where its files differ; 'unknown' without git."""
+
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -17,6 +17,7 @@ RESULTS = ROOT / "docs" / "results" / "runs"
 KEYS = ("question", "page", "baseline", "seeds", "flops", "precision", "files", "runs", "probe",
         "finetune")  # fmt: skip
 RUN_KEYS = ("config", "options", "iterations", "flops", "label")
+FINETUNE_KEYS = ("config", "options", "files", "metrics")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Study:
         runs: in the order of their value.
         probe: config of the features' probe (:class:`~mmvitssl.evaluation.probes.FeatureProbe`)
             and ``readouts``; empty: none.
-        finetune: by metric name, ``config`` and ``options`` of a fine-tuning.
+        finetune: by name, a fine-tuning: ``config``, ``options``, ``files`` as above, and
+            ``metrics``, names of what tools/test.py writes.
     """
 
     name: str
@@ -86,7 +88,9 @@ class Study:
                 return run
         raise UserError(f"{self.name} has no run '{name}'; it has {[r.name for r in self.runs]}.")
 
-    def select(self, only: Iterable[str] | None, seeds: Sequence[int] | None) -> list[tuple[Run, int]]:
+    def select(
+        self, only: Iterable[str] | None, seeds: Sequence[int] | None
+    ) -> list[tuple[Run, int]]:
         """Pairs of run and seed, all runs of a seed before those of the next.
 
         Args:
@@ -116,15 +120,21 @@ def read_study(path: str | Path) -> Study:
         raise UserError(f"There is no study {path.absolute()}.")
     content = Config.fromfile(path).to_dict()
     _check_keys(str(path), content, KEYS)
-    missing = [key for key in ("question", "page", "baseline", "flops", "runs") if key not in content]
+    missing = [
+        key for key in ("question", "page", "baseline", "flops", "runs") if key not in content
+    ]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}.")
     runs = []
     for name, entry in content.pop("runs").items():
         _check_keys(f"{path}: run '{name}'", entry, RUN_KEYS)
         runs.append(Run(name=name, **{"label": name, **entry}))
+    for name, entry in content.get("finetune", {}).items():
+        _check_keys(f"{path}: finetune '{name}'", entry, FINETUNE_KEYS)
     defaults: dict[str, Any] = dict(seeds=(0,), precision="fp32", files={}, probe={}, finetune={})
     settings = {**defaults, **content}
-    study = Study(name=path.stem, runs=tuple(runs), **{**settings, "seeds": tuple(settings["seeds"])})
+    study = Study(
+        name=path.stem, runs=tuple(runs), **{**settings, "seeds": tuple(settings["seeds"])}
+    )
     study.find(study.baseline)
     return study

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,14 @@ WARMUP = 20  # one in so many iterations
 SAVES = 16  # checkpoints during a training, of which one is kept
 
 
+def data_options(files: Mapping[str, str], data: Path) -> dict[str, str]:
+    """Config options that let keys point to files under the data folder."""
+    return {key: str(data / name) for key, name in files.items()}
+
+
 def pretraining_config(study: Study, run: Run, seed: int, data: Path) -> Config:
     """The config of a run before its number of iterations is known."""
-    options = {**run.options, **{key: str(data / name) for key, name in study.files.items()}}
+    options = {**run.options, **data_options(study.files, data)}
     config = read_config(str(ROOT / run.config), options)
     config.randomness = dict(seed=seed)
     config.model.seed = seed
@@ -49,7 +54,7 @@ def set_iterations(config: Config, iterations: int) -> None:
 
 
 def step_flops(config: Config) -> int:
-    """Operations of one training step, forward and backward: two per multiplication and addition."""
+    """Operations of one training step, forward and backward; a multiply-add is two."""
     init_default_scope(launch.prepare_scope(config))
     dataset: Any = DATASETS.build(config.train_dataloader.dataset)
     size = config.train_dataloader.batch_size
@@ -112,7 +117,11 @@ def loss_curve(folder: Path, points: int = 20) -> list[list[float]]:
             if "loss" in line:
                 values[int(line.get("step", line.get("iter", 0)))] = round(float(line["loss"]), 5)
     steps = sorted(values)
-    chosen = {steps[round(k * (len(steps) - 1) / max(points - 1, 1))] for k in range(points)} if steps else set()
+    chosen = (
+        {steps[round(k * (len(steps) - 1) / max(points - 1, 1))] for k in range(points)}
+        if steps
+        else set()
+    )
     return [[step, values[step]] for step in sorted(chosen)]
 
 
@@ -139,7 +148,14 @@ def pretrain(study: Study, run: Run, seed: int, data: Path, folder: Path) -> dic
     cost_file = folder / "cost.json"
     cost = json.loads(cost_file.read_text()) if cost_file.exists() else [0.0, 0.0]
     if _last_iteration(folder) < iterations:
-        command: list[str | Path] = [sys.executable, ROOT / "tools/train.py", path, "--work-dir", folder, "--resume"]
+        command: list[str | Path] = [
+            sys.executable,
+            ROOT / "tools/train.py",
+            path,
+            "--work-dir",
+            folder,
+            "--resume",
+        ]
         if study.precision != "fp32":
             command += ["--amp", study.precision]
         spent = measured(command, folder / "train.log")

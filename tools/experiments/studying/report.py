@@ -23,7 +23,9 @@ TITLES = {
 
 def read_records(study: Study, results: Path = RESULTS) -> list[dict[str, Any]]:
     """The JSON files of a study, in the order of its runs and seeds."""
-    records = [json.loads(path.read_text()) for path in sorted((results / study.name).glob("*.json"))]
+    records = [
+        json.loads(path.read_text()) for path in sorted((results / study.name).glob("*.json"))
+    ]
     order = {run.name: number for number, run in enumerate(study.runs)}
     known = [record for record in records if record["run"] in order]
     return sorted(known, key=lambda record: (order[record["run"]], record["seed"]))

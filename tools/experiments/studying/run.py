@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(temporary, path)
 
 
+def metric_names(name: str, settings: Mapping[str, Any]) -> list[str]:
+    """How the metrics of a fine-tuning are called: the first like the fine-tuning itself."""
+    first, *others = settings["metrics"]
+    return [name, *(f"{name} {other}" for other in others)]
+
+
 def _evaluate(study: Study, run: Run, seed: int, data: Path, folder: Path) -> dict[str, float]:
     """All metrics; those that an interrupted process finished are read from the folder."""
     path = folder / "metrics.json"
@@ -51,9 +57,10 @@ def _evaluate(study: Study, run: Run, seed: int, data: Path, folder: Path) -> di
         write_json(path, metrics)
     for name, settings in study.finetune.items():
         if name not in metrics:
-            metrics[name] = evaluation.finetune(
+            values = evaluation.finetune(
                 study, run, seed, data, checkpoint, settings, folder / name
             )
+            metrics |= dict(zip(metric_names(name, settings), values, strict=True))
             write_json(path, metrics)
     return metrics
 

@@ -39,7 +39,7 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def standard_errors(values: Sequence[float], baseline: Sequence[float]) -> float | None:
-    """Difference of two means in standard errors of the difference; None with one value of either."""
+    """Difference of two means in standard errors of the difference; None if one has one value."""
     one, other = summarise(values), summarise(baseline)
     if one.error is None or other.error is None:
         return None
