@@ -1,5 +1,5 @@
 # Multi-task ViT-Ti/4 on CIFAR-10: 64 patches of 4 x 4; tasks to choose from, all on both views.
-# tools/experiments/multitask_cifar10.py trains any choice of them and probes the features.
+# tools/experiments/studies/multitask.py compares choices of them with a smaller encoder.
 _base_ = '../../_base_/default_runtime.py'
 
 data_root = 'data/'

@@ -43,7 +43,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def metric_names(name: str, settings: Mapping[str, Any]) -> list[str]:
     """How the metrics of a fine-tuning are called: the first like the fine-tuning itself."""
-    first, *others = settings["metrics"]
+    _, *others = settings["metrics"]
     return [name, *(f"{name} {other}" for other in others)]
 
 
