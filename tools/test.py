@@ -95,6 +95,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     if hasattr(model, "load_frozen"):
         model.load_frozen()
     load_strict(model, args.checkpoint)
+    label_checks.check_trained_classes(runner, args.checkpoint)
     evaluator = runner.test_loop.evaluator
     if args.out and args.out.endswith(".pkl"):
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

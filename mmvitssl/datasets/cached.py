@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,11 +36,24 @@ class CachedFeatures(Dataset):
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.file = file
         self.values: Tensor | None = None
-        self.labels, self.paths = self.dataset.labels, self.dataset.paths
-        self.classes = self.dataset.classes
+        self.paths = self.dataset.paths
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @property
+    def labels(self) -> Any:
+        """(N,) of the data set inside."""
+        return self.dataset.labels
+
+    @property
+    def classes(self) -> Any:
+        """Names of the classes of the data set inside."""
+        return self.dataset.classes
+
+    def use_classes(self, classes: Sequence[str]) -> None:
+        """See :meth:`mmvitssl.datasets.images.ImageFiles.use_classes`."""
+        self.dataset.use_classes(classes)
 
     @property
     def metainfo(self) -> dict[str, Any]:

@@ -9,47 +9,25 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from mmengine.logging import print_log
-from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
+from mmvitssl.datasets.classes import renumbered
+from mmvitssl.datasets.files import (
+    EXTENSIONS,
+    SHOWN,
+    BrokenImageError,
+    check_headers,
+    list_images,
+)
 from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.registry import DATASETS, TRANSFORMS
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-SHOWN = 5
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError)
-
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-class BrokenImageError(RuntimeError):
-    """An image that cannot be read, with its path."""
 
 
 def compose(pipeline: Sequence[dict[str, Any] | Callable[..., Any]]) -> list[Callable[..., Any]]:
     """Build the transforms of a pipeline, or of a view."""
     return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
-
-
-def check_headers(paths: Sequence[str], most: int) -> None:
-    """Open up to ``most`` files, evenly spread, and read their headers.
-
-    Raises:
-        BrokenImageError: names every file that is not an image.
-    """
-    stride = max(1, -(-len(paths) // most)) if most else 0
-    broken = []
-    for path in paths[::stride] if stride else ():
-        try:
-            with Image.open(path) as image:
-                image.verify()
-        except UNREADABLE as error:
-            broken.append(f"{path} ({type(error).__name__}: {error})")
-    if broken:
-        raise BrokenImageError(
-            f"{len(broken)} image(s) cannot be read: {'; '.join(broken[:SHOWN])}. Remove or mend "
-            f"them, or allow for some with the dataset's max_broken."
-        )
 
 
 class ImageFiles(Dataset):
@@ -64,7 +42,9 @@ class ImageFiles(Dataset):
         pipeline: transforms, configs or callables ``dict -> dict``; the first sees ``path`` and
             ``key``.
         max_broken: how many unreadable files each process (and each of its workers) replaces by
-            another sample before it gives up; every one of them is logged by name.
+            another sample before it gives up; every one of them is logged by name. Broken are
+            damaged, truncated and empty files, what is no regular file, and images of more pixels
+            than the pipeline's ``LoadImage.max_pixels``.
         check: how many headers to read when built, evenly spread over the files; skipped when
             ``max_broken`` allows for broken files.
 
@@ -87,10 +67,21 @@ class ImageFiles(Dataset):
         self.max_broken = max_broken
         self.broken: list[str] = []
         if not max_broken:
-            check_headers(self.paths, check)
+            limits = [t.max_pixels for t in self.transforms if hasattr(t, "max_pixels")]
+            check_headers(self.paths, check, *limits[:1])
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def use_classes(self, classes: Sequence[str]) -> None:
+        """Number the labels by another order of the same class names.
+
+        Raises:
+            ValueError: names that differ.
+        """
+        if self.labels is not None and list(classes) != list(self.classes):
+            self.labels = renumbered(self.labels, self.classes, classes)
+            self.classes = list(classes)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -113,7 +104,10 @@ class ImageFiles(Dataset):
                 return self._transformed(key, index)
             except BrokenImageError as error:
                 self._count(self.paths[index], error)
-        raise BrokenImageError("No image of the data set can be read.")
+        raise BrokenImageError(
+            f"None of the {len(self.paths)} images of the data set can be read, such as "
+            f"{', '.join(sorted(self.broken)[:SHOWN])}."
+        )
 
     def _transformed(self, key: SampleKey, index: int) -> dict[str, Any]:
         results: dict[str, Any] = {"path": self.paths[index], "key": key, "index": index}
@@ -134,6 +128,11 @@ class ImageFiles(Dataset):
         if path not in self.broken:
             self.broken.append(path)
         if len(self.broken) > self.max_broken:
+            if self.max_broken:
+                raise BrokenImageError(
+                    f"{error} With it, {len(self.broken)} images cannot be read, and max_broken="
+                    f"{self.max_broken}: {', '.join(self.broken[-SHOWN:])}."
+                ) from error
             raise error
         print_log(
             f"{error} It is replaced by the next one ({len(self.broken)} of max_broken="
@@ -141,32 +140,6 @@ class ImageFiles(Dataset):
             logger="current",
             level=30,
         )
-
-
-def list_images(root: str | Path, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
-    """Sorted paths of the images below a folder, links followed.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or no image in it.
-    """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {root.absolute()}: set the dataset's root (data_root in the "
-            f"config) to your folder of images."
-        )
-    wanted = tuple(extension.lower() for extension in extensions)
-    found = [
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if name.lower().endswith(wanted)
-    ]
-    if not found:
-        raise FileNotFoundError(
-            f"The folder {root.absolute()} holds no image: looked below it for {', '.join(wanted)}."
-        )
-    return sorted(found)
 
 
 @DATASETS.register_module()
@@ -228,6 +201,17 @@ def split_labels(lines: Sequence[str], ann_file: str | Path) -> tuple[list[str],
     return paths, np.array(labels, dtype=np.int64)
 
 
+def _is_missing(path: str) -> bool:
+    """Whether nothing is at a path: links that lead in circles are something."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def existing(lines: Sequence[str], ann_file: str | Path, root: str | Path = "") -> list[str]:
     """Paths of the files that a list names.
 
@@ -237,7 +221,8 @@ def existing(lines: Sequence[str], ann_file: str | Path, root: str | Path = "") 
     paths = [os.path.join(root, line) for line in lines]
     if not paths:
         raise FileNotFoundError(f"The list {Path(ann_file).absolute()} names no image.")
-    missing = [path for path in paths if not os.path.isfile(path)]
+    # what is there and no file counts as broken when it is read
+    missing = [path for path in paths if not os.path.isfile(path) and _is_missing(path)]
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} images that {ann_file} names do not exist, such as "

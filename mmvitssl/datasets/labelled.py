@@ -1,4 +1,4 @@
-"""Images with labels: a folder a class, and a share of the labels of any labelled data set."""
+"""Images with labels: one folder per class, and a share of the labels of any labelled data set."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from mmvitssl.datasets.images import (
-    EXTENSIONS,
-    SHOWN,
-    ImageFiles,
-    Transform,
-    list_images,
-    read_lines,
-)
+from mmvitssl.datasets.files import EXTENSIONS, SHOWN, is_hidden, list_images, log_left_out
+from mmvitssl.datasets.images import ImageFiles, Transform, read_lines
 from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.registry import DATASETS
 
 
 def class_folders(root: Path, classes: Sequence[str], extensions: Sequence[str]) -> list[str]:
-    """The names of the class folders, checked.
+    """The names of the class folders, checked; hidden ones are left out, which is logged.
 
     Raises:
         FileNotFoundError: no such folder, no class folders, or a class without one.
@@ -32,10 +26,19 @@ def class_folders(root: Path, classes: Sequence[str], extensions: Sequence[str])
     if not root.is_dir():
         raise FileNotFoundError(
             f"There is no folder {root.absolute()}: set the dataset's root (data_root in the "
-            f"config) to your folder with a sub-folder a class."
+            f"config) to your folder with one sub-folder per class."
         )
-    found = sorted(path.name for path in root.iterdir() if path.is_dir())
-    loose = sorted(path.name for path in root.iterdir() if path.suffix.lower() in extensions)
+    content = sorted(root.iterdir())
+    hidden = [str(path) for path in content if is_hidden(path.name) and path.name not in classes]
+    folders = [path for path in content if path.is_dir() and str(path) not in hidden]
+    found = [path.name for path in folders]
+    loose = [
+        path.name
+        for path in content
+        if path.suffix.lower() in extensions and path not in folders and str(path) not in hidden
+    ]
+    if hidden:
+        log_left_out(root, hidden, "hidden")
     if loose:
         raise ValueError(
             f"{len(loose)} images lie in {root.absolute()} and in no class folder, such as "
@@ -45,20 +48,20 @@ def class_folders(root: Path, classes: Sequence[str], extensions: Sequence[str])
     if missing or not found:
         raise FileNotFoundError(
             f"{root.absolute()} has no folder for {', '.join(missing[:SHOWN]) or 'any class'}: "
-            f"LabelledFolder needs a sub-folder a class."
+            f"LabelledFolder needs one sub-folder per class."
         )
     return list(classes) or found
 
 
 @DATASETS.register_module()
 class LabelledFolder(ImageFiles):
-    """A folder with a sub-folder a class; the images may be nested below it.
+    """A folder with one sub-folder per class; the images may be nested below it.
 
     Args:
         root: the folder.
         pipeline, max_broken, check: see :class:`ImageFiles`.
-        classes: the sub-folders to read, in the order of their numbers; all by default, in
-            alphabetical order.
+        classes: the sub-folders to read, in the order of their numbers; all but hidden ones by
+            default, in alphabetical order.
         extensions: of the files that count as images, any case.
 
     Raises:
@@ -163,12 +166,24 @@ class LabelSubset(Dataset):
         else:
             assert fraction is not None
             self.indices = balanced_subset(self.dataset.labels, fraction, seed)
-        self.labels: np.ndarray = self.dataset.labels[self.indices]
         self.paths = [self.dataset.paths[index] for index in self.indices]
-        self.classes = self.dataset.classes
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(n,) of the images of the subset."""
+        return self.dataset.labels[self.indices]
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes."""
+        return self.dataset.classes
+
+    def use_classes(self, classes: Sequence[str]) -> None:
+        """See :meth:`ImageFiles.use_classes`."""
+        self.dataset.use_classes(classes)
 
     @property
     def metainfo(self) -> dict[str, Any]:

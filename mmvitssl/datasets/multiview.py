@@ -12,33 +12,52 @@ from PIL import Image
 from torch import Tensor
 
 from mmvitssl.datasets.decode import EncodedImage, Reduced
+from mmvitssl.datasets.files import MAX_PIXELS
 from mmvitssl.datasets.images import compose
 from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.datasets.transforms import RandomFlip, RandomResizedCrop
+from mmvitssl.datasets.values import check_range
 from mmvitssl.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
 class LoadImage:
-    """Decode ``path`` into ``image``, RGB, turned as its EXIF orientation says.
+    """Decode ``path`` into ``image``, turned as its EXIF orientation says.
 
-    Transparent pixels become white; 16-bit images are scaled to 8 bits.
+    Reads the formats of Pillow, TIFFs with any number of bands, and ``.npy`` files of (H, W) or
+    (H, W, C). All become 8 bits per channel.
 
     Args:
-        backend: 'pillow' gives PIL images; 'opencv' gives (H, W, 3) uint8 arrays, on which the
-            transforms are several times as fast and give the same pixels to within rounding.
+        backend: 'pillow' returns PIL images; 'opencv' returns (H, W, C) uint8 arrays, on which the
+            transforms are several times as fast and give the same pixels to within rounding. Other
+            than 1 or 3 channels are always arrays.
         reduce: decode a JPEG at 1/2, 1/4 or 1/8 of its size where the crops of all views, which
             stay the same, are then still so many times as high and wide as what they become, at
             least 1; None: never. With 1.5, crops of photographs differ little from those of the
             whole image (PSNR at least 37 dB). ``MultiView`` decodes then; views that begin with
             other transforms than ``RandomResizedCrop``, or ``RandomFlip`` before it, need the whole
             image.
+        channels: of the images. 3: RGB; grey is repeated and transparent pixels become white. 1:
+            grey, the luma of colours. Others: the bands of the files, whose number must agree. The
+            encoder's ``in_channels`` and the preprocessor's mean and std have as many.
+        value_range: the values in the files that become 0 and 255, such as (0, 4095) for 12 bits
+            or (-1000, 1000) for CT; None: 8-bit images stay as they are, and the range of others
+            is guessed from each image's own values and logged.
+        max_pixels: files of more pixels count as broken (decompression bombs); None: read any.
 
     Raises:
-        ValueError: an unknown backend, ``reduce`` below 1, or ``reduce`` with Pillow's.
+        ValueError: an unknown backend, ``reduce`` below 1, or with Pillow's, or an impossible
+            ``channels``, ``value_range`` or ``max_pixels``.
     """
 
-    def __init__(self, backend: str = "pillow", reduce: float | None = None) -> None:
+    def __init__(
+        self,
+        backend: str = "pillow",
+        reduce: float | None = None,
+        channels: int = 3,
+        value_range: Sequence[float] | None = None,
+        max_pixels: int | None = MAX_PIXELS,
+    ) -> None:
         if backend not in ("pillow", "opencv"):
             raise ValueError(f"LoadImage.backend='{backend}' is unknown; use 'pillow' or 'opencv'.")
         if reduce is not None and (backend == "pillow" or reduce < 1):
@@ -46,16 +65,29 @@ class LoadImage:
                 f"LoadImage.reduce={reduce} must be at least 1, and needs backend='opencv'; got "
                 f"backend='{backend}'."
             )
+        if channels < 1 or (max_pixels is not None and max_pixels < 1):
+            raise ValueError(
+                f"LoadImage.channels={channels} and max_pixels={max_pixels} must be 1 or more."
+            )
         self.backend = backend
         self.reduce = reduce
+        self.channels, self.max_pixels = channels, max_pixels
+        self.value_range = check_range("LoadImage", value_range)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Raises BrokenImageError, with the path, if the file cannot be decoded."""
-        encoded = EncodedImage(results["path"], results.pop("file", None))
+        encoded = EncodedImage(
+            results["path"],
+            results.pop("file", None),
+            self.channels,
+            self.value_range,
+            self.max_pixels,
+        )
+        as_pillow = self.backend == "pillow" and self.channels in (1, 3)
         if self.reduce is not None:
             results["image"], results["reduce"] = encoded, self.reduce
         else:
-            results["image"] = encoded.pillow() if self.backend == "pillow" else encoded.decode()
+            results["image"] = encoded.pillow() if as_pillow else encoded.decode()
         return results
 
 
@@ -151,9 +183,9 @@ class MultiView:
 
 
 def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
-    """(3, H, W) uint8 of an RGB image."""
-    pixels = np.asarray(image)
-    tensor = torch.empty(3, *pixels.shape[:2], dtype=torch.uint8)
+    """(C, H, W) uint8 of an image."""
+    pixels = np.atleast_3d(np.asarray(image))
+    tensor = torch.empty(pixels.shape[2], *pixels.shape[:2], dtype=torch.uint8)
     cv2.split(pixels, list(tensor.numpy()))  # straight into the tensor
     return tensor
 
@@ -167,7 +199,7 @@ class PackViews:
     """
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """-> ``{'views': [(3, H, W) uint8], 'sample': {'index', 'epoch', 'seed', 'path'}}``.
+        """-> ``{'views': [(C, H, W) uint8], 'sample': {'index', 'epoch', 'seed', 'path'}}``.
 
         Labelled images have ``label`` beside these.
         """

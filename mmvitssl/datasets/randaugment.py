@@ -49,7 +49,17 @@ class RandAugment:
             ) from error
 
     def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
-        """PIL images, or (H, W, 3) uint8 arrays, on which timm's operations are Pillow's too."""
+        """PIL images, or (H, W, 3) uint8 arrays, on which timm's operations are Pillow's too.
+
+        Raises:
+            ValueError: images that are not RGB.
+        """
+        channels = len(image.getbands()) if isinstance(image, Image.Image) else image.shape[2]
+        if channels != 3:
+            raise ValueError(
+                f"RandAugment needs RGB images; these have {channels} channels: take it out of the "
+                f"pipeline, or set LoadImage.channels=3 for grey files."
+            )
         seed = int(rng.integers(2**32))
         with seeded(seed):  # timm draws from the global generators
             if isinstance(image, np.ndarray):

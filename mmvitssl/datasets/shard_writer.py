@@ -16,7 +16,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mmvitssl.datasets.decode import EncodedImage
-from mmvitssl.datasets.images import BrokenImageError, ImageFiles
+from mmvitssl.datasets.files import MAX_PIXELS, BrokenImageError, read_file
+from mmvitssl.datasets.images import ImageFiles
 from mmvitssl.datasets.packed import PackedImages
 from mmvitssl.datasets.shards import (
     CONTENTS,
@@ -87,6 +88,7 @@ class ShardWriter:
         workers: int = 4,
         max_broken: int = 0,
         say: Callable[[str], None] = print,
+        max_pixels: int | None = MAX_PIXELS,
     ) -> None:
         if kind not in ("tar", "lmdb") or shard_size < 1 or workers < 1:
             raise ValueError(
@@ -95,7 +97,7 @@ class ShardWriter:
             )
         self.source, self.out, self.kind = source, out, kind
         self.shard_size, self.workers, self.max_broken = shard_size, workers, max_broken
-        self.say = say
+        self.say, self.max_pixels = say, max_pixels
         self.broken: list[str] = []
 
     def run(self) -> None:
@@ -137,7 +139,10 @@ class ShardWriter:
     def _bytes(self, index: int) -> int:
         if isinstance(self.source, PackedImages):
             return len(self.source.encoded(index))
-        return os.stat(self.source.paths[index]).st_size
+        try:
+            return os.stat(self.source.paths[index]).st_size
+        except OSError:
+            return 0  # it counts as broken when it is read
 
     def _plan(self, sizes: Sequence[int]) -> dict[str, Any]:
         labels = self.source.labels
@@ -163,8 +168,8 @@ class ShardWriter:
             if isinstance(self.source, PackedImages):
                 data = self.source.encoded(index)
             else:
-                data = Path(path).read_bytes()
-            EncodedImage(path, BytesIO(data)).pillow()
+                data = read_file(path)
+            EncodedImage(path, BytesIO(data), max_pixels=self.max_pixels).verify()
         except OSError as reason:
             error, data = BrokenImageError(f"The image {path} cannot be read ({reason})."), b""
         except BrokenImageError as reason:
@@ -322,7 +327,7 @@ def verify_folder(data: Any, say: Callable[[str], None] = print) -> None:
     broken = []
     for number, path in enumerate(data.paths):
         try:
-            EncodedImage(path, BytesIO(data.encoded(number))).pillow()
+            EncodedImage(path, BytesIO(data.encoded(number)), max_pixels=None).verify()
         except BrokenImageError as error:
             broken.append(str(error))
     if broken:

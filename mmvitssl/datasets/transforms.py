@@ -33,7 +33,7 @@ def _operations(image: Picture | Reduced) -> Any:
     return F if isinstance(image, Image.Image) else arrays
 
 
-def _extent(image: Picture | Reduced) -> tuple[int, int]:
+def extent(image: Picture | Reduced) -> tuple[int, int]:
     """Width and height."""
     if isinstance(image, np.ndarray):
         return image.shape[1], image.shape[0]
@@ -108,7 +108,7 @@ class RandomResizedCrop:
         return max(factor for factor in REDUCED if factor <= max(1.0, room))
 
     def __call__(self, image: Picture | Reduced, rng: np.random.Generator) -> Picture:
-        box = self.box(*_extent(image), rng)
+        box = self.box(*extent(image), rng)
         return _operations(image).resized_crop(image, *box, list(self.size), self.interpolation)
 
 
@@ -164,10 +164,16 @@ def _range(name: str, value: Range, centre: float, bound: tuple[float, float]) -
 class ColorJitter:
     """Change brightness, contrast, saturation and hue in random order, with probability ``p``.
 
+    Saturation and hue leave grey images as they are.
+
     Args:
         brightness, contrast, saturation: v for factors in [max(0, 1 - v), 1 + v], or the range.
         hue: v for shifts in [-v, v], or the range; at most half a turn, 0.5.
         p: probability that anything is changed.
+
+    Raises:
+        ValueError: a range that is impossible, or saturation or hue for images that have neither
+            one nor three channels.
     """
 
     def __init__(
@@ -201,13 +207,19 @@ class ColorJitter:
 
 @TRANSFORMS.register_module()
 class RandomGrayscale:
-    """Remove colour with probability ``p``."""
+    """Remove colour with probability ``p``; grey images stay as they are.
+
+    Raises:
+        ValueError: images that have neither one nor three channels.
+    """
 
     def __init__(self, p: float = 0.2) -> None:
         self.p = _probability("RandomGrayscale", p)
 
     def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
         if rng.random() >= self.p:
+            return image
+        if isinstance(image, Image.Image) and image.mode == "L":
             return image
         return _operations(image).rgb_to_grayscale(image, num_output_channels=3)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from mmengine.runner import Runner
 
+from mmvitssl.checkpoint.safe import load_file
 from mmvitssl.datasets.cached import CachedFeatures
+from mmvitssl.datasets.classes import share_classes
 from mmvitssl.engine.hooks import FeatureCacheHook
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.models.algorithms import ImageClassifier
+from mmvitssl.models.backbones.embedding import check_channels
 
 
 def check_classifier(runner: Runner, parts: tuple[str, ...]) -> None:
@@ -34,25 +38,27 @@ def check_classifier(runner: Runner, parts: tuple[str, ...]) -> None:
         if loop is not None:
             loaders[f"{part}_dataloader"] = loop.dataloader
     for name, loader in loaders.items():
+        _check_labelled(name, loader.dataset)
+    _share_classes({f"{name}.dataset": loader.dataset for name, loader in loaders.items()})
+    for name, loader in loaders.items():
         _check_labels(model, name, loader.dataset)
         _check_cache(runner, model, name, loader.dataset)
         _check_size(model, name, loader.dataset)
-    named = {name: list(loader.dataset.classes) for name, loader in loaders.items()}
-    if "train_dataloader" in named and "val_dataloader" in named:
-        if named["train_dataloader"] and named["val_dataloader"]:
-            _check_same(named["train_dataloader"], named["val_dataloader"])
     if "train_dataloader" in loaders:
         _check_pairs(model, loaders["train_dataloader"])
 
 
-def _check_labels(model: ImageClassifier, name: str, dataset: Any) -> None:
-    labels = getattr(dataset, "labels", None)
-    if labels is None:
+def _check_labelled(name: str, dataset: Any) -> None:
+    if getattr(dataset, "labels", None) is None:
         raise UserError(
-            f"{name}.dataset: {type(dataset).__name__} has no labels here. Use LabelledFolder (a "
-            f"sub-folder a class), ImageList with labelled=True, or PackedImages of a file with "
+            f"{name}.dataset: {type(dataset).__name__} has no labels here. Use LabelledFolder (one "
+            f"sub-folder per class), ImageList with labelled=True, or PackedImages of a file with "
             f"labels."
         )
+
+
+def _check_labels(model: ImageClassifier, name: str, dataset: Any) -> None:
+    labels = dataset.labels
     width = model.head.num_classes
     classes = len(dataset.classes) or int(labels.max()) + 1
     known = bool(dataset.classes)
@@ -64,13 +70,34 @@ def _check_labels(model: ImageClassifier, name: str, dataset: Any) -> None:
         )
 
 
-def _check_same(train: list[str], val: list[str]) -> None:
-    if train != val:
-        differing = [f"{a} and {b}" for a, b in zip(train, val, strict=False) if a != b]
-        raise UserError(
-            f"train_dataloader.dataset and val_dataloader.dataset name their classes differently "
-            f"({', '.join(differing[:3])}): set dataset.classes of both."
-        )
+def _share_classes(datasets: dict[str, Any]) -> None:
+    """Number the classes of all data sets as the first one does."""
+    if datasets:
+        try:
+            share_classes(datasets)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
+def check_trained_classes(runner: Runner, path: str) -> None:
+    """Number the classes of the test data as those that a classifier was trained on.
+
+    Args:
+        runner: with its test loop built.
+        path: of the checkpoint, whose ``dataset_meta`` names its classes.
+
+    Raises:
+        UserError: classes that were not trained, or were and are not there.
+    """
+    loop = runner.test_loop
+    dataset = loop.dataloader.dataset  # type: ignore[union-attr]
+    if not isinstance(bare_model(runner), ImageClassifier) or not len(dataset.classes):
+        return
+    meta = load_file(path).get("meta") or {}
+    trained = list((meta.get("dataset_meta") or {}).get("classes") or ())
+    if trained:
+        reference = SimpleNamespace(classes=trained, labels=None)
+        _share_classes({f"the checkpoint {path}": reference, "test_dataloader.dataset": dataset})
 
 
 def _check_cache(runner: Runner, model: ImageClassifier, name: str, dataset: Any) -> None:
@@ -96,6 +123,7 @@ def _check_size(model: ImageClassifier, name: str, dataset: Any) -> None:
     for view in dataset[0]["views"]:
         try:
             model.encoder.grid_of(tuple(view.shape[-2:]))
+            check_channels(model.encoder, view[None])
         except ValueError as error:
             raise UserError(f"{name}.dataset: {error}") from error
 

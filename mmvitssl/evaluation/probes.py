@@ -6,12 +6,16 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import nn
 from torch.utils.data import Dataset
 
 from mmvitssl.checkpoint import load_encoder
+from mmvitssl.datasets import collate_views
+from mmvitssl.datasets.classes import common_files, share_classes
 from mmvitssl.evaluation.features import Features, check_readout, extract_features
 from mmvitssl.evaluation.knn import knn_accuracy, linear_accuracy
+from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.registry import DATASETS, MODELS
 
@@ -26,12 +30,26 @@ OPTIONAL = {
 }
 
 
+def warn_of_common_files(bank: Dataset, queries: Dataset) -> None:
+    """Log a warning if images are in the bank and among the queries."""
+    common = common_files(bank, queries)
+    if common:
+        print_log(
+            f"{len(common)} of the image files in queries are in bank too, such as {common[0]}: "
+            f"they are their own nearest neighbours, so the accuracy is too high. Use different "
+            f"images.",
+            logger="current",
+            level=30,
+        )
+
+
 class FeatureProbe:
     """Encode a labelled bank and labelled queries, and classify the queries by the bank.
 
     Args:
         encoder: built.
-        bank, queries: labelled data sets.
+        bank, queries: labelled data sets of the same classes, which are matched by name; the
+            queries are numbered as the bank is. Images that are in both are a warning.
         preprocessor: built; None: ImageNet normalisation.
         readout: what of the encoder's output
             (:func:`~mmvitssl.evaluation.features.read_out`).
@@ -42,7 +60,8 @@ class FeatureProbe:
         linear: whether to fit logistic regression too.
 
     Raises:
-        ValueError: data without labels, or a readout that the encoder does not have.
+        ValueError: data without labels, classes of bank and queries that differ, or a readout
+            that the encoder does not have.
     """
 
     def __init__(
@@ -65,12 +84,27 @@ class FeatureProbe:
                     f"{name} is a {type(dataset).__name__} without labels: use LabelledFolder, or "
                     f"PackedImages of a file with labels."
                 )
+        share_classes({"bank": bank, "queries": queries})
+        warn_of_common_files(bank, queries)
         check_readout(encoder, readout)
         self.encoder, self.bank, self.queries = encoder, bank, queries
         self.preprocessor = preprocessor or build_preprocessor(None)
+        for name, dataset in (("bank", bank), ("queries", queries)):
+            self._check_sample(name, dataset)
         self.readout, self.linear = readout, linear
         self.neighbours, self.temperature = tuple(neighbours), temperature
         self.how: dict[str, Any] = dict(batch_size=batch_size, workers=workers, precision=precision)
+
+    def _check_sample(self, name: str, dataset: Any) -> None:
+        """Raise ValueError unless encoder and preprocessor take an image of a data set."""
+        sample = dataset[0]
+        if "views" in sample:
+            batch = collate_views([sample])
+            try:
+                check_channels(self.encoder, batch["views"][0])
+                self.preprocessor(batch, False)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
 
     @classmethod
     def from_config(

@@ -266,8 +266,8 @@ def test_wrong_labels_are_said_before_training(data: Path, tmp_path: Path) -> No
     assert "train_dataloader.dataset: ImageFolder has no labels" in words
     words = problem(config, work, **{"val_dataloader.dataset.type": "ImageFolder"})
     assert "val_dataloader.dataset: ImageFolder has no labels" in words
-    words = problem(config, work, **{"val_dataloader.dataset.classes": ["standing", "lying"]})
-    assert "name their classes differently" in words
+    words = problem(config, work, **{"val_dataloader.dataset.classes": ["standing"]})
+    assert "without 1 that train_dataloader.dataset has (lying)" in words
     for wrong in ({"train_dataloader.batch_size": 7}, {"train_dataloader.drop_last": False}):
         assert "even batch_size" in problem(config, work, **wrong)
     settings = Config.fromfile(config)

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from mmvitssl.datasets import ImageFolder, ImageList, LabelledFolder, PackedImages, ShardedImages
-from mmvitssl.datasets.images import BrokenImageError, ImageFiles
+from mmvitssl.datasets.files import MAX_PIXELS, BrokenImageError
+from mmvitssl.datasets.images import ImageFiles
 from mmvitssl.datasets.shard_writer import ShardWriter, index_folder, verify_folder
 
 
@@ -35,6 +36,9 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--root", default="", help="folder that the paths of a list start from")
     parser.add_argument("--max-broken", type=int, default=0, help="images that may be left out")
+    parser.add_argument(
+        "--max-pixels", type=int, default=MAX_PIXELS, help="images with more count as broken"
+    )
     parser.add_argument("--workers", type=int, default=4, help="threads that read and check")
     parser.add_argument(
         "--index", type=Path, metavar="FOLDER", help="index the shards of others, and end"
@@ -71,6 +75,7 @@ def main() -> None:
             ShardWriter(
                 open_source(args), args.out, args.format, args.shard_size, args.workers,
                 args.max_broken, say=lambda text: print(text, flush=True),
+                max_pixels=args.max_pixels,
             ).run()  # fmt: skip
     except (ValueError, OSError, BrokenImageError) as error:
         sys.exit(f"error: {error}")

@@ -1,0 +1,164 @@
+"""Files that are no images, or damaged, or far too large: named, and counted by max_broken."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mmvitssl.datasets import ImageFolder, ImageList, LabelledFolder, files
+from mmvitssl.datasets.decode import EncodedImage
+from mmvitssl.datasets.files import BrokenImageError, list_images
+
+PIPELINE: list[dict[str, Any]] = [
+    dict(type="LoadImage"),
+    dict(type="MultiView", views=[dict(transforms=[dict(type="Resize", size=(8, 8))])]),
+    dict(type="PackViews"),
+]
+
+
+def write_image(path: Path, side: int = 20) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def bomb(path: Path) -> None:
+    Image.new("1", (14000, 13000)).save(path)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(write_image(path).read_bytes()[:-200])
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def header(path: Path) -> None:
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 30)
+
+
+# what is made, whether its header tells, and what the message says beside the name
+BROKEN: dict[str, tuple[Any, bool, str]] = {
+    "bomb.png": (bomb, True, "max_pixels"),
+    "empty.jpg": (lambda path: path.write_bytes(b""), True, "0 bytes"),
+    "text.jpg": (lambda path: path.write_text("no image"), True, ""),
+    "header.png": (header, True, ""),
+    "pipe.jpg": (os.mkfifo, True, "pipe"),
+    "folder.jpg": (lambda path: path.mkdir(), True, "folder"),
+    "loop.jpg": (loop, True, ""),
+    "dangling.jpg": (lambda path: path.symlink_to("nowhere.jpg"), True, ""),
+    "cut.jpg": (truncated, False, ""),
+    "cut.png": (truncated, True, ""),
+    "noise.npy": (lambda path: path.write_bytes(b"\x93NUMPY" + b"\0" * 20), True, ""),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files_are_named_and_counted(name: str, tmp_path: Path) -> None:
+    make, early, words = BROKEN[name]
+    make(tmp_path / name)
+    write_image(tmp_path / "z_good.png")
+    kinds = (".png", ".jpg", ".npy")
+    message = rf"{name}.*{words}"
+    if early:
+        with pytest.raises(BrokenImageError, match=message):
+            ImageFolder(str(tmp_path), PIPELINE, extensions=kinds)
+    data = ImageFolder(str(tmp_path), PIPELINE, extensions=kinds, check=0)
+    assert len(data) == 2
+    with pytest.raises(BrokenImageError, match=message):
+        data[0]
+    tolerant = ImageFolder(str(tmp_path), PIPELINE, extensions=kinds, max_broken=1)
+    assert tolerant[0]["sample"]["path"] == str(tmp_path / "z_good.png")
+    assert tolerant.broken == [str(tmp_path / name)]
+    (tmp_path / "list.txt").write_text(f"{name}\nz_good.png\n")
+    if name != "dangling.jpg":  # which is a missing file of the list
+        listed = ImageList(str(tmp_path / "list.txt"), PIPELINE, str(tmp_path), max_broken=1)
+        assert listed[0]["sample"]["path"] == str(tmp_path / "z_good.png")
+
+
+def test_huge_images_are_read_where_that_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)  # of this test: 300 is the limit
+    path = write_image(tmp_path / "x.png")
+    with pytest.raises(BrokenImageError, match=r"x.png cannot be read .*LoadImage.max_pixels"):
+        EncodedImage(str(path), max_pixels=files.MAX_PIXELS // 10**9 or 300)
+    for limit in (400, None):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)
+        load = dict(type="LoadImage", max_pixels=limit)
+        data = ImageFolder(str(tmp_path), [load, *PIPELINE[1:]])
+        assert data[0]["sample"]["path"] == str(path)
+    # a limit of its own holds although another one has raised Pillow's
+    with pytest.raises(BrokenImageError, match=r"20 x 20 pixels are more than max_pixels=399"):
+        EncodedImage(str(path), max_pixels=399)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
+def test_damage_anywhere_is_an_image_or_a_named_error(kind: str) -> None:
+    buffer = BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {} if kind == "BMP" else {"exif": exif}
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    content = buffer.getvalue()
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.integers(0, len(content) - 1), st.binary(min_size=1, max_size=6), st.booleans())
+    def damage(place: int, values: bytes, cut: bool) -> None:
+        start = place % min(400, len(content)) if not cut else place
+        data = content[:start] + values + (b"" if cut else content[start + len(values) :])
+        try:
+            EncodedImage("damaged.x", BytesIO(data), max_pixels=10**6).decode()
+        except BrokenImageError as error:
+            assert "damaged.x" in str(error)
+
+    damage()
+
+
+def test_beyond_the_budget_all_are_named(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(b"broken")
+    data = ImageFolder(str(tmp_path), PIPELINE, max_broken=2)
+    with pytest.raises(BrokenImageError, match=r"3 images cannot be read, and max_broken=2: .*a.p"):
+        data[0]
+    with pytest.raises(BrokenImageError, match=r"None of the 3 images .*a.png.*b.png.*c.png"):
+        ImageFolder(str(tmp_path), PIPELINE, max_broken=9)[1]
+
+
+def test_hidden_files_and_loops_of_folders_are_left_out_and_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(files, "print_log", lambda message, **_: logged.append(message))
+    good = write_image(tmp_path / "cat" / "deep" / "1.png")
+    linked = write_image(tmp_path.parent / f"{tmp_path.name}-elsewhere" / "2.png").parent
+    for name in (".ipynb_checkpoints/1.png", "@eaDir/1.png/THUMB_M.jpg", ".git/x.png", "._1.png",
+                 "__MACOSX/1.png"):  # fmt: skip
+        write_image(tmp_path / "cat" / name)
+        if "/" in name:
+            write_image(tmp_path / name)
+    (tmp_path / "cat" / "again").symlink_to(tmp_path)
+    (tmp_path / "cat" / "linked").symlink_to(linked)
+    expected = [str(good), str(tmp_path / "cat/linked/2.png")]
+    assert list_images(tmp_path) == expected
+    assert "hidden" in logged[0] and ".git" in logged[0]
+    assert "again" in logged[1] and "links" in logged[1]
+    data = LabelledFolder(str(tmp_path), PIPELINE)
+    assert data.classes == ["cat"] and data.paths == expected
+    chosen = LabelledFolder(str(tmp_path), PIPELINE, classes=[".git"])
+    assert chosen.classes == [".git"] and len(chosen) == 1
+    good.unlink()
+    (tmp_path / "cat" / "linked").unlink()
+    with pytest.raises(FileNotFoundError, match="holds no image.*hidden files"):
+        list_images(tmp_path / "cat")
