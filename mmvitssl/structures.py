@@ -17,11 +17,11 @@ class View:
     """One augmented view of a batch of images.
 
     Attributes:
-        pixels: (B, 3, H, W) float in [0, 1], the view before normalisation.
-        images: (B, 3, H, W) float, ``pixels`` normalised: what the encoder sees.
-        mean: (3,) what was subtracted from the channels; None: 0.
-        std: (3,) what they were divided by; None: 1.
-        corrupted: (B, 3, H, W) ``images`` with the patches that tasks altered; None: none.
+        pixels: (B, C, H, W) float in [0, 1], the view before normalisation.
+        images: (B, C, H, W) float, ``pixels`` normalised: what the encoder sees.
+        mean: (C,) what was subtracted from the channels; None: 0.
+        std: (C,) what they were divided by; None: 1.
+        corrupted: (B, C, H, W) ``images`` with the patches that tasks altered; None: none.
         unplaced: (B, N) bool, patches whose position the online encoder is not told; None: none.
     """
 
@@ -34,11 +34,11 @@ class View:
 
     @property
     def seen(self) -> Tensor:
-        """(B, 3, H, W) what the online encoder sees."""
+        """(B, C, H, W) what the online encoder sees."""
         return self.images if self.corrupted is None else self.corrupted
 
     def to_pixels(self, values: Tensor) -> Tensor:
-        """Normalised values (..., 3), channels last, as pixels in [0, 1] (not clamped)."""
+        """Normalised values (..., C), channels last, as pixels in [0, 1] (not clamped)."""
         values = values if self.std is None else values * self.std
         return values if self.mean is None else values + self.mean
 

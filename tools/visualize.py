@@ -15,6 +15,7 @@ import mmvitssl.models  # noqa: F401  (before any config is read)
 from mmvitssl.checkpoint import load_encoder, load_strict
 from mmvitssl.checkpoint.onnx_model import image_size_of
 from mmvitssl.checkpoint.rebuild import rebuild_encoder
+from mmvitssl.datasets import LoadImage
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.evaluation.features import check_readout, extract_features
@@ -58,6 +59,10 @@ def _add_attention(commands: Any) -> None:
     look.add_argument(
         "--size", type=int, help="pixels of the shorter side; by default as in pretraining"
     )
+    look.add_argument(
+        "--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help="values in the images that are black and white, as LoadImage.value_range",
+    )  # fmt: skip
     look.add_argument(
         "--keep", type=float, nargs="+", default=attention.THRESHOLDS, metavar="SHARE",
         help="shares of the attention that the masks keep",
@@ -124,7 +129,18 @@ def reconstruction(args: argparse.Namespace) -> list[Path]:
     model = build(args)
     if not isinstance(model, Pretrainer):
         raise launch.UserError(f"{args.config} describes a {type(model).__name__}, no Pretrainer.")
-    return draw_reconstructions(model, args.images, args.out, args.seed)
+    load = image_loader(args.config, args.cfg_options)
+    return draw_reconstructions(model, args.images, args.out, args.seed, load)
+
+
+def image_loader(path: str, options: dict[str, Any] | None) -> LoadImage | None:
+    """How the training of a config decodes images; None: it does not say."""
+    dataset = read_config(path, options).get("train_dataloader", {}).get("dataset", {})
+    for step in dataset.get("pipeline", ()):
+        if str(step.get("type")).endswith("LoadImage"):
+            keys = ("channels", "value_range", "max_pixels")
+            return LoadImage(**{key: step[key] for key in keys if key in step})
+    return None
 
 
 def _attending(args: argparse.Namespace) -> tuple[Any, Any, Any, str]:
@@ -156,8 +172,9 @@ def attend(args: argparse.Namespace) -> Iterator[Path]:
     names = sheet_names(args.images)
     encoder, preprocessor, look, words = _attending(args)
     side = args.size or min(image_size_of(encoder))
+    load = LoadImage(channels=encoder.in_channels, value_range=args.value_range)
     for path, name in zip(args.images, names, strict=True):
-        pixels = attention.load_image(path, side, encoder.patch_size)
+        pixels = attention.load_image(path, side, encoder.patch_size, load)
         maps = look(preprocessor.normalise(pixels[None].float() / 255))[0]
         title = f"{Path(path).name}, {pixels.shape[-2]}x{pixels.shape[-1]} pixels: {words}"
         yield attention.draw_attention(pixels, maps, Path(args.out) / name, title, args.keep)

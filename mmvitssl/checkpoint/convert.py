@@ -243,9 +243,11 @@ def _export_onnx(
     description = needed(description, path)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     said = {"encoder": description.encoder, "source": source}
-    report = write_onnx(_encoder(state, description, path), out, size, said)
+    encoder = _encoder(state, description, path)
+    report = write_onnx(encoder, out, size, said)
+    channels = encoder.in_channels
     return [
-        f"images: (any number, 3, {report.size[0]}, {report.size[1]}) float32, normalised",
+        f"images: (any number, {channels}, {report.size[0]}, {report.size[1]}) float32, normalised",
         "outputs: cls (number, channels) and patches (number, patches, channels), behind the norm",
         f"greatest difference from torch under onnxruntime: {report.error:.1e} (greatest value "
         f"{report.magnitude:.1e})",

@@ -33,7 +33,7 @@ class EncoderOutputs(nn.Module):
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) normalised -> (B, C) class token and (B, N, C) patches, behind the norm."""
+        """(B, C, H, W) normalised -> (B, C) class token and (B, N, C) patches, behind the norm."""
         encoded = self.encoder(images)
         return encoded.cls, encoded.patches
 
@@ -101,7 +101,8 @@ def write_onnx(
         raise CheckpointError(f"{out} must end in .onnx.")
     size = image_size_of(encoder, size)
     model = EncoderOutputs(encoder.eval().float())
-    program = _traced(model, torch.zeros(2, 3, *size))
+    channels: Any = model.encoder.in_channels
+    program = _traced(model, torch.zeros(2, channels, *size))
     program.model.metadata_props["mmvitssl"] = json.dumps(described or {})
     out.parent.mkdir(parents=True, exist_ok=True)
     program.save(str(out))
@@ -141,8 +142,9 @@ def compare(model: nn.Module, path: Path, size: tuple[int, int]) -> OnnxReport:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
     error = magnitude = 0.0
+    channels: Any = model.encoder.in_channels  # type: ignore[union-attr]
     for batch in BATCHES:
-        images = torch.randn(batch, 3, *size, generator=generator)
+        images = torch.randn(batch, channels, *size, generator=generator)
         theirs = session.run(None, {"images": images.numpy()})
         for ours, output in zip(model(images), theirs, strict=True):
             difference = (torch.from_numpy(output) - ours).abs().max()

@@ -46,7 +46,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)
     ),
 }
-COMMON: dict[str, Any] = dict(img_size=224, patch_size=16, mlp_ratio=4.0)
+COMMON: dict[str, Any] = dict(img_size=224, patch_size=16, in_chans=3, mlp_ratio=4.0)
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,7 @@ def _sizes(state: State, settings: Mapping[str, Any] | None, heads: int | None) 
     hidden = state[BLOCK.format(0) + "mlp.fc1.weight"]
     sizes = dict(
         patch_size=projection.shape[-1],
+        in_chans=projection.shape[1],
         embed_dim=projection.shape[0],
         depth=_depth(state),
         mlp_ratio=hidden.shape[0] / hidden.shape[1],
@@ -285,6 +286,7 @@ def _swin(state: State, settings: Mapping[str, Any] | None, given: Size | None) 
     sizes = dict(
         _image_size(settings, given or (224, 224), 0, 0),
         patch_size=projection.shape[-1],
+        in_chans=projection.shape[1],
         window_size=(round(table.shape[0] ** 0.5) + 1) // 2,
         embed_dim=projection.shape[0],
         depths=tuple(depths),
@@ -361,7 +363,8 @@ def greatest_difference(encoder: nn.Module, model: nn.Module, size: tuple[int, i
         size: (height, width) of the images in pixels.
     """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, *size, generator=generator)
+    channels = encoder.in_channels
+    images = torch.randn(2, channels, *size, generator=generator)  # type: ignore[call-overload]
     encoded: Encoded = encoder.eval()(images)
     theirs = model.forward_features(images)  # type: ignore[operator]
     ours = encoded.patches if encoded.tokens is None else encoded.tokens

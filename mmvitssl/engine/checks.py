@@ -11,6 +11,7 @@ from mmvitssl.checkpoint import load_strict
 from mmvitssl.engine.hooks import MomentumUpdateHook, OnlineProbeHook, TaskPicturesHook
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.engine.sharding import ShardedStrategy
+from mmvitssl.models.backbones.embedding import check_channels
 
 
 def check_target(runner: Runner) -> None:
@@ -61,8 +62,9 @@ def check_views(runner: Runner) -> None:
     """Draw one sample and let the encoder and the tasks look at it before training.
 
     Raises:
-        UserError: a view has a size that the patch does not divide, a task reads a view that the
-            pipeline does not make, or a masker does not fit the grid.
+        UserError: a view has a size that the patch does not divide, or other channels than the
+            encoder, a task reads a view that the pipeline does not make, or a masker does not fit
+            the grid.
         CheckpointError: a tokenizer's file is missing or does not fit.
     """
     model: Any = bare_model(runner)
@@ -75,6 +77,7 @@ def check_views(runner: Runner) -> None:
     for number, view in enumerate(sample.get("views", ())):
         try:
             grid_of(tuple(view.shape[-2:]))
+            check_channels(model.encoder, view[None])
         except ValueError as error:
             raise UserError(f"View {number} of the training pipeline: {error}") from error
     if hasattr(model, "named_tasks"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmvitssl.datasets.arrays import blur_kernel, blur_radius
+from mmvitssl.datasets.arrays import blur_kernel, blur_radius, check_colour
 from mmvitssl.datasets.multiview import expand_views
 from mmvitssl.datasets.transforms import (
     NEUTRAL,
@@ -23,7 +23,7 @@ from mmvitssl.datasets.transforms import (
 )
 from mmvitssl.registry import MODELS
 
-HUE = 3  # its place among brightness, contrast, saturation and hue
+SATURATION, HUE = 2, 3  # their places among brightness, contrast, saturation and hue
 LUMA = (19595.0, 38470.0, 7471.0)  # Pillow's, of 65536; the sums are exact in float32
 STEP = np.uint64(0x9E3779B97F4A7C15)
 FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], dtype=np.uint64)
@@ -70,7 +70,9 @@ def _per_image(values: np.ndarray, images: Tensor) -> Tensor:
 
 
 def luma(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), rounded as Pillow does."""
+    """(B, 3, H, W) -> (B, 1, H, W), rounded as Pillow does; a single channel stays as it is."""
+    if images.shape[1] == 1:
+        return images
     red, green, blue = images.split(1, dim=1)
     weighted = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return ((weighted + 32768) / 65536).floor_()
@@ -82,11 +84,12 @@ def blend(
     """Brightness, contrast or saturation, as each image asks: blends with black, mean or luma.
 
     Args:
-        images: (B, 3, H, W).
+        images: (B, C, H, W).
         factors: (B,) 1 changes nothing.
         contrast, saturation: (B,) bool; neither: brightness.
     """
-    grey = luma(images)
+    colour = images.shape[1] in (1, 3)  # others have no luma, and so far no saturation either
+    grey = luma(images) if colour else images
     mean = (grey.mean((1, 2, 3), keepdim=True, dtype=torch.float64) + 0.5).floor().to(grey)
     other = grey * _per_image(saturation, images) + mean * _per_image(contrast, images)
     blended = other + _per_image(factors, images) * (images - other)
@@ -119,14 +122,14 @@ def blur(images: Tensor, kernels: np.ndarray) -> Tensor:
     """Convolve each image with a kernel of its own, rows and columns; edges are repeated.
 
     Args:
-        images: (B, 3, H, W).
+        images: (B, C, H, W).
         kernels: (B, 2 * radius + 1).
     """
     batch, channels, height, width = images.shape
     radius = kernels.shape[1] // 2
     weight = _to(kernels, images).repeat_interleave(channels, 0)[:, None, None]
     rows = F.pad(images, (radius, radius, radius, radius), mode="replicate")
-    rows = rows.view(1, batch * channels, height + 2 * radius, width + 2 * radius)
+    rows = rows.reshape(1, batch * channels, height + 2 * radius, width + 2 * radius)
     # torch's own kernels: cuDNN's would search anew for each number of images, and round to TF32
     with torch.backends.cudnn.flags(enabled=False):
         rows = F.conv2d(rows, weight, groups=batch * channels)
@@ -144,6 +147,13 @@ def _chosen(images: Tensor, chosen: np.ndarray, change: Callable[[Tensor], Tenso
     return images.index_copy(0, index, change(images[index]))
 
 
+def _check_jitter(channels: int, transform: ColorJitter) -> None:
+    """Raise ValueError if a jitter turns hues or saturation of images that have none."""
+    for name, place, centre in (("saturation", SATURATION, 1.0), ("hue", HUE, 0.0)):
+        if transform.ranges[place] != [centre, centre]:
+            check_colour(f"ColorJitter with {name}", channels)
+
+
 def jitter(images: Tensor, transform: ColorJitter, drawn: np.ndarray) -> Tensor:
     """``ColorJitter``: each image has its factors and its order.
 
@@ -151,6 +161,8 @@ def jitter(images: Tensor, transform: ColorJitter, drawn: np.ndarray) -> Tensor:
     need have the factor 1.
     """
     lows, highs = np.array(transform.ranges).T
+    if images.shape[1] != 3:
+        _check_jitter(images.shape[1], transform)
     order = drawn[:, 1:5].argsort(axis=1)
     factors = lows + (highs - lows) * drawn[:, 5:9]
     neutral = (lows == highs) & (lows == np.array(NEUTRAL))
@@ -170,7 +182,7 @@ def jitter(images: Tensor, transform: ColorJitter, drawn: np.ndarray) -> Tensor:
     def change(part: Tensor) -> Tensor:
         for slot in range(HUE):
             part = blended(part, np.full(len(order), slot), slot < at)
-        if not neutral[HUE]:
+        if not neutral[HUE] and images.shape[1] == 3:
             part = turn_hue(part, factors[:, HUE])
         for slot in range(HUE):
             part = blended(part, at + 1 + slot, at + 1 + slot <= HUE)
@@ -181,6 +193,7 @@ def jitter(images: Tensor, transform: ColorJitter, drawn: np.ndarray) -> Tensor:
 
 def grayscale(images: Tensor, transform: RandomGrayscale, drawn: np.ndarray) -> Tensor:
     """``RandomGrayscale``."""
+    check_colour("RandomGrayscale", images.shape[1])
     chosen = drawn[:, 0] < transform.p
     return _chosen(images, chosen, lambda part: luma(part).expand_as(part))
 
@@ -249,7 +262,7 @@ class DeviceAugment:
         """Augment views.
 
         Args:
-            views: (B, 3, H_v, W_v) each, uint8 or whole numbers in [0, 255].
+            views: (B, C, H_v, W_v) each, uint8 or whole numbers in [0, 255].
             samples: ``index``, ``epoch`` and ``seed``, (B,) on the CPU; see :func:`uniforms`.
 
         Returns:

@@ -23,14 +23,14 @@ class ViewPreprocessor(BaseDataPreprocessor):
     """Move views to the device and normalise them there.
 
     Args:
-        mean: mean of red, green and blue, in [0, 1].
-        std: standard deviation of red, green and blue, in [0, 1].
+        mean: mean of each channel, in [0, 1]; of red, green and blue by default.
+        std: standard deviation of each channel, in [0, 1].
         non_blocking: whether the transfer to the device may overlap with computation.
         augment: config of :class:`DeviceAugment`, which augments views for training once they are
             on the device; None: the pipeline does.
 
     Raises:
-        ValueError: not three means and three positive deviations in [0, 1].
+        ValueError: not one mean and one positive deviation in [0, 1] per channel.
     """
 
     def __init__(
@@ -41,17 +41,18 @@ class ViewPreprocessor(BaseDataPreprocessor):
         augment: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
-        if len(mean) != 3 or len(std) != 3 or not all(0 < value <= 1 for value in std):
+        channels = len(mean)
+        if not channels or len(std) != channels or not all(0 < value <= 1 for value in std):
             raise ValueError(
-                f"ViewPreprocessor needs three means and three positive deviations for pixels in "
-                f"[0, 1]; got mean={mean}, std={std}."
+                f"ViewPreprocessor needs as many means as positive deviations, one of each per "
+                f"channel, for pixels in [0, 1]; got mean={mean}, std={std}."
             )
         self.augment = None if augment is None else MODELS.build(augment)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, channels, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, channels, 1, 1), persistent=False)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> zero mean, unit variance."""
+        """(B, C, H, W) in [0, 1] -> zero mean, unit variance."""
         return (pixels - self.mean) / self.std
 
     def denormalise(self, images: Tensor) -> Tensor:
@@ -59,13 +60,14 @@ class ViewPreprocessor(BaseDataPreprocessor):
         return images * self.std + self.mean
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """``{'views': [uint8 (B, 3, H, W)], 'samples': ...}`` -> ``{'views': [View], ...}``.
+        """``{'views': [uint8 (B, C, H, W)], 'samples': ...}`` -> ``{'views': [View], ...}``.
 
         Features that were computed before (``features`` in place of ``views``) are moved to the
         device only.
 
         Raises:
             TypeError: a view is not uint8.
+            ValueError: a view has another number of channels than there are means.
         """
         if "features" in data:
             return {"features": self.cast_data(data["features"]), "samples": data["samples"]}
@@ -75,6 +77,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
                 raise TypeError(
                     f"ViewPreprocessor takes uint8 views and got {view.dtype}: normalisation "
                     f"happens here, so remove it from the pipeline."
+                )
+            if view.shape[1] != self.mean.numel():
+                raise ValueError(
+                    f"ViewPreprocessor has {self.mean.numel()} means and got a view of "
+                    f"{view.shape[1]} channels: set data_preprocessor's mean and std, "
+                    f"LoadImage.channels and the encoder's in_channels alike."
                 )
         if training and self.augment is not None:
             views = self.augment(views, data["samples"])

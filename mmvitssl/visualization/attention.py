@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import functional as F
 
 from mmvitssl.datasets.multiview import LoadImage, to_tensor
+from mmvitssl.datasets.transforms import CenterCrop, Resize, extent
+from mmvitssl.models.display import displayed
 
 THRESHOLDS = (0.4, 0.6, 0.8)
 COLOUR = "inferno"
@@ -148,13 +149,14 @@ def kept_mass(attention: Tensor, share: float) -> Tensor:
     return torch.zeros_like(kept).scatter(-1, order, kept).view(attention.shape)
 
 
-def load_image(path: str | Path, side: int, patch: int) -> Tensor:
-    """An image at its aspect ratio: (3, H, W) uint8, the patch divides H and W.
+def load_image(path: str | Path, side: int, patch: int, load: LoadImage | None = None) -> Tensor:
+    """An image at its aspect ratio: (C, H, W) uint8, the patch divides H and W.
 
     Args:
         path: the file.
         side: pixels of the shorter side, before what the patch leaves over is cut off evenly.
         patch: side of a patch in pixels.
+        load: decodes the image; None: to RGB.
 
     Raises:
         BrokenImageError: the file cannot be decoded; the message names it.
@@ -162,11 +164,12 @@ def load_image(path: str | Path, side: int, patch: int) -> Tensor:
     """
     if side < patch:
         raise ValueError(f"A shorter side of {side} pixels has no patch of {patch}: raise --size.")
-    image = LoadImage()({"path": str(path)})["image"]
-    scale = side / min(image.height, image.width)
-    size = [max(round(image.height * scale), side), max(round(image.width * scale), side)]
-    resized = F.resize(image, size, F.InterpolationMode.BICUBIC)
-    return to_tensor(F.center_crop(resized, [length - length % patch for length in size]))
+    image = (load or LoadImage())({"path": str(path)})["image"]
+    width, height = extent(image)
+    scale, rng = side / min(height, width), np.random.default_rng()
+    size = [max(round(height * scale), side), max(round(width * scale), side)]
+    resized = Resize(size, "bicubic")(image, rng)
+    return to_tensor(CenterCrop([length - length % patch for length in size])(resized, rng))
 
 
 def draw_attention(
@@ -181,13 +184,13 @@ def draw_attention(
     The first row has the maps over the image, the others what keeps a share of the attention.
 
     Args:
-        pixels: (3, H, W) uint8.
+        pixels: (C, H, W) uint8.
         attention: (heads, rows, columns).
         out: the PNG to write.
         title: above the sheet.
         thresholds: shares of attention to keep.
     """
-    picture = pixels.permute(1, 2, 0).numpy()
+    picture = displayed(pixels[None])[0].permute(1, 2, 0).numpy()
     maps = [attention.mean(dim=0), *attention]
     names = ["mean of heads", *(f"head {i}" for i in range(len(attention)))]
     rows, columns = 1 + len(thresholds), 1 + len(maps)

@@ -14,6 +14,8 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from torch import Tensor
 from torch.utils.data import Subset
 
+from mmvitssl.models.display import displayed
+
 METHODS = ("tsne", "umap")
 NAMED = 20  # classes that a legend can name
 THUMBNAIL = 20  # points of the longer side of a thumbnail
@@ -160,5 +162,5 @@ def thumbnails(
     found = {}
     for point in apart(points / extent, spread):
         view = dataset[int(indices[point])]["views"][0]
-        found[point] = view.permute(1, 2, 0).numpy()
+        found[point] = displayed(view[None])[0].permute(1, 2, 0).numpy()
     return found

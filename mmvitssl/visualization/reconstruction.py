@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import functional as F
 
 from mmvitssl.datasets.multiview import LoadImage, to_tensor
+from mmvitssl.datasets.transforms import CenterCrop, Resize, extent
 from mmvitssl.models.algorithms.pretrainer import Pretrainer, draw_pictures
 from mmvitssl.models.targets import TokenTarget
 from mmvitssl.visualization.sheets import captioned
@@ -35,35 +36,49 @@ def view_sizes(model: Pretrainer) -> list[tuple[int, int]]:
     return [sizes.get(i, whole) for i in range(max(sizes) + 1)]
 
 
-def load_views(paths: Sequence[str | Path], sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """The middle of each image at each size: (B, 3, H_v, W_v) uint8 a view.
+def load_views(
+    paths: Sequence[str | Path],
+    sizes: Sequence[tuple[int, int]],
+    load: LoadImage | None = None,
+) -> list[Tensor]:
+    """The middle of each image at each size: (B, C, H_v, W_v) uint8 per view.
+
+    Args:
+        paths: the images.
+        sizes: height and width of each view.
+        load: decodes the images; None: to RGB.
 
     Raises:
         BrokenImageError: a file cannot be decoded; the message names it.
     """
-    load = LoadImage()
+    load, rng = load or LoadImage(), np.random.default_rng()
     views: list[list[Tensor]] = [[] for _ in sizes]
     for path in paths:
         image = load({"path": str(path)})["image"]
         for view, size in zip(views, sizes, strict=True):
-            scale = max(size[0] / image.height, size[1] / image.width)
-            enlarged = [max(round(image.height * scale), size[0]),
-                        max(round(image.width * scale), size[1])]  # fmt: skip
-            resized = F.resize(image, enlarged, F.InterpolationMode.BICUBIC)
-            view.append(to_tensor(F.center_crop(resized, list(size))))
+            width, height = extent(image)
+            scale = max(size[0] / height, size[1] / width)
+            enlarged = (max(round(height * scale), size[0]), max(round(width * scale), size[1]))
+            resized = Resize(enlarged, "bicubic")(image, rng)
+            view.append(to_tensor(CenterCrop(size)(resized, rng)))
     return [torch.stack(view) for view in views]
 
 
 def draw_reconstructions(
-    model: Pretrainer, paths: Sequence[str | Path], out: str | Path, seed: int = 0
+    model: Pretrainer,
+    paths: Sequence[str | Path],
+    out: str | Path,
+    seed: int = 0,
+    load: LoadImage | None = None,
 ) -> list[Path]:
-    """Write a picture of all images a task.
+    """Write a picture of all images for each task.
 
     Args:
         model: a pretraining model with its weights.
         paths: images.
         out: folder for ``<task>.png``.
         seed: of the masks.
+        load: decodes the images as for training; None: to the encoder's channels.
 
     Returns:
         the files.
@@ -74,7 +89,9 @@ def draw_reconstructions(
     model.seed = seed
     number = torch.arange(len(paths))
     samples = {"index": number, "epoch": torch.zeros_like(number)}
-    data = {"views": load_views(paths, view_sizes(model)), "samples": samples}
+    encoder: Any = model.encoder
+    load = load or LoadImage(channels=encoder.in_channels)
+    data = {"views": load_views(paths, view_sizes(model), load), "samples": samples}
     written = []
     for task, pictures in draw_pictures(model, data).items():
         if pictures:

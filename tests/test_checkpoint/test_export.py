@@ -47,6 +47,7 @@ VITS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "simmim": (dict(position="learned", relative_position="shared_bias"), "beit_"),
     "beit-without-biases": (dict(BEIT, qkv_bias="none", layer_scale=None), "beit_"),
+    "four-channels": (dict(in_channels=4), "vit_"),
     "windows": (dict(BEIT, relative_grid=3), "beit_"),
 }
 
@@ -73,7 +74,7 @@ def created(lines: list[str]) -> nn.Module:
 
 @torch.no_grad()
 def assert_features(encoder: Any, theirs: Any, size: tuple[int, int]) -> None:
-    images = torch.randn(2, 3, *size)
+    images = torch.randn(2, encoder.in_channels, *size)
     encoded = encoder.eval()(images)
     expected = theirs.forward_features(images)
     ours = encoded.patches if encoded.tokens is None else encoded.tokens
@@ -97,7 +98,8 @@ def test_timm_creates_the_model_with_our_features(case: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_swin_becomes_timms(suffix: str, tmp_path: Path) -> None:
-    encoder, path = trained(SWIN, tmp_path)
+    channels = 1 if suffix == ".pth" else 3
+    encoder, path = trained({**SWIN, "in_channels": channels}, tmp_path)
     lines = export_file(path, tmp_path / f"swin{suffix}", "timm")
     assert lines[-1].startswith("timm.create_model('swin_tiny_patch4_window7_224'")
     assert_features(encoder, created(lines), (64, 96))
@@ -338,7 +340,7 @@ SHALLOW = dict(ARCH, depth=1)
 @pytest.mark.parametrize(
     "encoder",
     [
-        settings(**BEIT, arch=SHALLOW, image_size=(32, 48), mask_token=True),
+        settings(**BEIT, arch=SHALLOW, image_size=(32, 48), mask_token=True, in_channels=4),
         pytest.param(
             settings(arch=SHALLOW, position="none", relative_position="irpe"),
             marks=pytest.mark.slow,

@@ -13,6 +13,7 @@ from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.balancers.gradients import gradient_cosines
 from mmvitssl.models.corruption import harmonise
 from mmvitssl.models.data_preprocessor import build_preprocessor
+from mmvitssl.models.display import displayed
 from mmvitssl.models.targets.momentum import as_config
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.registry import MODELS
@@ -124,12 +125,12 @@ class Pretrainer(BaseModel):
         """Run one batch.
 
         Args:
-            views: from the data preprocessor, (B, 3, H_v, W_v) each.
+            views: from the data preprocessor, (B, C, H_v, W_v) each.
             samples: what the collate function kept of the samples.
             mode: 'loss' gives ``loss_<task>`` (weighted, summed by MMEngine into the total),
                 ``raw_<task>``, ``weight_<task>`` and the tasks' metrics; 'predict' gives a list
                 with one dict of raw losses and metrics of this batch, for evaluation; 'pictures'
-                gives each task's pictures.
+                returns each task's pictures as RGB.
 
         Raises:
             ValueError: an unknown mode.
@@ -142,7 +143,11 @@ class Pretrainer(BaseModel):
             return [_scalars(self.ask(step), step.batch_size)]
         if mode == "pictures":
             step = self.begin(views, samples)
-            return {name: task.pictures(step) for name, task in self.named_tasks()}
+            drawn = {name: task.pictures(step) for name, task in self.named_tasks()}
+            return {
+                name: {caption: displayed(picture) for caption, picture in pictures.items()}
+                for name, pictures in drawn.items()
+            }
         raise ValueError(f"Pretrainer.forward knows 'loss', 'predict', 'pictures', not '{mode}'.")
 
     def _log(self, results: dict[str, TaskResult], shared: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -6,12 +6,14 @@ import math
 import re
 
 import torch
+from timm.models import adapt_input_conv
 from torch import Tensor
 
 from mmvitssl.models.backbones.position import infer_grid
 from mmvitssl.models.backbones.position import resized_table as resized_positions
 from mmvitssl.models.backbones.relative import bias_rows, converted_table
 
+PROJECTION = "patch_embed.proj.weight"
 SHARED_TABLE = "rel_pos_bias.relative_position_bias_table"
 BLOCK_TABLE = "blocks.{}.attn.relative_position_bias_table"
 Grid = tuple[int, int]
@@ -41,6 +43,29 @@ def adapt_positions(
     resized = resized_positions(theirs, old, grid, interpolation=interpolation)
     note = f"pos_embed {old[0]}x{old[1]} -> {grid[0]}x{grid[1]} ({interpolation})"
     return {**state, "pos_embed": resized}, [note]
+
+
+def adapt_channels(state: State, channels: int) -> tuple[State, list[str]]:
+    """Fit a patch projection of RGB to another number of channels, by timm's rule.
+
+    One channel: the sum over red, green and blue, so that a grey image gives the tokens that its
+    three equal channels gave. N channels: red, green and blue are repeated in this order as often
+    as needed, times 3 / N, so that the tokens keep their scale.
+
+    Args:
+        state: of an encoder.
+        channels: of the model's images.
+
+    Returns:
+        the adapted copy, and a line that says what was adapted. Projections of other than three
+        channels are left as they are: the shape check of the loader reports them.
+    """
+    weight = state.get(PROJECTION)
+    if weight is None or weight.ndim != 4 or weight.shape[1] != 3 or channels == 3:
+        return state, []
+    rule = "summed" if channels == 1 else f"repeated, times 3 / {channels}"
+    adapted = adapt_input_conv(channels, weight)
+    return {**state, PROJECTION: adapted}, [f"{PROJECTION} from 3 channels to {channels} ({rule})"]
 
 
 def _table_grid(rows: int, like: Grid) -> Grid | None:

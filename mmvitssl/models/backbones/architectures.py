@@ -29,3 +29,18 @@ def architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
     if arch not in ARCHITECTURES:
         raise ValueError(f"ViT.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}.")
     return dict(ARCHITECTURES[arch])
+
+
+def input_channels(owner: str, in_channels: int, in_chans: int | None) -> int:
+    """The channels of an encoder's images: ``in_channels``, or by timm's name ``in_chans``.
+
+    Raises:
+        ValueError: fewer than one, or two that differ.
+    """
+    channels = in_channels if in_chans is None else in_chans
+    if channels < 1 or (in_chans is not None and in_channels not in (3, in_chans)):
+        raise ValueError(
+            f"{owner}.in_channels={in_channels} (timm's in_chans={in_chans}) must be one number "
+            f"from 1 on."
+        )
+    return channels

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmvitssl.structures import TokenPlan
+
+
+def check_channels(encoder: Any, images: Tensor) -> None:
+    """Raise ValueError unless images have the encoder's number of channels."""
+    channels = getattr(encoder, "in_channels", images.shape[1])
+    if images.shape[1] != channels:
+        raise ValueError(
+            f"{type(encoder).__name__} reads images of {channels} channels and got "
+            f"{images.shape[1]}: set its in_channels, LoadImage.channels and the number of means "
+            f"and deviations of ViewPreprocessor alike."
+        )
 
 
 def _rows(plan: TokenPlan, batch: int, device: torch.device) -> Tensor:
@@ -20,9 +33,9 @@ def _rows(plan: TokenPlan, batch: int, device: torch.device) -> Tensor:
 def embed_chosen(
     images: Tensor, plan: TokenPlan, grid: tuple[int, int], projection: nn.Conv2d
 ) -> Tensor:
-    """Project the patches of a plan only: (B, 3, H, W) -> (R, K, C)."""
-    size, batch = projection.kernel_size[0], images.shape[0]
-    patches = images.reshape(batch, 3, grid[0], size, grid[1], size)
+    """Project the patches of a plan only: (B, channels, H, W) -> (R, K, C)."""
+    size, (batch, channels) = projection.kernel_size[0], images.shape[:2]
+    patches = images.reshape(batch, channels, grid[0], size, grid[1], size)
     patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, grid[0] * grid[1], -1)
     assert plan.tokens is not None
     chosen = patches[_rows(plan, batch, images.device), plan.tokens]

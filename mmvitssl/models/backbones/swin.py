@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn import init
 from torch.utils.checkpoint import checkpoint
 
+from mmvitssl.models.backbones.adapt import adapt_channels
+from mmvitssl.models.backbones.architectures import input_channels
+from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.backbones.swin_blocks import SwinBlock
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
@@ -48,14 +51,14 @@ def swin_architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
 class PatchEmbedding(nn.Module):
     """Strided convolution and norm; pads right and below where the patch does not divide."""
 
-    def __init__(self, patch_size: int, embed_dim: int) -> None:
+    def __init__(self, patch_size: int, embed_dim: int, in_channels: int = 3) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.proj = nn.Conv2d(3, embed_dim, patch_size, patch_size)
+        self.proj = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
         self.norm = nn.LayerNorm(embed_dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, h, w, C)."""
+        """(B, in_channels, H, W) -> (B, h, w, C)."""
         bottom, right = (-side % self.patch_size for side in images.shape[-2:])
         if bottom or right:
             images = F.pad(images, (0, right, 0, bottom))
@@ -101,6 +104,9 @@ class SwinTransformer(nn.Module):
         drop_path: stochastic depth rate of the last block, growing linearly from 0.
         freeze_patch_embed: keep the random patch projection fixed.
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
+        in_channels: channels of the images. Checkpoints for three adapt to others: see
+            :func:`~mmvitssl.models.backbones.adapt.adapt_channels`.
+        in_chans: timm's name for ``in_channels``.
     """
 
     optional_state: tuple[str, ...] = ("norm.",)
@@ -115,6 +121,8 @@ class SwinTransformer(nn.Module):
         drop_path: float = 0.0,
         freeze_patch_embed: bool = False,
         gradient_checkpointing: bool = False,
+        in_channels: int = 3,
+        in_chans: int | None = None,
     ) -> None:
         super().__init__()
         settings = swin_architecture(arch)
@@ -124,12 +132,13 @@ class SwinTransformer(nn.Module):
         self.embed_dim = self.channels[-1]
         self.patch_size, self.window_size = patch_size, window_size
         self.gradient_checkpointing = gradient_checkpointing
+        self.in_channels = input_channels("SwinTransformer", in_channels, in_chans)
         # what tasks ask of an encoder and a Swin Transformer has not
         self.mask_token = None
         self.prefix_tokens: dict[str, Tensor] = {}
         self.grid = self.grid_of(to_2tuple(image_size))
 
-        self.patch_embed = PatchEmbedding(patch_size, self.channels[0])
+        self.patch_embed = PatchEmbedding(patch_size, self.channels[0], self.in_channels)
         total = sum(self.depths)
         rates = [drop_path * i / max(total - 1, 1) for i in range(total)]
         stages, first = [], 0
@@ -189,7 +198,10 @@ class SwinTransformer(nn.Module):
         return total - 1, total
 
     def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-        """Fit bias tables to this model's window, bicubic, as mmdet and the official code do."""
+        """Fit bias tables to this model's window, bicubic, as mmdet and the official code do.
+
+        The patch projection is fitted to the number of channels.
+        """
         own, resized = self.state_dict(), {}
         for key, table in state.items():
             if key.endswith("relative_position_bias_table") and key in own:
@@ -199,7 +211,8 @@ class SwinTransformer(nn.Module):
                     size = (mine.shape[0], mine.shape[1])
                     resized[key] = resize_rel_pos_bias_table_simple(table, window, size)
         note = f"{len(resized)} bias tables to windows of {self.window_size} (bicubic)"
-        return {**state, **resized}, [note] if resized else []
+        state, channels = adapt_channels({**state, **resized}, self.in_channels)
+        return state, [*([note] if resized else []), *channels]
 
     def _check_levels(self, levels: Sequence[int]) -> None:
         wrong = [level for level in levels if not 0 <= level < self.depth]
@@ -221,6 +234,7 @@ class SwinTransformer(nn.Module):
     def _stages(
         self, images: Tensor, levels: Sequence[int], stop: int
     ) -> tuple[Tensor, dict[int, Tensor]]:
+        check_channels(self, images)
         x = self.patch_embed(images)
         hierarchy = {}
         for index in range(stop):
@@ -238,7 +252,7 @@ class SwinTransformer(nn.Module):
         """Encode images.
 
         Args:
-            images: (B, 3, H, W), normalised, of any size.
+            images: (B, in_channels, H, W), normalised, of any size.
             plan: must be None: windows need all patches.
             levels: zero-based stages whose raw maps are wanted in ``hierarchy``.
 

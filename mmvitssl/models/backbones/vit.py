@@ -10,10 +10,16 @@ from timm.layers import PatchEmbed, to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmvitssl.models.backbones.adapt import adapt_positions, adapt_tables, add_new
-from mmvitssl.models.backbones.architectures import architecture
+from mmvitssl.models.backbones.adapt import (
+    adapt_channels,
+    adapt_positions,
+    adapt_tables,
+    add_new,
+)
+from mmvitssl.models.backbones.architectures import architecture, input_channels
 from mmvitssl.models.backbones.blocks import Block
 from mmvitssl.models.backbones.embedding import (
+    check_channels,
     embed_chosen,
     hide,
     join_masked,
@@ -85,6 +91,9 @@ class ViT(nn.Module):
         freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
             paper: it steadies training).
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
+        in_channels: channels of the images. Checkpoints for three adapt to others: see
+            :func:`~mmvitssl.models.backbones.adapt.adapt_channels`.
+        in_chans: timm's name for ``in_channels``.
     """
 
     # tensors that serve pretraining alone: a model without them may leave them in the file
@@ -112,6 +121,8 @@ class ViT(nn.Module):
         initialisation: str = "timm",
         freeze_patch_embed: bool = False,
         gradient_checkpointing: bool = False,
+        in_channels: int = 3,
+        in_chans: int | None = None,
     ) -> None:
         super().__init__()
         settings = architecture(arch)
@@ -130,6 +141,7 @@ class ViT(nn.Module):
         self.embed_dim: int = settings["embed_dim"]
         self.depth: int = settings["depth"]
         self.patch_size = patch_size
+        self.in_channels = input_channels("ViT", in_channels, in_chans)
         self.position, self.interpolation = position, check_interpolation(interpolation)
         self.interpolate_offset = interpolate_offset
         self.gradient_checkpointing = gradient_checkpointing
@@ -140,7 +152,12 @@ class ViT(nn.Module):
         self.relative_grid = (side, side) if isinstance(side, int) else (side[0], side[1])
 
         self.patch_embed = PatchEmbed(
-            None, patch_size, 3, self.embed_dim, strict_img_size=False, dynamic_img_pad=False
+            None,
+            patch_size,
+            self.in_channels,
+            self.embed_dim,
+            strict_img_size=False,
+            dynamic_img_pad=False,
         )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
         self.prefix_tokens = nn.ParameterDict(
@@ -225,7 +242,7 @@ class ViT(nn.Module):
         return resized_table(self.pos_embed, self.grid, grid, offset, kind)
 
     def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-        """Fit a state dict of this architecture to this model's grid and relative positions.
+        """Fit a state dict of this architecture to this model's grid, relative positions, channels.
 
         Returns:
             the adapted copy, and one line for each change.
@@ -233,7 +250,8 @@ class ViT(nn.Module):
         state, notes = adapt_positions(state, self.pos_embed, self.grid, self.interpolation)
         state, more = adapt_tables(state, self.relative_position, self.relative_grid, self.depth)
         state, fresh = add_new(state, self.state_dict(), self.new_relative)
-        return state, notes + more + fresh
+        state, channels = adapt_channels(state, self.in_channels)
+        return state, notes + more + fresh + channels
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay.
@@ -258,6 +276,7 @@ class ViT(nn.Module):
         Only the patches of the plan are projected, so the cost follows the plan, not the image.
         """
         grid = self.grid_of((images.shape[-2], images.shape[-1]))
+        check_channels(self, images)
         if plan is None or plan.tokens is None:
             tokens = self.patch_embed(images)
         else:
@@ -366,14 +385,15 @@ class ViT(nn.Module):
         """Encode images.
 
         Args:
-            images: (B, 3, H, W), normalised; the patch must divide H and W.
+            images: (B, in_channels, H, W), normalised; the patch must divide H and W.
             plan: which patches of which image enter; None: all of all.
             levels: zero-based blocks whose raw patch outputs are wanted in ``hierarchy``.
             unplaced: (B, N) bool, patches that get one learned vector in place of their position.
 
         Raises:
-            ValueError: a size that the patch does not divide, a level that does not exist, or a
-                plan with masked tokens for an encoder without a mask token.
+            ValueError: a size that the patch does not divide, another number of channels, a level
+                that does not exist, or a plan with masked tokens for an encoder without a mask
+                token.
         """
         self._check_levels(levels, plan)
         grid = self.grid_of((images.shape[-2], images.shape[-1]))

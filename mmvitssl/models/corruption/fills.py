@@ -1,4 +1,4 @@
-"""What can happen to a patch: pixels (B, n, P, P, 3) in [0, 1] -> the same shape."""
+"""What can happen to a patch: pixels (B, n, P, P, C) in [0, 1] -> the same shape."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ MODES = ("mask", "noise", "other", "blur", "grey")
 
 
 def grey(pixels: Tensor) -> Tensor:
-    """Luma in all three channels."""
+    """Luma in all three channels; a single channel stays as it is."""
+    if pixels.shape[-1] == 1:
+        return pixels
     luma = (pixels * pixels.new_tensor(LUMA)).sum(dim=-1, keepdim=True)
     return luma.expand_as(pixels)
 
@@ -54,12 +56,13 @@ def crop_and_jitter(
     """Cut a random part out of each patch and enlarge it, then change its colour.
 
     Args:
-        pixels: (B, n, P, P, 3).
+        pixels: (B, n, P, P, C).
         least: least side of the part, as a share of the patch's; 1 crops nothing.
         strength: of the changes of brightness, contrast and of each channel.
         generator: on the device of the pixels.
     """
     batch, number, side = pixels.shape[:3]
+    channels = pixels.shape[-1]
     flat = pixels.flatten(0, 1).permute(0, 3, 1, 2)
     rows = len(flat)
 
@@ -77,6 +80,6 @@ def crop_and_jitter(
     if strength:
         mean = flat.mean(dim=(1, 2, 3), keepdim=True)
         flat = mean + (flat - mean) * draw(1 - strength, 1 + strength, 1, 1, 1)
-        flat = flat * draw(1 - strength, 1 + strength, 3, 1, 1)
+        flat = flat * draw(1 - strength, 1 + strength, channels, 1, 1)
     out = flat.clamp(0, 1).permute(0, 2, 3, 1)
-    return out.reshape(batch, number, side, side, 3)
+    return out.reshape(batch, number, side, side, channels)

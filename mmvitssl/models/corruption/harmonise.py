@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def take(images: Tensor, patch_size: int, patches: Tensor) -> Tensor:
-    """(B, 3, H, W) and (B, n) indices -> (B, n, P, P, 3)."""
+    """(B, C, H, W) and (B, n) indices -> (B, n, P, P, C)."""
     cells = grid_view(images, patch_size)
     rows = torch.arange(len(images), device=images.device)[:, None]
     return cells[rows, patches // cells.shape[2], patches % cells.shape[2]]
 
 
 def put(images: Tensor, patch_size: int, patches: Tensor, contents: Tensor) -> Tensor:
-    """A copy with the contents (B, n, P, P, 3) in the places of the patches (B, n)."""
+    """A copy with the contents (B, n, P, P, C) in the places of the patches (B, n)."""
     images = images.clone(memory_format=torch.contiguous_format)
     cells = grid_view(images, patch_size)
     rows = torch.arange(len(images), device=images.device)[:, None]
@@ -35,7 +35,7 @@ def put(images: Tensor, patch_size: int, patches: Tensor, contents: Tensor) -> T
 
 
 def normalised(view: View, pixels: Tensor) -> Tensor:
-    """Pixels (..., 3) as the encoder sees them."""
+    """Pixels (..., C) as the encoder sees them."""
     pixels = pixels if view.mean is None else pixels - view.mean
     return pixels if view.std is None else pixels / view.std
 

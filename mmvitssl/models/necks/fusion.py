@@ -63,7 +63,7 @@ class MultiHierarchyFusion(nn.Module):
         layers: convolutions, or transformer blocks, in each fusion block (the paper's best is 2).
         fusion: 'convolution', or 'transformer' (the paper's ablation, worse than no branch).
         patch_size: pixels that a position of the shallowest level stands for, per side.
-        out_channels: channels of the image.
+        out_channels: channels of the image; the encoder's ``in_channels``.
 
     Raises:
         ValueError: the numbers do not fit each other.
@@ -90,7 +90,7 @@ class MultiHierarchyFusion(nn.Module):
             raise ValueError(
                 f"MultiHierarchyFusion.fusion='{fusion}' is unknown; use one of {sorted(FUSIONS)}."
             )
-        self.in_channels = tuple(channels)
+        self.in_channels, self.out_channels = tuple(channels), out_channels
         self.patch_size = patch_size
         inner = channels if width is None else [width] * levels
         self.lateral = nn.ModuleList(

@@ -29,14 +29,15 @@ class PixelTarget(nn.Module):
 
     Args:
         patch_size: side of a patch in pixels; the encoder's.
+        channels: of the images; the encoder's ``in_channels``.
         normalise: per-patch normalisation (MAE, section 3; LoMaR) or raw values (SimMIM, CAE's
             RGB target).
     """
 
-    def __init__(self, patch_size: int = 16, normalise: bool = True) -> None:
+    def __init__(self, patch_size: int = 16, normalise: bool = True, channels: int = 3) -> None:
         super().__init__()
-        self.patch_size, self.normalise = patch_size, normalise
-        self.out_channels = 3 * patch_size**2
+        self.patch_size, self.normalise, self.channels = patch_size, normalise, channels
+        self.out_channels = channels * patch_size**2
 
     def check(self, step: PretrainStep, view: int, grid: tuple[int, int]) -> None:
         """Raise ValueError unless the patches are the encoder's."""
@@ -49,7 +50,7 @@ class PixelTarget(nn.Module):
 
     @torch.no_grad()
     def forward(self, step: PretrainStep, view: int, masked: MaskedPatches) -> Tensor:
-        """(T, P * P * 3) float32."""
+        """(T, P * P * C) float32."""
         patches = take_patches(step.view(view).images, self.patch_size, masked).float()
         if not self.normalise:
             return patches
@@ -59,7 +60,7 @@ class PixelTarget(nn.Module):
     def to_pixels(
         self, prediction: Tensor, step: PretrainStep, view: int, masked: MaskedPatches
     ) -> Tensor:
-        """Predictions as (T, P * P * 3) pixels in [0, 1].
+        """Predictions as (T, P * P * C) pixels in [0, 1].
 
         Normalised predictions have no colour of their own: they get the true mean and deviation of
         their patches, as in the pictures of MAE and LoMaR.
@@ -69,5 +70,5 @@ class PixelTarget(nn.Module):
             truth = take_patches(step.view(view).images, self.patch_size, masked).float()
             mean, deviation = _statistics(truth)
             values = values * deviation + mean
-        pixels = step.view(view).to_pixels(values.view(len(values), -1, 3))
+        pixels = step.view(view).to_pixels(values.view(len(values), -1, self.channels))
         return pixels.clamp(0, 1).flatten(1)

@@ -56,7 +56,13 @@ class TokenTarget(nn.Module):
         return self._loaded[0].to(device)
 
     def check(self, step: PretrainStep, view: int, grid: tuple[int, int]) -> None:
-        """Raise ValueError unless the tokenizer's view gives a token a patch."""
+        """Raise ValueError unless the tokenizer's view has one token per patch and is RGB."""
+        channels = step.view(self.view).pixels.shape[1]
+        if channels != 3:
+            raise ValueError(
+                f"Tokenizers read RGB images, and these have {channels} channels: use PixelTarget, "
+                f"or LoadImage.channels=3."
+            )
         height, width = step.view(self.view).size
         stride = self.tokenizer(step.device).stride
         if (height // stride, width // stride) != tuple(grid):

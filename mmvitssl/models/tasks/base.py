@@ -55,7 +55,7 @@ class PretextTask(nn.Module):
         return None
 
     def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor | None:
-        """New pixels (B, n, P, P, 3) of the patches that were assigned; None: as they are."""
+        """New pixels (B, n, P, P, C) of the patches that were assigned; None: as they are."""
         return None
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
@@ -67,7 +67,7 @@ class PretextTask(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define loss(step)")
 
     def pictures(self, step: PretrainStep) -> dict[str, Tensor]:
-        """(B, 3, H, W) pictures in [0, 1] by caption, left to right; empty where none apply."""
+        """(B, C, H, W) pictures in [0, 1] by caption, left to right; empty where none apply."""
         return {}
 
 
@@ -86,4 +86,14 @@ def check_width(task: nn.Module, part: str, needs: int, encoder: Any) -> None:
         raise ValueError(
             f"{type(task).__name__}.{part}.in_channels={needs}, but the encoder gives "
             f"{encoder.embed_dim} channels."
+        )
+
+
+def check_channels(task: nn.Module, part: str, channels: int, encoder: Any) -> None:
+    """Raise ValueError unless a part of a task is for images of the encoder's channels."""
+    reads = getattr(encoder, "in_channels", 3)
+    if channels != reads:
+        raise ValueError(
+            f"{type(task).__name__}.{part}={channels}, but the encoder reads images of {reads} "
+            f"channels: set {part} to {reads}."
         )

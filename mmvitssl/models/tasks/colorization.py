@@ -74,8 +74,14 @@ class Colorization(OwnPatches, PretextTask):
         self.head = token_mlp(in_channels, outputs, hidden)
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class; 'pixels' needs the encoder's patch size."""
+        """See the base class; images must be RGB, and 'pixels' needs the encoder's patch size."""
         super().check(encoder, has_target)
+        reads = getattr(encoder, "in_channels", 3)
+        if reads != 3:
+            raise ValueError(
+                f"Colorization needs RGB images, but the encoder reads {reads} channels: take the "
+                f"task out, or build the encoder with in_channels=3."
+            )
         if self.predicts == "pixels" and self.patch_size != encoder.patch_size:
             raise ValueError(
                 f"Colorization.patch_size={self.patch_size}, but the encoder has patches of "

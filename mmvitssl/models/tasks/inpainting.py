@@ -37,6 +37,7 @@ class Inpainting(OwnPatches, PretextTask):
         on: 'corrupted' patches, or 'all'.
         views: the views whose patches are corrupted.
         hidden: width of a hidden layer; None: a linear layer.
+        channels: of the images; the encoder's ``in_channels``. 'grey' needs 1 or 3.
 
     Raises:
         ValueError: unknown modes, or fewer patches than modes.
@@ -52,6 +53,7 @@ class Inpainting(OwnPatches, PretextTask):
         on: str = "corrupted",
         views: Sequence[int] = (0,),
         hidden: int | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.want(in_channels, Need(singles=patches), views)
@@ -62,7 +64,12 @@ class Inpainting(OwnPatches, PretextTask):
                 f"'all'; got modes={tuple(modes)}, patches={patches}, on='{on}'."
             )
         self.modes, self.on = tuple(modes), on
-        self.target = PixelTarget(patch_size, normalise=False)
+        if "grey" in self.modes and channels not in (1, 3):
+            raise ValueError(
+                f"Inpainting.modes has 'grey', which needs RGB images, and channels={channels}: "
+                f"leave it out."
+            )
+        self.target = PixelTarget(patch_size, normalise=False, channels=channels)
         self.distance = PixelLoss(distance)
         self.head = token_mlp(in_channels, self.target.out_channels, hidden)
 
@@ -91,7 +98,7 @@ class Inpainting(OwnPatches, PretextTask):
         return torch.cat(filled, dim=1)
 
     def _predicted(self, step: PretrainStep, view: int) -> tuple[Tensor, MaskedPatches]:
-        """Predictions (T, P * P * 3) and which patches they are of."""
+        """Predictions (T, P * P * C) and which patches they are of."""
         if self.on == "all":
             tokens = step.encode(view).patches
             rows, number = tokens.shape[:2]
@@ -111,8 +118,8 @@ class Inpainting(OwnPatches, PretextTask):
         prediction, target = torch.cat(predictions), torch.cat(targets)
         with torch.no_grad():
             error = (prediction.float() - target).abs().mean()
-            mean = target.unflatten(1, (-1, 3)).mean(dim=1, keepdim=True)
-            baseline = (target.unflatten(1, (-1, 3)) - mean).abs().mean()
+            values = target.unflatten(1, (-1, self.target.channels))
+            baseline = (values - values.mean(dim=1, keepdim=True)).abs().mean()
         loss = self.distance(prediction, target)
         return TaskResult(loss, {"error": error, "mean_colour_error": baseline})
 

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from mmvitssl.models.algorithms.step import ONLINE, EncodeRequest, PretrainStep
 from mmvitssl.models.masking import Masking
-from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views, check_width
+from mmvitssl.models.tasks.base import (
+    PretextTask,
+    TaskResult,
+    check_channels,
+    check_views,
+    check_width,
+)
 from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictures
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches, TokenPlan
@@ -29,7 +35,9 @@ def draw_masks(
 
 
 def check_target(task: PretextTask, predicts: int, target: Any, encoder: Any) -> None:
-    """Raise ValueError unless prediction and target have the same channels and patches."""
+    """Raise ValueError unless prediction, target and images agree in channels and patches."""
+    if hasattr(target, "channels"):
+        check_channels(task, "target.channels", target.channels, encoder)
     if predicts != target.out_channels:
         raise ValueError(
             f"{type(task).__name__} predicts {predicts} values a patch, but its "

@@ -63,7 +63,7 @@ class OwnPatches:
         return [EncodeRequest(view) for view in self.views]
 
     def pixels(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor:
-        """(B, n, P, P, 3) clean pixels of the patches."""
+        """(B, n, P, P, C) clean pixels of the patches."""
         return take(step.view(view).pixels, step.patch_size, assigned.patches)
 
     def tokens(self, step: PretrainStep, view: int) -> Tensor:
@@ -81,7 +81,7 @@ def _as_pixels(view: View) -> Tensor:
 
 
 def all_views(task: OwnPatches, step: PretrainStep) -> tuple[Tensor, Tensor]:
-    """Tokens (T, C) and clean pixels (T, P, P, 3) of all patches of all views."""
+    """Tokens (T, C) and clean pixels (T, P, P, C) of all patches of all views."""
     tokens = torch.cat([task.tokens(step, view).flatten(0, 1) for view in task.views])
     pixels = [task.pixels(step, view, step.given(task, view)).flatten(0, 1) for view in task.views]
     return tokens, torch.cat(pixels)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.display import displayed
 from mmvitssl.models.targets.patches import put_patches
 from mmvitssl.models.targets.tokens import TokenTarget
 from mmvitssl.structures import MaskedPatches, TokenPlan
@@ -46,10 +47,14 @@ def frame_windows(picture: Tensor, plan: TokenPlan | None, grid: tuple[int, int]
     """Dim what no window covers, and outline the windows; other plans leave pictures as they are.
 
     Args:
-        picture: (B, 3, H, W) in [0, 1].
+        picture: (B, C, H, W) in [0, 1].
         plan: whose windows to draw.
         grid: patches of the image.
+
+    Returns:
+        (B, 3, H, W); see :func:`~mmvitssl.models.display.displayed`.
     """
+    picture = displayed(picture)
     if plan is None or plan.window is None:
         return picture
     inside = _inside(plan, len(picture), grid)
@@ -65,7 +70,7 @@ def masked_picture(
 ) -> Tensor:
     """(B, 3, H, W) with grey in place of masked patches, windows outlined."""
     side = original.shape[2] // grid[0]
-    grey = original.new_full((len(masked.image), 3 * side * side), GREY)
+    grey = original.new_full((len(masked.image), original.shape[1] * side * side), GREY)
     return frame_windows(put_patches(original, grey, side, masked), plan, grid)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
 from mmvitssl.models.necks.tokens import tokens_to_map
-from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
+from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_channels, check_views
 from mmvitssl.registry import MODELS
 
 
@@ -64,12 +64,14 @@ class Reconstruction(PretextTask):
                 f"Reconstruction.neck.in_channels={self.neck.in_channels}, but the encoder's "
                 f"levels {self.levels} have {widths} channels."
             )
+        if hasattr(self.neck, "out_channels"):
+            check_channels(self, "neck.out_channels", self.neck.out_channels, encoder)
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
         return [EncodeRequest(view, levels=self.levels) for view in self.views]
 
     def predict(self, step: PretrainStep, view: int) -> Tensor:
-        """(B, 3, H, W) reconstruction of a view."""
+        """(B, C, H, W) reconstruction of a view."""
         encoded = step.encode(view, levels=self.levels)
         maps = [tokens_to_map(encoded.hierarchy[level], encoded.grid) for level in self.levels]
         return self.neck(maps)
