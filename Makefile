@@ -1,5 +1,7 @@
 # Two commands: `make demo` and `make test`. Both set everything up first.
 VENV ?= .venv
+# operators of mmcv: torchvision or compiled; empty for those that VENV has
+MMCV ?=
 PYTHON ?= python3
 WORK_DIR ?= work_dirs/demo
 JOBS ?= 2
@@ -7,13 +9,13 @@ JOBS ?= 2
 BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 SHELL := /bin/bash
 
-.PHONY: help setup demo test test-all lint clean
+.PHONY: help setup lock demo test test-all lint clean
 
 help:
 	@echo "make demo    set up, then photographs -> pretraining -> detection and segmentation -> report"
 	@echo "make test    set up, then every check, and the tests but long ones"
 	@echo "make test-all  the long tests too"
-	@echo "make setup   only set up the environment in VENV (now: $(VENV))"
+	@echo "make setup   only set up the environment in VENV (now: $(VENV)); MMCV=compiled compiles mmcv"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove build leftovers (keeps $(VENV) and work_dirs)"
 
@@ -22,7 +24,13 @@ setup:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "error: $(PYTHON) is not Python 3.10 or newer: name one that is, as in" \
 	    "make $(or $(firstword $(MAKECMDGOALS)),setup) PYTHON=python3.11"; exit 1; }
-	@"$(PYTHON)" tools/setup_env.py --venv "$(VENV)"
+	@"$(PYTHON)" tools/setup_env.py --venv "$(VENV)" $(if $(MMCV),--mmcv "$(MMCV)")
+
+# Pins anew what pyproject.toml declares; versions that still serve stay.
+lock: setup
+	"$(BIN)/uv" pip compile pyproject.toml --universal --python-version 3.10 --quiet \
+	  --no-header --no-annotate $(addprefix --extra ,transfer lmdb export demo dev) \
+	  --output-file requirements/lock.txt
 
 demo: setup
 	@"$(BIN)/python" tools/demo.py --work-dir "$(WORK_DIR)"

@@ -1,63 +1,71 @@
 #!/usr/bin/env python3
-"""Set up the environment: a virtual environment with exactly the versions in requirements/.
+"""Set up the environment: a virtual environment with exactly the versions in requirements/lock.txt.
 
-Needs nothing but the standard library. A finished set-up is recorded, so that running it again
-takes a moment; compiled mmcv wheels are kept outside the checkout, one for each version of Python,
-torch and mmcv, so that a second checkout need not compile again.
+Needs nothing but the standard library: pip installs uv, and uv the rest, from the index that pip is
+configured for. A finished set-up is recorded, so that running it again takes a moment.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import fcntl
 import hashlib
 import os
-import platform
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from setup_steps import SetupError, Steps, compile_progress, duration
+from setup_mmcv import CompiledMmcv, check_compiler, python_tag
+from setup_steps import SetupError, Steps, duration
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
-# What the set-up installs or obeys; a change of any other file there does not concern it.
-INSTALLED = ("build", "torch", "constraints", "runtime", "dev", "export", "mmcv", "mm")
+# What the set-up installs; a change of any other file there does not concern it.
+INSTALLED = ("uv", "lock", "compile")
 OLDEST, NEWEST = (3, 10), (3, 13)  # the pinned versions have wheels for these
-CUDA_MAJOR = 13  # of the pinned torch
+OPERATORS = ("torchvision", "compiled")
 GIB = 1024**3
-SPACE = 10 * GIB
+SPACE = 8 * GIB
 COMPILE_SPACE = 3 * GIB
-MEMORY_A_JOB = 2 * GIB
+# pip's settings, uv's variable for each, and what separates several values there
+UV_SETTINGS = {
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "no-index": ("UV_NO_INDEX", " "),
+    "cert": ("SSL_CERT_FILE", " "),
+    "proxy": ("ALL_PROXY", " "),
+    "timeout": ("UV_HTTP_TIMEOUT", " "),
+    "default-timeout": ("UV_HTTP_TIMEOUT", " "),
+}
 
-# Before the long compilation: torch and torchvision from different indices fail only at import.
-VERIFY_TORCH = "import torch, torchvision; torch.ops.torchvision.nms; print(torch.__version__)"
 VERIFY = """
-import torch, torchvision, timm, cv2, mmengine, mmcv, mmdet, mmseg
-from mmcv.ops import nms
+import mmvitssl, torch, torchvision, timm, cv2, mmengine, mmcv, mmdet, mmseg
+from mmcv.ops import get_compiler_version, nms
 boxes = torch.tensor([[0., 0., 4., 4.], [0., 0., 4., 4.1], [8., 8., 9., 9.]])
 kept = nms(boxes, torch.tensor([.9, .8, .7]), 0.5)[1]
 assert kept.tolist() == [0, 2], kept
 print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__},"
       f" mmengine {mmengine.__version__}, mmcv {mmcv.__version__}, mmdet {mmdet.__version__},"
-      f" mmseg {mmseg.__version__}")
+      f" mmseg {mmseg.__version__}; mmcv's compiler: {get_compiler_version()}")
 """
 
 
 def pinned(package: str, requirements: str) -> str:
-    """The exact version of a package in one of the requirements files.
+    """The exact version of a package in a requirements file.
 
     Raises:
         SetupError: it is not pinned there.
     """
-    found = re.search(rf"^{re.escape(package)}==(\S+)", requirements, re.MULTILINE)
+    found = re.search(rf"^{re.escape(package)}==([^\s;]+)", requirements, re.MULTILINE)
     if found is None:
         raise SetupError(f"requirements/ must pin {package} with ==.")
     return found.group(1)
@@ -66,15 +74,6 @@ def pinned(package: str, requirements: str) -> str:
 def read_requirements(name: str) -> str:
     """The text of one of the requirements files."""
     return (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
-
-
-def wheel_folder(cache: Path, python: str, torch: str, mmcv: str, machine: str) -> Path:
-    """Where a compiled mmcv lies.
-
-    pip's own cache does not note the torch that a wheel was compiled against, and would hand out a
-    binary of the wrong ABI after a change of torch.
-    """
-    return cache / "wheels" / f"{python}-torch{torch}-mmcv{mmcv}-{machine}"
 
 
 def cache_root() -> Path:
@@ -87,41 +86,27 @@ def fingerprint(texts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def python_tag() -> str:
-    """The running interpreter as wheels name it."""
-    return f"cp{sys.version_info.major}{sys.version_info.minor}"
+def uv_settings(pip_config: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """What uv is to be told so that it reaches the same packages as pip.
 
+    Args:
+        pip_config: output of ``pip config list``.
+        environment: variables that are set already, which are obeyed.
 
-def jobs(cores: int, memory: int) -> int:
-    """Compilations at a time: the compiler takes up to 2 GiB for each."""
-    return max(1, min(cores, memory // MEMORY_A_JOB))
-
-
-def memory_size() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def nvcc_major(version: str) -> int | None:
-    """The CUDA major version in the output of ``nvcc --version``."""
-    found = re.search(r"release (\d+)\.", version)
-    return int(found.group(1)) if found else None
-
-
-def compiles_cuda() -> bool:
-    """Whether mmcv's CUDA operators can be compiled here.
-
-    mmcv tries whenever it sees a GPU, and then fails without the CUDA compiler of torch's version;
-    its CPU operators are what is left, and a GPU still serves everything else.
+    Returns:
+        Additions to the environment.
     """
-    if not shutil.which("nvidia-smi") and os.environ.get("FORCE_CUDA") != "1":
-        return False
-    home = os.environ.get("CUDA_HOME")
-    nvcc = shutil.which("nvcc", path=str(Path(home) / "bin") if home else None)
-    if nvcc is None:
-        return False
-    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False)
-    return nvcc_major(version.stdout) == CUDA_MAJOR
+    found: dict[str, str] = {}
+    lines = re.findall(r"^(\S+?)\.([\w-]+)=(.+)$", pip_config, re.MULTILINE)
+    for section in ("global", "install", ":env:"):  # later ones win, as with pip
+        for where, key, value in lines:
+            if where == section and key in UV_SETTINGS:
+                name, separator = UV_SETTINGS[key]
+                found[name] = separator.join(str(ast.literal_eval(value)).split())
+    settings = {name: value for name, value in found.items() if name not in environment}
+    if "UV_INDEX" in settings:  # pip takes the best version of all indices, uv the first index
+        settings.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
+    return settings
 
 
 def check_python(version: tuple[int, int]) -> None:
@@ -135,15 +120,6 @@ def check_python(version: tuple[int, int]) -> None:
     )
 
 
-def check_compiler() -> None:
-    """Raise SetupError if there is no C++ compiler."""
-    if not (shutil.which("g++") and shutil.which("gcc")):
-        raise SetupError(
-            "mmcv's operators must be compiled, and there is no gcc/g++: install them (Debian: apt "
-            "install build-essential; Fedora: dnf install gcc-c++)."
-        )
-
-
 def check_space(venv: Path, needed: int) -> None:
     """Raise SetupError if the disk is too full for a new environment."""
     folder = next(parent for parent in [venv, *venv.parents] if parent.exists())
@@ -153,27 +129,6 @@ def check_space(venv: Path, needed: int) -> None:
             f"{folder} has {free / GIB:.1f} GB free and {needed / GIB:.0f} GB are needed: free "
             f"some space or choose another folder with VENV=..."
         )
-
-
-def publish(build: Callable[[Path], None], folder: Path) -> Path:
-    """Build into a temporary folder and move the wheel into place whole.
-
-    A build that was killed leaves nothing behind that looks finished.
-
-    Args:
-        build: writes one wheel into the folder that it is given.
-        folder: where the wheel is to lie.
-
-    Raises:
-        SetupError: not exactly one wheel was built.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        build(Path(temporary))
-        wheels = list(Path(temporary).glob("*.whl"))
-        if len(wheels) != 1:
-            raise SetupError(f"The build left {len(wheels)} wheels instead of one.")
-        return wheels[0].replace(folder / wheels[0].name)
 
 
 @contextmanager
@@ -194,31 +149,33 @@ class Environment:
 
     Args:
         venv: its folder.
+        operators: mmcv's, 'compiled' or 'torchvision'; None for those that it has, torchvision's
+            in a new one.
     """
 
-    def __init__(self, venv: Path) -> None:
+    def __init__(self, venv: Path, operators: str | None = None) -> None:
         self.venv = venv
         self.python = venv / "bin" / "python"
         self.stamp = venv / "mmvitssl-setup"
-        self.mmcv = pinned("onedl-mmcv", read_requirements("mmcv"))
-        self.cuda = compiles_cuda()
-        torch = pinned("torch", read_requirements("torch"))
-        machine = platform.machine() + ("-cuda" if self.cuda else "")
-        self.wheels = wheel_folder(cache_root(), python_tag(), torch, self.mmcv, machine)
+        versions = read_requirements("lock")
+        torch, mmcv = pinned("torch", versions), pinned("onedl-mmcv", versions)
+        self.mmcv = CompiledMmcv(cache_root(), torch, mmcv)
+        self.operators = operators or ([*self.recorded(), "", "", ""][2] or "torchvision")
 
-    def wanted(self) -> str:
-        """What a finished environment is recorded as."""
-        return fingerprint([*map(read_requirements, INSTALLED), python_tag()])
+    @property
+    def compiled(self) -> bool:
+        return self.operators == "compiled"
+
+    def wanted(self) -> list[str]:
+        """What a finished environment is recorded as: what it is made from, checkout, operators."""
+        made_from = fingerprint([*map(read_requirements, INSTALLED), python_tag()])
+        return [made_from, str(ROOT), self.operators]
 
     def recorded(self) -> list[str]:
-        """The fingerprint and the checkout of the last finished set-up; empty if there is none."""
+        """The record of the last finished set-up; empty if there is none."""
         if not (self.python.exists() and self.stamp.is_file()):
             return []
         return self.stamp.read_text(encoding="utf-8").splitlines()
-
-    def wheel(self) -> Path | None:
-        """The compiled mmcv, if there is one."""
-        return next(iter(sorted(self.wheels.glob("*.whl"))), None)
 
     def usable(self) -> bool:
         """Whether the folder holds an environment of this Python, with pip."""
@@ -244,86 +201,65 @@ class Environment:
         print(f"removing {self.venv}: it is not a working environment of {python_tag()}")
         shutil.rmtree(self.venv.resolve())
 
-    def pip(self, steps: Steps, *arguments: str | Path) -> str:
-        """Run pip in the environment, whatever its user's settings for other environments."""
-        base = (self.python, "-m", "pip", "--disable-pip-version-check", "--no-input")
-        return steps.run([*base, *arguments], env={"PIP_USER": "0"})
-
-    def compile_mmcv(self, steps: Steps) -> None:
-        """Build mmcv's operators against the installed torch."""
-        number = os.environ.get("MAX_JOBS") or str(jobs(os.cpu_count() or 1, memory_size()))
-        env = {"MMCV_WITH_OPS": "1", "MAX_JOBS": number}
-        if not self.cuda:
-            env |= {"CUDA_VISIBLE_DEVICES": "", "FORCE_CUDA": "0"}
-            if shutil.which("nvidia-smi"):
-                print(f"      CPU operators only: CUDA {CUDA_MAJOR}'s nvcc is not on the PATH")
-
-        def build(folder: Path) -> None:
-            flags = ("-v", "--no-build-isolation", "--no-cache-dir", "--no-deps", "--no-input")
-            command = (self.python, "-m", "pip", "wheel", *flags, "-w", folder)
-            steps.run([*command, f"onedl-mmcv=={self.mmcv}"], env, compile_progress)
-
-        publish(build, self.wheels)
+    def uv(self, steps: Steps, *arguments: str | Path) -> None:
+        """Install packages and nothing that they ask for: requirements/ names everything."""
+        config = steps.run([self.python, "-m", "pip", "config", "list"])
+        command = (self.venv / "bin" / "uv", "pip", "install", "--python", self.python)
+        steps.run([*command, "--no-deps", *arguments], uv_settings(config, os.environ))
 
     def create(self, steps: Steps) -> None:
-        """The first step: an empty environment, unless there is one that serves."""
+        """The first step: an empty environment with uv, unless there is one that serves."""
         steps.announce(f"virtual environment {self.venv}")
         if not self.usable():
             steps.run([sys.executable, "-m", "venv", self.venv])
+        pip = (self.python, "-m", "pip", "--disable-pip-version-check", "--no-input")
+        steps.run([*pip, "install", "-r", REQUIREMENTS / "uv.txt"], {"PIP_USER": "0"})
 
     def fill(self, steps: Steps) -> None:
         """Install everything that is pinned."""
-        files = {name: REQUIREMENTS / f"{name}.txt" for name in INSTALLED}
-        steps.announce("pip and build tools")
-        self.pip(steps, "install", "-r", files["build"])
-        steps.announce("torch and torchvision (about 5 GB on disk)")
-        # Python compiles what it imports when it is first imported, which is far less than all.
-        self.pip(
-            steps, "install", "--no-compile", "-r", files["torch"],
-            "-c", files["constraints"], "-c", files["runtime"],
-        )  # fmt: skip
-        steps.run([self.python, "-c", VERIFY_TORCH])
-        steps.announce("libraries")
-        for name in ("runtime", "dev", "export"):
-            self.pip(steps, "install", "--no-compile", "--no-deps", "-r", files[name])
-        if self.wheel() is None:
-            steps.announce(f"mmcv: compiling its operators, once, for {self.wheels}")
-            self.compile_mmcv(steps)
+        steps.announce("libraries, torch among them (about 5 GB on disk)")
+        # mmcv has no record of how it was made, so that it is installed anew.
+        self.uv(steps, "--reinstall-package", "onedl-mmcv", "-r", REQUIREMENTS / "lock.txt")
+        if not self.compiled:
+            return
+        if self.mmcv.wheel() is None:
+            steps.announce(f"mmcv: compiling its operators, once, for {self.mmcv.wheels}")
+            self.uv(steps, "-r", REQUIREMENTS / "compile.txt")
+            self.mmcv.compile(self.python, steps)
         else:
-            steps.announce(f"mmcv: from {self.wheels}")
-        self.pip(steps, "install", "--no-deps", "--force-reinstall", str(self.wheel()))
-        steps.announce("mmdetection and mmsegmentation")
-        self.pip(steps, "install", "--no-deps", "--no-build-isolation", "-r", files["mm"])
+            steps.announce(f"mmcv: from {self.mmcv.wheels}")
+        self.uv(steps, "--reinstall-package", "onedl-mmcv", str(self.mmcv.wheel()))
 
     def prepare(self) -> None:
         """Raise SetupError for what would fail later, and make room."""
-        if self.wheel() is None:
+        compiles = self.compiled and self.mmcv.wheel() is None
+        if compiles:
             check_compiler()
         if not self.usable():
             self.clear()
-            check_space(self.venv, SPACE + (COMPILE_SPACE if self.wheel() is None else 0))
+            check_space(self.venv, SPACE + COMPILE_SPACE * compiles)
 
     def set_up(self) -> None:
         """Bring the environment to what is wanted; nothing happens if it is there already."""
-        wanted = [self.wanted(), str(ROOT)]
+        wanted = self.wanted()
         if self.recorded() == wanted:
             return
         with only_one(cache_root() / "setup.lock"):
             recorded = self.recorded()
             if recorded != wanted:
-                self.update(wanted, filled=recorded[:1] == wanted[:1])
+                self.update(wanted, filled=recorded[::2] == wanted[::2])
 
     def update(self, wanted: list[str], filled: bool) -> None:
         """Do what is missing: everything, or only to point the environment at this checkout."""
         if not filled:
             self.prepare()
-        steps = Steps(2 if filled else 8, self.venv / "setup-logs")
+        steps = Steps(2 if filled else 4 + self.compiled, self.venv / "setup-logs")
         self.stamp.unlink(missing_ok=True)
         if not filled:
             self.create(steps)
             self.fill(steps)
         steps.announce("mmvitssl itself, editable")
-        self.pip(steps, "install", "--no-deps", "--no-build-isolation", "-e", ROOT)
+        self.uv(steps, "--no-build-isolation", "-e", ROOT)
         steps.announce("check: import everything, run an operator of mmcv")
         print(f"       {steps.run([self.python, '-c', VERIFY]).splitlines()[-1]}")
         self.stamp.write_text("\n".join(wanted) + "\n", encoding="utf-8")
@@ -333,12 +269,15 @@ class Environment:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
+    parser.add_argument(
+        "--mmcv", choices=OPERATORS, help="its operators: compiled here, or torchvision's"
+    )
     args = parser.parse_args()
     for ending in (signal.SIGTERM, signal.SIGHUP):  # end what was started, as Ctrl-C does
         signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     try:
         check_python(sys.version_info[:2])
-        Environment(args.venv.expanduser().absolute()).set_up()
+        Environment(args.venv.expanduser().absolute(), args.mmcv).set_up()
     except SetupError as error:
         sys.exit(f"\nerror: {error}")
     except OSError as error:

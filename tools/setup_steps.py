@@ -16,12 +16,7 @@ from pathlib import Path
 HEARTBEAT = 15.0
 POLL = 0.3
 NINJA = re.compile(r"^\s*\[(\d+)/(\d+)\]")
-DOWNLOAD = re.compile(
-    r"^\s*(Downloading|Using cached) (\S+?)-(\d[\w.+]*?)(?:-\S+|\.tar\.gz)"
-    r"(?: (\([\d.]+ \wB\)))?"
-)
-INSTALL = re.compile(r"^Installing collected packages: (.+)")
-BUILD = re.compile(r"^\s*Building wheel for (\S+) ")
+UV = re.compile(r"^\s*(Resolved|Downloading|Downloaded|Building|Built|Prepared|Installed) (.+)")
 
 Progress = Callable[[str, float], "str | None"]
 
@@ -35,12 +30,14 @@ ADVICE = (
      "environment (VENV=... chooses another folder) and 4 GB for temporary files (TMPDIR=...)"),
     (r"ensurepip is not available|No module named '?(venv|ensurepip)", "install Python's venv "
      "module (Debian: apt install python3-venv)"),
+    (r"SSLError|CERTIFICATE_VERIFY_FAILED|invalid peer certificate", "the package index's "
+     "certificate is not trusted here: name your certificates with PIP_CERT=/path/to/ca.crt"),
     (r"name resolution|Name or service not known|NewConnectionError|Read timed out|ProxyError|"
-     r"Connection (refused|reset)|Network is unreachable", "the package index was not reached: "
+     r"Connection (refused|reset)|Network is unreachable|dns error|Failed to fetch|"
+     r"operation timed out|tunnel error", "the package index was not reached: "
      "check the network and the proxy (`pip config list` shows the index in use)"),
-    (r"SSLError|CERTIFICATE_VERIFY_FAILED", "the package index's certificate is not trusted here: "
-     "name your certificates with PIP_CERT=/path/to/ca.crt"),
-    (r"Could not find a version that satisfies|No matching distribution", "the package index lacks "
+    (r"Could not find a version that satisfies|No matching distribution|No solution found|"
+     r"was not found in the package registry", "the package index lacks "
      "a pinned version: check the index in use (`pip config list`) and this Python's version"),
     (r"Python\.h: No such file", "install Python's headers (Debian: apt install python3-dev)"),
     (r"Killed signal terminated program|cannot allocate memory|std::bad_alloc", "the compiler ran "
@@ -48,7 +45,8 @@ ADVICE = (
     (r"too old version of GCC|unrecognized command.line option .*std=", "the compiler is too old: "
      "install g++ 9.3 or newer"),
     (r"undefined symbol|GLIBC(XX)?_[\d.]+' not found|ImportError: .*_ext", "the compiled mmcv "
-     "does not fit this machine: delete the folder that the step 'mmcv' named and run again"),
+     "does not fit this machine: delete the folder that the step 'mmcv' named, or run `uv cache "
+     "clean onedl-mmcv`, and run again"),
     (r"Permission denied", "choose folders that you may write: VENV=... for the environment, "
      "XDG_CACHE_HOME=... for what is kept between checkouts"),
 )  # fmt: skip
@@ -87,23 +85,16 @@ def compile_progress(line: str, elapsed: float) -> str | None:
         return "compiling mmcv ops, the first of them"
     found = NINJA.match(line)
     if found is None:
-        return pip_progress(line, elapsed)
+        return uv_progress(line, elapsed)
     done, total = int(found.group(1)), int(found.group(2))
     left = duration(elapsed / max(done, 1) * (total - done))
     return f"compiling mmcv ops {done}/{total}, {left} left"
 
 
-def pip_progress(line: str, elapsed: float) -> str | None:
-    """What a line of pip says, in words; None for lines that say nothing new."""
-    if found := DOWNLOAD.match(line):
-        verb, name, version, size = found.groups()
-        verb = "downloading" if verb == "Downloading" else "from pip's cache:"
-        return " ".join(part for part in (verb, name, version, size) if part)
-    if found := INSTALL.match(line):
-        return f"unpacking {len(found.group(1).split(', '))} packages"
-    if found := BUILD.match(line):
-        return f"building {found.group(1)}"
-    return None
+def uv_progress(line: str, elapsed: float) -> str | None:
+    """What a line of uv says, in words; None for lines that say nothing new."""
+    found = UV.match(line)
+    return f"{found.group(1).lower()} {found.group(2).strip()}" if found else None
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -147,7 +138,7 @@ class Steps:
         self,
         command: Sequence[str | Path],
         env: Mapping[str, str] | None = None,
-        progress: Progress = pip_progress,
+        progress: Progress = uv_progress,
     ) -> str:
         """Run a command with its output in the step's log, and say now and then how far it is.
 

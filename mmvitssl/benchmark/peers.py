@@ -41,7 +41,7 @@ from mmvitssl.models.necks.tokens import tokens_to_map
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches
 
-INSTALL = "pip install --no-deps --no-build-isolation -r requirements/bench.txt"
+INSTALL = "pip install 'mmvitssl[bench]'"
 SCOPE = "mmpretrain"
 VIT_OPTIMIZER = "mocov3/mocov3_vit-base-p16_16xb256-amp-coslr-300e_in1k.py"
 STEPS = 10**6  # of the schedule of its momentum

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmvitssl.checkpoint.safe import CheckpointError
+from mmvitssl.extras import missing_extra
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3  # of the greatest difference, over the greatest feature
@@ -57,10 +58,7 @@ def check_installed() -> None:
     """Raise CheckpointError unless everything for ONNX is installed."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise CheckpointError(
-            f"ONNX needs {', '.join(missing)}, which is not installed: pip install --no-deps -r "
-            f"requirements/export.txt."
-        )
+        raise CheckpointError(missing_extra("ONNX", *missing))
 
 
 def image_size_of(encoder: Any, wanted: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmvitssl.datasets.images import EXTENSIONS, SHOWN, BrokenImageError, ImageFiles, Transform
+from mmvitssl.extras import require
 from mmvitssl.registry import DATASETS
 
 VERSION = 1
@@ -234,7 +235,7 @@ class LmdbReader:
         root: the folder with ``data.mdb``.
 
     Raises:
-        FileNotFoundError: the package lmdb is not installed.
+        MissingExtraError: the package lmdb is not installed.
         BrokenImageError: no such database, or one that was not finished.
     """
 
@@ -280,14 +281,11 @@ def import_lmdb() -> Any:
     """The package lmdb, which only LMDBs need.
 
     Raises:
-        FileNotFoundError: it is not installed.
+        MissingExtraError: it is not installed.
     """
-    try:
-        import lmdb
-    except ModuleNotFoundError as error:
-        raise FileNotFoundError(
-            "LMDBs need the pip package lmdb, which is not installed: pip install lmdb."
-        ) from error
+    require("An LMDB", "lmdb")
+    import lmdb
+
     return lmdb
 
 

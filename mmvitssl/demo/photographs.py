@@ -61,6 +61,6 @@ def read_photograph(name: str) -> np.ndarray:
             return np.asarray(Image.open(stream).convert("RGB"))
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise FileNotFoundError(
-            f"The photograph '{name}' comes with the pip package {photograph.package}, in "
-            f"{photograph.file}, which is not there: install the package with its data."
+            f"The photograph '{name}' comes with the package {photograph.package}, in "
+            f"{photograph.file}, which is not there: pip install 'mmvitssl[demo]'."
         ) from error

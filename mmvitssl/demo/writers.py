@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 from rich.progress import Progress
 
 from mmvitssl.demo.objects import CLASSES
 from mmvitssl.demo.photographs import PHOTOGRAPHS
 from mmvitssl.demo.scenes import Scene, compose_scene, cut_photograph, generator
+from mmvitssl.extras import require
 
 QUALITY = 90
 VERSION = 1
@@ -81,6 +81,9 @@ def _is_made(out: Path, wanted: DemoData) -> bool:
 
 def coco_annotation(mask: np.ndarray, label: int, image_id: int, number: int) -> dict[str, Any]:
     """COCO's entry for one instance; the mask is run-length encoded (a ring has a hole)."""
+    require("Writing COCO annotations", "pycocotools")
+    from pycocotools import mask as coco_mask
+
     encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {
         "id": number,

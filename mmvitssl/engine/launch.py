@@ -25,6 +25,7 @@ from torch import nn
 
 from mmvitssl.checkpoint import CheckpointError, load_encoder
 from mmvitssl.datasets.images import BrokenImageError
+from mmvitssl.extras import MissingExtraError, require
 
 BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
@@ -77,7 +78,9 @@ def run_or_explain(main: Callable[[], None]) -> None:
     try:
         main()
         _leave_processes()
-    except (UserError, CheckpointError, FileNotFoundError, BrokenImageError) as error:
+    except (
+        UserError, CheckpointError, FileNotFoundError, BrokenImageError, MissingExtraError
+    ) as error:  # fmt: skip
         if os.environ.get("MMVITSSL_TRACEBACK"):
             raise
         sys.exit(_explain(error))
@@ -112,6 +115,8 @@ def prepare_scope(config: Config) -> str:
     import mmvitssl.models  # noqa: F401
 
     scope = config.get("default_scope", "mmvitssl")
+    if scope in ("mmdet", "mmseg"):
+        require(f"default_scope = '{scope}'", "mmcv", scope)
     if scope == "mmdet":
         from mmdet.utils import register_all_modules
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from torch import Tensor
 from torch.utils.data import Subset
 
+from mmvitssl.extras import require
 from mmvitssl.models.display import displayed
 
 METHODS = ("tsne", "umap")
@@ -26,15 +26,12 @@ def check_method(method: str) -> None:
 
     Raises:
         ValueError: the method is unknown.
-        ImportError: the library is not installed; the message says which.
+        MissingExtraError: umap-learn is not installed.
     """
     if method not in METHODS:
         raise ValueError(f"method='{method}' is unknown; use one of {', '.join(METHODS)}.")
-    package, module = dict(tsne=("scikit-learn", "sklearn"), umap=("umap-learn", "umap"))[method]
-    if importlib.util.find_spec(module) is None:
-        raise ImportError(
-            f"method '{method}' needs {package}, which is not installed: pip install {package}."
-        )
+    if method == "umap":
+        require("method 'umap'", "umap")
 
 
 def choose(dataset: Any, number: int, seed: int = 0) -> tuple[Any, np.ndarray]:
@@ -57,7 +54,7 @@ def project(values: Tensor, method: str = "tsne", seed: int = 0) -> np.ndarray:
         seed: of the method.
 
     Raises:
-        ValueError, ImportError: see :func:`check_method`.
+        ValueError, MissingExtraError: see :func:`check_method`.
     """
     check_method(method)
     data = values.float().numpy()
