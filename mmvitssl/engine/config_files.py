@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmvitssl.engine.launch import UserError
+from mmvitssl.extras import missing_extra
 
 RUNNER_KEYS = (
     "model",
@@ -66,11 +67,18 @@ def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
     """Read a config file and merge options into it.
 
     Raises:
-        UserError: there is no such file, or a top-level key that looks misspelt.
+        UserError: there is no such file, a top-level key that looks misspelt, or the package
+            of a config that it inherits from is not installed.
     """
     if not Path(path).is_file():
         raise UserError(f"There is no config file {Path(path).absolute()}.")
-    config = unformatted(Config.fromfile(path))
+    try:
+        config = unformatted(Config.fromfile(path))
+    except ModuleNotFoundError as error:
+        absent = [name for name in ("mmdet", "mmseg") if f"{name} is not installed" in str(error)]
+        if not absent:
+            raise
+        raise UserError(missing_extra(path, *absent)) from error
     if options:
         config.merge_from_dict(options)
     for key in config:
