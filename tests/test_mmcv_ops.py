@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import mmcv
@@ -65,8 +66,7 @@ def roi_align(maps: Tensor, rois: Tensor, ratio: int, aligned: bool) -> tuple[Te
 @pytest.fixture
 def through_mmcv(monkeypatch: pytest.MonkeyPatch) -> None:
     """mmcv's RoIAlign calls the stand-in, whatever this environment has."""
-    from mmcv.ops import roi_align as module
-
+    module = import_module("mmcv.ops.roi_align")  # a function has the same name
     monkeypatch.setattr(module, "ext_module", mmcv_ops)
 
 
@@ -156,7 +156,7 @@ except NotImplementedError as error:
 @pytest.mark.slow
 def test_mmdet_works_without_compiled_operators(without_operators: Path) -> None:
     nms, soft, error = run(DETECT, without_operators).splitlines()
-    assert nms == "[0, 2]" and soft == "[0, 1, 2]" and "'deform_conv_forward'" in error
+    assert nms == "[0, 2]" and soft == "[0, 1]" and "'deform_conv_forward'" in error
 
 
 def test_operators_that_are_installed_are_used(tmp_path: Path) -> None:

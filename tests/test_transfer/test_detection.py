@@ -106,6 +106,19 @@ def test_it_trains_and_is_evaluated(path: Path, data: Path, tmp_path: Path) -> N
         assert np.abs(part - scene).mean() > 1  # something is drawn over it
 
 
+@pytest.mark.slow
+def test_mixed_precision_trains(data: Path, tmp_path: Path) -> None:
+    """bfloat16 reaches NMS and RoIAlign, on a CPU too, and the losses are those of float32."""
+    config = write(COCO / "mask-rcnn_vit-small_16xb2-1x_coco.py", tmp_path, data)
+    first = []
+    for name, options in (("float32", ()), ("bf16", ("--amp", "bf16"))):
+        programs.train(config, "--work-dir", tmp_path / name, *options)
+        steps = [line for line in programs.logged(tmp_path / name) if "loss" in line]
+        assert len(steps) == 2 and all(np.isfinite(line["loss"]) for line in steps)
+        first.append(steps[0]["loss"])
+    assert first[1] == pytest.approx(first[0], rel=0.02) and first[1] != first[0]
+
+
 @pytest.mark.long
 def test_two_processes(data: Path, tmp_path: Path) -> None:
     """Parameters that do not run would end the second step of distributed training."""
