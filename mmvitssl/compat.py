@@ -59,8 +59,8 @@ def refuse_unsafe_checkpoints(checkpoint: ModuleType) -> None:
 def extract_rois_in_float32(extractors: ModuleType) -> None:
     """Let mmdet's RoI extractor see float32 maps and boxes under mixed precision.
 
-    It casts boxes to the maps' type: bfloat16 has 8 bits, which moves a corner at 1,000 pixels by up
-    to 4. mmcv's compiled RoIAlign has no bfloat16 on CPUs at all.
+    It casts boxes to the maps' type. bfloat16 has 8 bits, which moves a corner at 1,000 pixels by
+    up to 4 pixels, and mmcv's compiled RoIAlign does not take it on CPUs at all.
 
     Args:
         extractors: the module of mmdet that defines ``SingleRoIExtractor``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))  # programs, not a package
@@ -69,6 +77,23 @@ def test_versions_are_pinned() -> None:
     for path in setup_env.REQUIREMENTS.glob("*.txt"):
         for line in path.read_text().splitlines():
             assert not line.strip() or line.startswith("#") or "==" in line, f"{path.name}: {line}"
+
+
+def test_the_lock_file_serves_what_is_declared() -> None:
+    """And names no index, which would be one machine's."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = list(project["dependencies"])
+    for extra in ("transfer", "lmdb", "export", "demo", "dev"):
+        declared += project["optional-dependencies"][extra]
+    text = setup_env.read_requirements("lock")
+    pins = [Requirement(line) for line in text.splitlines() if not line.startswith("#")]
+    for requirement in map(Requirement, declared):
+        found = [pin for pin in pins if canonicalize_name(pin.name) == requirement.name]
+        assert found, f"{requirement.name}: run make lock"
+        for pin in found:
+            (version,) = pin.specifier
+            assert requirement.specifier.contains(version.version), f"{requirement}: run make lock"
+    assert "://" not in text
 
 
 def test_fingerprint_changes_with_any_requirement(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,10 +286,13 @@ def test_set_up_runs_once_and_again_after_a_change(
     environment.commands.clear()
     environment.set_up()
     assert environment.commands == []
-    monkeypatch.setattr(setup_env, "ROOT", tmp_path / "another checkout")
+    another = tmp_path / "another checkout"
+    another.mkdir()
+    shutil.copy(ROOT / "pyproject.toml", another)
+    monkeypatch.setattr(setup_env, "ROOT", another)
     environment.set_up()
     _, editable, check = environment.commands
-    assert editable.endswith(f"-e {tmp_path}/another checkout") and "nms" in check
+    assert editable.endswith(f"-e {another}") and "nms" in check
     environment.commands.clear()
     monkeypatch.setattr(environment, "wanted", lambda: ["other requirements", "", "compiled"])
     environment.set_up()

@@ -167,9 +167,10 @@ class Environment:
         return self.operators == "compiled"
 
     def wanted(self) -> list[str]:
-        """What a finished environment is recorded as: what it is made from, checkout, operators."""
-        made_from = fingerprint([*map(read_requirements, INSTALLED), python_tag()])
-        return [made_from, str(ROOT), self.operators]
+        """What a finished environment is recorded as: libraries, checkout, mmcv's operators."""
+        libraries = fingerprint([*map(read_requirements, INSTALLED), python_tag()])
+        checkout = fingerprint([str(ROOT), (ROOT / "pyproject.toml").read_text(encoding="utf-8")])
+        return [libraries, checkout, self.operators]
 
     def recorded(self) -> list[str]:
         """The record of the last finished set-up; empty if there is none."""
@@ -252,7 +253,7 @@ class Environment:
                 self.update(wanted, filled=recorded[::2] == wanted[::2])
 
     def update(self, wanted: list[str], filled: bool) -> None:
-        """Do what is missing: everything, or only to point the environment at this checkout."""
+        """Do what is missing: everything, or only the installation of this checkout."""
         if not filled:
             self.prepare()
         steps = Steps(2 if filled else 4 + self.compiled, self.venv / "setup-logs")

@@ -1,7 +1,7 @@
 """Compiling mmcv's operators, for `make setup MMCV=compiled`.
 
-Compiled wheels are kept outside the checkout, one for each version of Python, torch and mmcv, so that
-a second checkout need not compile again. Standard library only.
+Compiled wheels are kept outside the checkout, one for each version of Python, torch and mmcv, so
+that a second checkout need not compile again. Standard library only.
 """
 
 from __future__ import annotations

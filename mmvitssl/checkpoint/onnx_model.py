@@ -58,7 +58,7 @@ def check_installed() -> None:
     """Raise CheckpointError unless everything for ONNX is installed."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise CheckpointError(missing_extra("ONNX", *missing))
+        raise CheckpointError(missing_extra("ONNX", "export", *missing))
 
 
 def image_size_of(encoder: Any, wanted: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -283,7 +283,7 @@ def import_lmdb() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    require("An LMDB", "lmdb")
+    require("An LMDB", "lmdb", "lmdb")
     import lmdb
 
     return lmdb

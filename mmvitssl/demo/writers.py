@@ -81,7 +81,7 @@ def _is_made(out: Path, wanted: DemoData) -> bool:
 
 def coco_annotation(mask: np.ndarray, label: int, image_id: int, number: int) -> dict[str, Any]:
     """COCO's entry for one instance; the mask is run-length encoded (a ring has a hole)."""
-    require("Writing COCO annotations", "pycocotools")
+    require("Writing COCO annotations", "demo", "pycocotools")
     from pycocotools import mask as coco_mask
 
     encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))

@@ -78,7 +78,7 @@ def read_config(path: str, options: dict[str, Any] | None = None) -> Config:
         absent = [name for name in ("mmdet", "mmseg") if f"{name} is not installed" in str(error)]
         if not absent:
             raise
-        raise UserError(missing_extra(path, *absent)) from error
+        raise UserError(missing_extra(path, "transfer", *absent)) from error
     if options:
         config.merge_from_dict(options)
     for key in config:

@@ -116,7 +116,7 @@ def prepare_scope(config: Config) -> str:
 
     scope = config.get("default_scope", "mmvitssl")
     if scope in ("mmdet", "mmseg"):
-        require(f"default_scope = '{scope}'", "mmcv", scope)
+        require(f"default_scope = '{scope}'", "transfer", "mmcv", scope)
     if scope == "mmdet":
         from mmdet.utils import register_all_modules
 

@@ -31,7 +31,7 @@ def check_method(method: str) -> None:
     if method not in METHODS:
         raise ValueError(f"method='{method}' is unknown; use one of {', '.join(METHODS)}.")
     if method == "umap":
-        require("method 'umap'", "umap")
+        require("method 'umap'", "umap", "umap")
 
 
 def choose(dataset: Any, number: int, seed: int = 0) -> tuple[Any, np.ndarray]:

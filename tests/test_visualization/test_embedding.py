@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,8 @@ def test_a_part_of_the_data_is_drawn_in_order() -> None:
 def test_a_method_must_be_known_and_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="'pca' is unknown; use one of tsne, umap"):
         project(torch.randn(5, 3), "pca")
-    monkeypatch.setattr(embedding.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="umap-learn, which is not installed"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"umap, which is not installed: .*mmvitssl\[umap\]"):
         embedding.check_method("umap")
 
 
