@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, distribution
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from mmengine.config import utils as config_utils
 
 
@@ -56,29 +59,8 @@ def refuse_unsafe_checkpoints(checkpoint: ModuleType) -> None:
     checkpoint.CheckpointLoader.register_scheme(prefixes="", loader=_load_local, force=True)
 
 
-def extract_rois_in_float32(extractors: ModuleType) -> None:
-    """Let mmdet's RoI extractor see float32 maps and boxes under mixed precision.
-
-    It casts boxes to the maps' type. bfloat16 has 8 bits, which moves a corner at 1,000 pixels by
-    up to 4 pixels, and mmcv's compiled RoIAlign does not take it on CPUs at all.
-
-    Args:
-        extractors: the module of mmdet that defines ``SingleRoIExtractor``.
-    """
-    cls = extractors.SingleRoIExtractor
-    forward = cls.forward
-
-    def forward_float32(self: Any, feats: Any, rois: Any, roi_scale_factor: Any = None) -> Any:
-        maps = tuple(level.float() if level.dtype.itemsize < 4 else level for level in feats)
-        pooled = forward(self, maps, rois.to(maps[0].dtype), roi_scale_factor)
-        return pooled.to(feats[0].dtype)
-
-    cls.forward = forward_float32
-
-
 AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     "mmengine.runner.checkpoint": refuse_unsafe_checkpoints,
-    "mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor": extract_rois_in_float32,
 }
 
 
@@ -136,6 +118,71 @@ def adjust_imports() -> None:
             adjust(sys.modules[name])
     sys.meta_path.insert(0, _AdjustingFinder())
     sys.meta_path.append(_OperatorFinder())
+
+
+def _full(value: Any) -> Any:
+    """Tensors of 16 bits, also inside of sequences, as float32; all else as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+    if type(value) in (list, tuple):
+        return type(value)(_full(item) for item in value)
+    return value
+
+
+def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with tensors of 16 bits given to it as float32."""
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*map(_full, args), **{key: _full(value) for key, value in kwargs.items()})
+
+    wrapper.__dict__["in_float32"] = True
+    return wrapper
+
+
+def keep_boxes_in_float32() -> None:
+    """Let mmdet compute boxes in float32 under mixed precision.
+
+    mmdet casts RoIs to the type of the maps: in bfloat16 a box of 1,000 pixels moves by up to 4,
+    in float16 by half of one. It also scores proposals in that type, in which many scores are
+    equal, and mmcv's NMS and RoIAlign refuse bfloat16 on CPUs. RoI extractors, box coders, the
+    proposals' scores and NMS get float32; convolutions and linear layers keep autocast's type.
+
+    Needs mmdet; safe to call more than once.
+    """
+    from mmcv.ops.nms import NMSop, SoftNMSop
+    from mmdet.models.dense_heads import RPNHead
+    from mmdet.models.roi_heads import roi_extractors
+    from mmdet.models.task_modules import coders
+
+    methods: list[tuple[type, str]] = [(NMSop, "forward"), (SoftNMSop, "forward")]
+    methods += [(RPNHead, "_predict_by_feat_single")]
+    methods += [(getattr(coders, name), "decode") for name in coders.__all__]
+    methods += [(getattr(roi_extractors, name), "forward") for name in roi_extractors.__all__]
+    for owner, name in methods:
+        own = vars(owner).get(name)
+        function = own.__func__ if isinstance(own, staticmethod) else own
+        if function is None or hasattr(function, "in_float32"):
+            continue
+        wrapped = _in_float32(function)
+        setattr(owner, name, staticmethod(wrapped) if isinstance(own, staticmethod) else wrapped)
+
+
+@contextmanager
+def drawing_in_every_process() -> Iterator[None]:
+    """Let MMEngine's visualizers draw in processes other than the first.
+
+    All their methods are ``master_only``, so that pictures of images that another process tested
+    would never be drawn.
+    """
+    from mmengine.dist import utils as dist_utils
+
+    original = dist_utils.is_main_process
+    dist_utils.is_main_process = lambda group=None: True
+    try:
+        yield
+    finally:
+        dist_utils.is_main_process = original
 
 
 def prepare_mmengine() -> None:

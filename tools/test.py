@@ -17,7 +17,14 @@ from rich.table import Table
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.checkpoint import load_strict
-from mmvitssl.engine import label_checks, launch, training
+from mmvitssl.engine import (
+    coco_checks,
+    dense_checks,
+    label_checks,
+    launch,
+    own_data,
+    training,
+)
 from mmvitssl.engine.config_files import read_config
 
 
@@ -40,19 +47,15 @@ def check_out(out: str | None) -> None:
 
 
 def draw_into(config: Config, show_dir: str) -> None:
-    """Switch the drawing hook of mmdet or mmseg on."""
-    scope = config.get("default_scope")
+    """Add the hook that draws predictions, or pictures of pretext tasks."""
     folder = str(Path(show_dir).absolute())
+    drawing = config.get("default_hooks", {}).get("visualization", {})
+    hook: dict[str, Any] = dict(type="mmvitssl.PredictionPicturesHook", folder=folder)
+    scope = config.get("default_scope")
     if scope == "mmdet":
-        config.default_hooks.visualization = {
-            **config.default_hooks.get("visualization", {}),  # such as score_thr
-            **dict(type="DetVisualizationHook", draw=True, interval=1, test_out_dir=folder),
-        }
+        config.default_hooks.visualization = {**hook, "score_thr": drawing.get("score_thr", 0.3)}
     elif scope == "mmseg":
-        config.default_hooks.visualization = dict(
-            type="SegVisualizationHook", draw=True, interval=1
-        )
-        config.visualizer.save_dir = folder
+        config.default_hooks.visualization = {**hook, "suffix": ".png"}
     else:
         hook = dict(type="TaskPicturesHook", folder=folder)
         config.custom_hooks = [*config.get("custom_hooks", []), hook]
@@ -73,6 +76,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     """Everything that can be wrong with a config is found here, before the first batch."""
     check_out(args.out)
     config = read_config(args.config, args.cfg_options)
+    own_data.follow_data_root(config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("test_dataloader") is None:
         raise launch.UserError(f"{args.config} has no test_dataloader to test on.")
@@ -89,8 +93,12 @@ def prepare(args: argparse.Namespace) -> Runner:
         )
     if args.show_dir:
         draw_into(config, args.show_dir)
+    own_data.read_classes(config, args.cfg_options)
     runner = launch.build_runner(config)
+    coco_checks.check_annotations(config, ("test",))
     label_checks.check_classifier(runner, ("test",))
+    dense_checks.check_dense(runner, ("test",))
+    dense_checks.check_checkpoint(runner, args.checkpoint, "test")
     model = launch.bare_model(runner)
     if hasattr(model, "load_frozen"):
         model.load_frozen()

@@ -23,8 +23,10 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
 from torch import nn
 
+from mmvitssl import compat
 from mmvitssl.checkpoint import CheckpointError, load_encoder
 from mmvitssl.datasets.images import BrokenImageError
+from mmvitssl.engine.dataset_tree import config_leaves
 from mmvitssl.extras import MissingExtraError, require
 
 BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
@@ -121,6 +123,7 @@ def prepare_scope(config: Config) -> str:
         from mmdet.utils import register_all_modules
 
         register_all_modules(init_default_scope=False)
+        compat.keep_boxes_in_float32()
     elif scope == "mmseg":
         from mmseg.utils import register_all_modules
 
@@ -253,15 +256,14 @@ def check_data(config: Config, parts: tuple[str, ...]) -> None:
         UserError: a folder or annotation file is not there.
     """
     for part in parts:
-        dataset = (config.get(part) or {}).get("dataset") or {}
-        while isinstance(dataset.get("dataset"), dict):  # wrappers such as RepeatDataset
-            dataset = dataset["dataset"]
-        for path in _dataset_paths(dataset) if "root" not in dataset else ():
+        leaves = config_leaves((config.get(part) or {}).get("dataset"), f"{part}.dataset")
+        paths = ((f, path) for f, d in leaves if "root" not in d for path in _dataset_paths(d))
+        for field, path in paths:
             if not path.exists():
                 raise UserError(
                     f"{part} reads {path.absolute()}, which does not exist: set data_root (and "
-                    f"ann_file, data_prefix) in the config, or --cfg-options "
-                    f"{part}.dataset.data_root=YOUR_FOLDER."
+                    f"ann_file, data_prefix) in the config, --cfg-options {field}.data_root="
+                    f"YOUR_FOLDER, or --cfg-options data_root=YOUR_FOLDER for all loaders."
                 )
 
 

@@ -8,7 +8,7 @@ import os
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmvitssl.engine import checks, label_checks, launch
+from mmvitssl.engine import checks, coco_checks, dense_checks, label_checks, launch, own_data
 from mmvitssl.engine.config_files import read_config
 
 
@@ -70,6 +70,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     if args.pretrained_source and not args.pretrained:
         raise launch.UserError("--pretrained-source chooses an encoder of --pretrained CKPT.")
     config = read_config(args.config, args.cfg_options)
+    own_data.follow_data_root(config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("train_dataloader") is None:
         raise launch.UserError(f"{args.config} has no train_dataloader to train on.")
@@ -81,11 +82,14 @@ def prepare(args: argparse.Namespace) -> Runner:
     launch.check_data(config, ("train_dataloader", "val_dataloader"))
     launch.set_devices(config, args.launcher)
     launch.prepare_scope(config)
+    own_data.read_classes(config, args.cfg_options)
     runner = launch.build_runner(config)
+    coco_checks.check_annotations(config, ("train", "val"))
     launch.build_training(runner)
     checks.check_sharding(runner)
     checks.check_target(runner)
     label_checks.check_classifier(runner, ("train", "val"))
+    dense_checks.check_dense(runner, ("train", "val"))
     checks.check_views(runner)
     checks.check_resume(runner)
     if args.pretrained:

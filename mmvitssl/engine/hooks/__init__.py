@@ -5,6 +5,7 @@ from mmvitssl.engine.hooks.gradients import GradientCosineHook
 from mmvitssl.engine.hooks.logs import DeferredLogsHook, ReduceLogsHook
 from mmvitssl.engine.hooks.momentum import MomentumUpdateHook
 from mmvitssl.engine.hooks.pictures import TaskPicturesHook
+from mmvitssl.engine.hooks.predictions import PredictionPicturesHook
 from mmvitssl.engine.hooks.probe import FeatureCacheHook, OnlineProbeHook
 from mmvitssl.engine.hooks.progress import ProgressHook
 from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
@@ -17,6 +18,7 @@ __all__ = [
     "GradientCosineHook",
     "MomentumUpdateHook",
     "OnlineProbeHook",
+    "PredictionPicturesHook",
     "ProgressHook",
     "ReduceLogsHook",
     "TaskPicturesHook",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -11,6 +12,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from mmvitssl.compat import keep_boxes_in_float32
 from mmvitssl.registry import OPTIM_WRAPPERS
 
 
@@ -52,6 +54,8 @@ class AutocastOptimWrapper(OptimWrapper):
                 f"AutocastOptimWrapper needs precision 'bf16' or 'fp32' and a positive clip_each; "
                 f"got '{precision}' and {clip_each}."
             )
+        if precision == "bf16" and "mmdet" in sys.modules:
+            keep_boxes_in_float32()
         self.precision, self.clip_norm = precision, clip_each
         self.device_type = get_device()
         self.frozen: list[nn.Parameter] = []
