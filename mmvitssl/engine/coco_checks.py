@@ -86,7 +86,7 @@ def coco_type(config: Any) -> Any:
     from mmdet.registry import DATASETS
 
     kind = config.get("type")
-    owner = DATASETS.get(kind) if isinstance(kind, str) else kind
+    owner: Any = DATASETS.get(kind) if isinstance(kind, str) else kind
     if not isinstance(owner, type) or not issubclass(owner, CocoDataset):
         return None
     return owner if owner.load_data_list is CocoDataset.load_data_list else None
@@ -148,6 +148,10 @@ class _Checks:
                 warnings += self.check_leaf(leaf, trained=part == "train")
             if part != "train" and leaves:
                 self.check_evaluators(part, leaves)
+                warnings += [
+                    f"{leaf.field}.indices leaves images out, which the evaluator counts as missed."
+                    for leaf in leaves if leaf.config.get("indices") is not None
+                ]  # fmt: skip
         return warnings
 
     def check_leaf(self, leaf: Leaf, trained: bool) -> Warnings:
@@ -164,7 +168,7 @@ class _Checks:
     def check_sizes(self, leaf: Leaf, file: CocoFile) -> None:
         from mmdet.registry import TRANSFORMS
 
-        first = next(iter(leaf.transforms()), {})
+        first: Any = next(iter(leaf.transforms()), {})
         if "LoadImageFromFile" not in str(first.get("type")) or leaf.config.get("backend_args"):
             return
         load = TRANSFORMS.build(dict(first))

@@ -55,3 +55,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=15, end=iterations),
 ]
 default_hooks = dict(checkpoint=dict(interval=iterations))
+auto_scale_lr = dict(base_batch_size=2)

@@ -20,3 +20,4 @@ model = dict(
 
 # its steps take half the time of UperNet's
 train_dataloader = dict(batch_size=8)
+auto_scale_lr = dict(base_batch_size=8)

@@ -17,3 +17,4 @@ model = dict(
     decode_head=dict(in_channels=[192] * 4, channels=channels, num_classes=11, norm_cfg=norm),
     auxiliary_head=dict(in_channels=192, channels=32, num_classes=11, norm_cfg=norm),
     test_cfg=dict(_delete_=True, mode='whole'))
+auto_scale_lr = dict(base_batch_size=4)

@@ -10,3 +10,4 @@ train_dataloader = dict(batch_size=1)
 optim_wrapper = dict(
     optimizer=dict(lr=0.01, weight_decay=0.0),
     paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=10.0))))
+auto_scale_lr = dict(base_batch_size=8)
