@@ -18,7 +18,6 @@ from rich.table import Table
 import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.checkpoint import load_strict
 from mmvitssl.engine import (
-    coco_checks,
     dense_checks,
     label_checks,
     launch,
@@ -95,7 +94,7 @@ def prepare(args: argparse.Namespace) -> Runner:
         draw_into(config, args.show_dir)
     own_data.read_classes(config, args.cfg_options)
     runner = launch.build_runner(config)
-    coco_checks.check_annotations(config, ("test",))
+    dense_checks.check_files(config, ("test",))
     label_checks.check_classifier(runner, ("test",))
     dense_checks.check_dense(runner, ("test",))
     dense_checks.check_checkpoint(runner, args.checkpoint, "test")

@@ -114,7 +114,7 @@ def check_annotations(config: Config, parts: tuple[str, ...]) -> None:
     """Compare COCO annotations with the config, in the first process, for all.
 
     Args:
-        config: with its default scope's modules imported; others than mmdet's are left alone.
+        config: with mmdet's modules imported.
         parts: of 'train', 'val' and 'test', those that will run.
 
     Raises:
@@ -122,8 +122,6 @@ def check_annotations(config: Config, parts: tuple[str, ...]) -> None:
             another order; objects without masks; images of another size than they say; or an
             evaluator with annotations of other images.
     """
-    if config.get("default_scope") != "mmdet":
-        return
     on_first_process(lambda: _Checks(config).run(parts), UserError)
 
 
@@ -162,8 +160,25 @@ class _Checks:
         if masks:
             polygons = any(not t.get("poly2mask", True) for t in masks)
             check_segmentation(leaf.field, file, leaf.classes, polygons and trained)
+        self.check_filter(leaf, file)
         self.check_sizes(leaf, file)
         return box_warnings(leaf.field, file, leaf.classes) if trained else []
+
+    def check_filter(self, leaf: Leaf, file: CocoFile) -> None:
+        """Some images are left after ``filter_cfg``."""
+        rule = leaf.config.get("filter_cfg") or {}
+        if leaf.config.get("test_mode"):
+            return
+        kept = {key for key, image in file.images.items()
+                if min(image["height"], image["width"]) >= rule.get("min_size", 0)}  # fmt: skip
+        if rule.get("filter_empty_gt"):
+            kept &= {note["image_id"] for note in file.of_classes(leaf.classes)}
+        if not kept:
+            raise UserError(
+                f"{leaf.field} is empty: filter_cfg={dict(rule)} leaves none of the "
+                f"{len(file.images)} images in {file.path}, which has {len(file.annotations)} "
+                f"annotations."
+            )
 
     def check_sizes(self, leaf: Leaf, file: CocoFile) -> None:
         from mmdet.registry import TRANSFORMS

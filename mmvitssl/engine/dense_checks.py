@@ -6,16 +6,34 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 
 from mmvitssl.checkpoint import load_file
+from mmvitssl.engine.coco_checks import check_annotations
 from mmvitssl.engine.coco_file import some
 from mmvitssl.engine.dataset_tree import Warnings, built_leaves, on_first_process
 from mmvitssl.engine.launch import UserError, bare_model
-from mmvitssl.engine.mask_checks import annotation_loader, check_masks
+from mmvitssl.engine.mask_checks import annotation_loader, check_folders, check_masks
 
 LOOPS = {"train": "train_loop", "val": "val_loop", "test": "test_loop"}
+
+
+def check_files(config: Config, parts: tuple[str, ...]) -> None:
+    """Look at annotations and folders of mmdet's and mmseg's data sets before they are built.
+
+    Args:
+        config: with its default scope's modules imported.
+        parts: of 'train', 'val' and 'test', those that will run.
+
+    Raises:
+        UserError: see :func:`check_annotations` and :func:`check_folders`.
+    """
+    checks = {"mmdet": check_annotations, "mmseg": check_folders}
+    check = checks.get(config.get("default_scope"))
+    if check is not None:
+        check(config, parts)
 
 
 def check_dense(runner: Runner, parts: tuple[str, ...]) -> None:

@@ -2,22 +2,66 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mmcv
 import numpy as np
+from mmengine.config import Config
 
 from mmvitssl.engine import image_samples
+from mmvitssl.engine.coco_checks import stated_classes
 from mmvitssl.engine.coco_file import some
-from mmvitssl.engine.dataset_tree import Warnings, transforms_of
+from mmvitssl.engine.dataset_tree import Warnings, config_leaves, transforms_of
 from mmvitssl.engine.launch import UserError
 
 ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
 BACKGROUND = ("background", "_background_", "bg")
 NO_LABEL = 255
 FEW = 5  # of the classes of a data set's type: fewer than a fifth of their range is suspicious
+
+
+def check_folders(config: Config, parts: tuple[str, ...]) -> None:
+    """Look for the images of mmseg's data sets, which fail without words when there are none.
+
+    Args:
+        config: with mmseg's modules imported.
+        parts: of 'train', 'val' and 'test', those that will run.
+
+    Raises:
+        UserError: classes that are no names, or a folder without images of the right ending.
+    """
+    from mmseg.datasets import BaseSegDataset
+    from mmseg.registry import DATASETS
+
+    for part in parts:
+        loader = config.get(f"{part}_dataloader") or {}
+        for field, leaf in config_leaves(loader.get("dataset"), f"{part}_dataloader.dataset"):
+            stated_classes(field, leaf)
+            kind = leaf.get("type")
+            owner: Any = DATASETS.get(kind) if isinstance(kind, str) else kind
+            if isinstance(owner, type) and issubclass(owner, BaseSegDataset):
+                _check_folder(field, leaf, owner)
+
+
+def _check_folder(field: str, leaf: Any, owner: Any) -> None:
+    folder = (leaf.get("data_prefix") or {}).get("img_path")
+    if leaf.get("ann_file") or not folder:
+        return
+    default = inspect.signature(owner).parameters.get("img_suffix")
+    suffix = leaf.get("img_suffix") or (default.default if default else "")
+    path = Path(leaf.get("data_root") or "") / folder
+    files = [name for _, _, names in os.walk(path) for name in names]
+    if path.is_dir() and not any(name.endswith(suffix) for name in files):
+        others = sorted({Path(name).suffix for name in files})
+        raise UserError(
+            f"{field} is empty: no file in {path} ends in '{suffix}' (img_suffix)"
+            + (f"; there are {some(others)}" if others else "")
+            + "."
+        )
 
 
 def annotation_loader(leaf: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmvitssl.engine import checks, coco_checks, dense_checks, label_checks, launch, own_data
+from mmvitssl.engine import checks, dense_checks, label_checks, launch, own_data
 from mmvitssl.engine.config_files import read_config
 
 
@@ -84,7 +84,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     launch.prepare_scope(config)
     own_data.read_classes(config, args.cfg_options)
     runner = launch.build_runner(config)
-    coco_checks.check_annotations(config, ("train", "val"))
+    dense_checks.check_files(config, ("train", "val"))
     launch.build_training(runner)
     checks.check_sharding(runner)
     checks.check_target(runner)

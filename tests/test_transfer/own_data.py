@@ -110,10 +110,10 @@ heads = dict(num_classes={len(classes)})
 model = dict(
     data_preprocessor=dict(size=({SIDE}, {SIDE})),
     backbone=dict(levels=(0, 1, 2, 3), encoder=encoder), decode_head=heads, auxiliary_head=heads)
-pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 data = dict(
     data_root='{data}/', metainfo=dict(_delete_=True, classes={classes!r}),
-    reduce_zero_label=False, pipeline=pipeline)
+    reduce_zero_label=False, pipeline=[*load, dict(type='PackSegInputs')])
 train_dataloader = dict(
     batch_size=2, num_workers=0, persistent_workers=False, dataset=data)
 test_dataloader = dict(num_workers=0, dataset=data)

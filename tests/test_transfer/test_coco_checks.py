@@ -235,5 +235,9 @@ def test_wrappers(kind: str, tmp_path: Path) -> None:
         check(config)
 
 
-def test_segmentors_have_no_coco_files() -> None:
-    coco_checks.check_annotations(Config(dict(default_scope="mmseg")), ("train",))
+def test_nothing_left_to_train_on(tmp_path: Path) -> None:
+    config = config_of(made(tmp_path, lambda content: content["annotations"].clear()))
+    check(config)
+    config.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True)
+    with pytest.raises(UserError, match="train_dataloader.dataset is empty: filter_cfg.* 2 imag"):
+        check(config)
