@@ -89,7 +89,8 @@ def coco_type(config: Any) -> Any:
     owner: Any = DATASETS.get(kind) if isinstance(kind, str) else kind
     if not isinstance(owner, type) or not issubclass(owner, CocoDataset):
         return None
-    return owner if owner.load_data_list is CocoDataset.load_data_list else None
+    own: Any = owner
+    return own if own.load_data_list is CocoDataset.load_data_list else None
 
 
 def leaves_of(config: Config, part: str) -> list[Leaf]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import master_only
+from mmengine.dist import get_rank, get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -21,7 +21,7 @@ class TaskPicturesHook(Hook):
     """Draw the tasks' pictures of the first training batch, at the start and every few epochs.
 
     They go to the Visualizer's backends (files under ``vis_data/vis_image``, TensorBoard). While
-    testing, each batch is drawn into ``folder`` if there is one.
+    testing, each batch of each process is drawn into ``folder`` if there is one.
 
     Args:
         interval: epochs between pictures; the last epoch is always drawn.
@@ -47,7 +47,6 @@ class TaskPicturesHook(Hook):
         if last or self.every_n_epochs(runner, self.interval):
             self._draw(runner, runner.epoch + 1)
 
-    @master_only
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self.folder is None:
             return
@@ -56,7 +55,8 @@ class TaskPicturesHook(Hook):
         for task, pictures in draw_pictures(model, data_batch).items():
             if pictures:
                 sheet = captioned(pictures, self.rows)
-                sheet.save(Path(self.folder) / f"{task}_{batch_idx}.png")
+                number = batch_idx * get_world_size() + get_rank()  # each process draws its own
+                sheet.save(Path(self.folder) / f"{task}_{number}.png")
 
     def _draw(self, runner: Runner, epoch: int) -> None:
         assert self._batch is not None
