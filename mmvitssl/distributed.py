@@ -18,10 +18,15 @@ def rank() -> int:
     return dist.get_rank() if world_size() > 1 else 0
 
 
+def alone() -> bool:
+    """Whether there is one process only, so that collective operations have nothing to do."""
+    return world_size() == 1
+
+
 def gather_without_grad(features: Tensor) -> Tensor:
     """(B, ...) of every process, in order of rank: (world * B, ...), detached."""
     features = features.detach()
-    if world_size() == 1:
+    if alone():
         return features
     parts = [torch.empty_like(features) for _ in range(world_size())]
     dist.all_gather(parts, features.contiguous())
@@ -30,20 +35,20 @@ def gather_without_grad(features: Tensor) -> Tensor:
 
 def gather_with_grad(features: Tensor) -> Tensor:
     """(B, ...) of every process, in order of rank, through which gradients flow back to all."""
-    if world_size() == 1:
+    if alone():
         return features
     return torch.cat(dist_nn.all_gather(features.contiguous()))
 
 
 def all_reduce_with_grad(values: Tensor) -> Tensor:
     """Sum over processes, through which gradients flow."""
-    return values if world_size() == 1 else dist_nn.all_reduce(values)
+    return values if alone() else dist_nn.all_reduce(values)
 
 
 def mean_over_processes(values: Tensor) -> Tensor:
     """Mean over processes, detached."""
     values = values.detach()
-    if world_size() > 1:
+    if not alone():
         values = values.clone()
         dist.all_reduce(values)
         values /= world_size()

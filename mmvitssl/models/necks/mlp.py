@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmvitssl.distributed import all_reduce_with_grad, world_size
+from mmvitssl.distributed import all_reduce_with_grad, alone
 from mmvitssl.registry import MODELS
 
 
@@ -19,7 +19,7 @@ class SyncBatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C) -> (B, C), normalised over the B of all processes while training."""
-        if not self.training or world_size() == 1:
+        if not self.training or alone():
             return super().forward(features)
         values = features.float()
         count = values.new_full((1,), values.shape[0])
