@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,3 +16,23 @@ def mmvitssl_scope() -> Iterator[None]:
     with DefaultScope.overwrite_default_scope("mmvitssl"):
         torch.manual_seed(0)
         yield
+
+
+GPU_TESTS = Path(__file__).parent / "test_gpu"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """``-m gpu`` collects tests/test_gpu only.
+
+    Time on a GPU is short, and other tests import packages that a machine may lack.
+    """
+    if config.getoption("markexpr") != "gpu":
+        return None
+    related = collection_path in GPU_TESTS.parents or collection_path.is_relative_to(GPU_TESTS)
+    return None if related else True
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse the mark elsewhere, where ``-m gpu`` would not find it."""
+    if item.get_closest_marker("gpu") and not item.path.is_relative_to(GPU_TESTS):
+        raise pytest.UsageError(f"{item.nodeid}: tests with the mark 'gpu' belong to {GPU_TESTS}.")

@@ -7,27 +7,13 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from gpu_checks.small import narrow_heads
 from mmvitssl.benchmark import StepBench, load_config
-from mmvitssl.benchmark.configs import _dicts, set_width
+from mmvitssl.benchmark.configs import set_width
 
 METHODS = ("mae", "lomar", "lomar-beit", "cae", "beit", "simmim", "mocov3", "simclr", "byol",
            "simsiam", "mocov2", "dino", "moby", "repre-mocov3", "mtssl")  # fmt: skip
 WIDTH = 48
-SHORT = dict(hidden_channels=64, prototypes=96, num_heads=4, vocabulary=96)
-VOCABULARY = 8192
-
-
-def shrink(config: Config) -> Config:
-    """Narrow heads, decoders, vocabularies and queues, in place."""
-    for node in _dicts(config.model.tasks):
-        node.update({key: value for key, value in SHORT.items() if key in node})
-        if node.get("out_channels") == VOCABULARY:
-            node["out_channels"] = SHORT["vocabulary"]
-        if node.get("type") == "MAEDecoder":
-            node.update(width=64, depth=2)
-        if node.get("type") == "QueueInfoNCE":
-            node["size"] = 64
-    return config
 
 
 def tiny_config(method: str, arch: str = "ViT-B/16", image_size: int = 128) -> Config:
@@ -35,7 +21,7 @@ def tiny_config(method: str, arch: str = "ViT-B/16", image_size: int = 128) -> C
     config = load_config(method, arch, image_size)
     if arch != "Swin-T":
         set_width(config, dict(embed_dim=WIDTH, depth=12, num_heads=4))
-    return shrink(config)
+    return narrow_heads(config)
 
 
 def tiny_bench(method: str, arch: str = "ViT-B/16", **settings: Any) -> StepBench:

@@ -87,7 +87,7 @@ def run_programs(group: str, device: str, folder: Path) -> None:
     from gpu_checks.programs import Trainings, fsdp
     from gpu_checks.report import item, together
 
-    trainings = Trainings(device, folder / "trainings", batch=16 if device == "cuda" else 4)
+    trainings = Trainings(device, folder / "trainings")
     item("train.py, RePre on MoCo v3", trainings.whole)
     checks: list[Check] = [
         ("resume", trainings.resumed),

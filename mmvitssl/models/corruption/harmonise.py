@@ -95,8 +95,7 @@ def harmonise(
             continue
         view = step.view(number)
         drawn = allocate(needs, step.grid_of(number), view.batch_size, step.generator(owner))
-        # drawn on the CPU; the copy must not wait for the device
-        given = {n: assigned.to(step.device, non_blocking=True) for n, assigned in drawn.items()}
+        given = {name: assigned.to(step.device) for name, assigned in drawn.items()}
         for name, assigned in given.items():
             step.assigned[name, number] = assigned
         step.views[number] = _corrupt(step, number, given, dict(tasks))

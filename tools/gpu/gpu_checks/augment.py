@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import mmvitssl.compat  # noqa: F401  (before any config is read)
-import mmvitssl.models  # noqa: F401  (registers what the config names)
 import torch
-from gpu_checks.report import ROOT, close
-from gpu_checks.steps import no_synchronisation
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmvitssl.registry import MODELS
 from torch import Tensor
+
+import mmvitssl.compat
+import mmvitssl.models  # noqa: F401  (registers what the config names)
+from gpu_checks.report import ROOT, close
+from gpu_checks.steps import no_synchronisation
+from mmvitssl.registry import MODELS
 
 CONFIG = ROOT / "configs/mocov3/fast/mocov3_vit-small_device-augment-32xb128-cosine-300e_in1k.py"
 SHARE = 1e-3  # of the pixels may be rounded to another level

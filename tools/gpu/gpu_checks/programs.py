@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from gpu_checks.report import ROOT, Skip, close
 from gpu_checks.small import narrow_heads, set_arch
-from mmengine.config import Config
 from mmvitssl.benchmark.configs import resize_config
 from mmvitssl.benchmark.data import write_photographs
 
 CONFIG = "configs/demo/repre-mocov3_vit-tiny_demo.py"
 SHARDED = ROOT / "configs/mae/mae_vit-large_fsdp-64xb64-cosine-800e_in1k.py"
+LENGTHS = {"cpu": (2, 2, 3), "cuda": (16, 4, 5)}
 TRAIN = "tools/train.py"
 # of a program: its output; a program that fails raises
 Run = Callable[..., str]
@@ -74,20 +76,17 @@ class Trainings:
         device: 'cpu' or 'cuda'.
         folder: for images and work folders.
         run: of a program, as :func:`call`.
-        batch: images of a step.
-        iterations: of an epoch.
-        epochs: a checkpoint is written after the second.
+        losses: of the whole run.
     """
 
     device: str
     folder: Path
     run: Run = call
-    batch: int = 4
-    iterations: int = 4
-    epochs: int = 5
     losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # images of a step, steps of an epoch, epochs: a checkpoint is written after the second
+        self.batch, self.iterations, self.epochs = LENGTHS[self.device]
         self.images = self.folder / "images"
         self.images.mkdir(parents=True)
         write_photographs(self.images, self.iterations * self.batch)

@@ -6,19 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import mmvitssl.compat  # noqa: F401  (before any config is read)
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch import Tensor
+
+import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.benchmark import StepBench, load_config
 from mmvitssl.benchmark.configs import set_width
 from mmvitssl.engine import launch
-from torch import Tensor
 
 MASKED = ("mae", "simmim", "beit", "cae", "lomar", "lomar-beit", "mtssl-all", "sit")
 CONTRASTIVE = (
-    "mocov3", "repre-mocov3", "mocov3/Swin-T", "mocov2", "simclr", "byol", "simsiam", "dino", "moby",
+    "mocov3", "repre-mocov3", "mocov3/Swin-T", "mocov2", "simclr", "byol", "simsiam", "dino",
+    "moby",
 )  # fmt: skip
 METHODS = (*MASKED, *CONTRASTIVE)
 IMAGE_SIZE, DEPTH, SHIPPED_DEPTH = 128, 4, 12

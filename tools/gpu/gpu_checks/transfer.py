@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmvitssl.compat  # noqa: F401  (before any config is read)
 import torch
-from gpu_checks.programs import TRAIN, Run, call, logged_losses
-from gpu_checks.report import Skip, close
-from gpu_checks.small import dicts
-from gpu_checks.steps import Gradients, difference, full_float32
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, MODELS, DefaultScope
+
+import mmvitssl.compat  # noqa: F401  (before any config is read)
+from gpu_checks.programs import TRAIN, Run, call, logged_losses
+from gpu_checks.report import Skip, close
+from gpu_checks.small import dicts
+from gpu_checks.steps import Gradients, difference, full_float32
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.randomness import seeded
