@@ -80,7 +80,8 @@ def dense_losses(
     name: str, device: str, data: Path, batch: int = 2
 ) -> tuple[dict[str, float], Gradients]:
     """Losses and gradients of a training step of a demo config on demo data."""
-    MMLogger.get_instance("check", log_level="ERROR")
+    if not MMLogger.check_instance_created("check"):
+        MMLogger.get_instance("check", log_level="ERROR")
     config = read_config(CONFIGS[name])
     _still(config)
     with DefaultScope.overwrite_default_scope(launch.prepare_scope(config)):
