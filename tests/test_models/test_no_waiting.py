@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     unset_fake_temporarily,
 )
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmvitssl.models.algorithms import step as steps
 from mmvitssl.models.corruption import allocate
@@ -56,6 +57,23 @@ def drawn_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+class BlockingCopies(TorchDispatchMode):
+    """Refuses copies from the CPU to the device that wait until they are done.
+
+    Fake tensors copy nothing, so that they do not notice.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        target = torch.device(kwargs.get("device") or "cpu").type
+        copied = func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu"
+        if copied and target == DEVICE and not kwargs.get("non_blocking"):
+            raise RuntimeError(f"a copy of {tuple(args[0].shape)} to the device waits for it")
+        return func(*args, **kwargs)
+
+
 def move(model: nn.Module, mode: FakeTensorMode) -> None:
     """Parameters and buffers become fake tensors on the device."""
     for module in model.modules():
@@ -77,10 +95,16 @@ def forward(model: Any) -> dict[str, Any]:
         batch["samples"] = samples
         batch["views"] = [mode.from_tensor(view).to(DEVICE) for view in batch["views"]]
         model.data_preprocessor._device = torch.device(DEVICE)
-        step = model.start(**model.data_preprocessor(batch, True))
-        model.prepare_views(step)
-        step.prepare(request for _, task in model.named_tasks() for request in task.requests(step))
-        return {name: result.loss for name, result in model.ask(step).items()}
+        with BlockingCopies():
+            return losses(model, batch)
+
+
+def losses(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Of a batch on the device, by task."""
+    step = model.start(**model.data_preprocessor(batch, True))
+    model.prepare_views(step)
+    step.prepare(request for _, task in model.named_tasks() for request in task.requests(step))
+    return {name: result.loss for name, result in model.ask(step).items()}
 
 
 def multitask() -> dict[str, Any]:
@@ -119,3 +143,10 @@ def test_waiting_is_noticed(wait: Callable[[torch.Tensor], Any]) -> None:
     errors = (DataDependentOutputException, DynamicOutputShapeException)
     with FakeTensorMode(), pytest.raises(errors):
         wait(torch.ones(4, device=DEVICE))
+
+
+def test_blocking_copies_are_noticed() -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True), BlockingCopies():
+        torch.ones(4, device="cpu").to(DEVICE, non_blocking=True)
+        with pytest.raises(RuntimeError, match="waits for it"):
+            torch.ones(4, device="cpu").to(DEVICE)

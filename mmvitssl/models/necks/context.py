@@ -221,5 +221,7 @@ class FixedPositions(nn.Module):
         """(R, M) patch indices -> (R, M, width)."""
         if grid != self.grid:
             self.grid = grid
-            self.table = sincos_table(grid, self.width, self.order)[0, 1:].to(self.table.device)
+            self.table = sincos_table(grid, self.width, self.order)[0, 1:].to(
+                self.table.device, non_blocking=True
+            )
         return self.table[patches]

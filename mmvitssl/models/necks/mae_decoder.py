@@ -57,7 +57,9 @@ class MAEDecoder(nn.Module):
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         if grid == self.grid:
             return self.pos_embed
-        return sincos_table(grid, self.mask_token.shape[-1], self.order).to(self.mask_token.device)
+        return sincos_table(grid, self.mask_token.shape[-1], self.order).to(
+            self.mask_token.device, non_blocking=True
+        )
 
     def decode(self, encoded: Encoded, plan: TokenPlan) -> Tensor:
         """(R, N, width) of all patches in raster order, after the norm.
