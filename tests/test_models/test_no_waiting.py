@@ -100,11 +100,8 @@ def forward(model: Any) -> dict[str, Any]:
 
 
 def losses(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """Of a batch on the device, by task."""
-    step = model.start(**model.data_preprocessor(batch, True))
-    model.prepare_views(step)
-    step.prepare(request for _, task in model.named_tasks() for request in task.requests(step))
-    return {name: result.loss for name, result in model.ask(step).items()}
+    """Weighted losses, weights and metrics of a batch on the device."""
+    return model(**model.data_preprocessor(batch, True), mode="loss")
 
 
 def multitask() -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.balancers.base import Balanced
@@ -36,6 +37,7 @@ class FixedWeights(nn.Module):
         """Scalars by task -> weighted terms and weights by task."""
         weights = {task: self.weights.get(task, 1.0) for task in losses}
         return {
-            task: Balanced(term=weights[task] * loss, weight=loss.new_tensor(weights[task]))
+            # filled on the device: a tensor made of a number is copied there and waits
+            task: Balanced(weights[task] * loss, torch.full_like(loss.detach(), weights[task]))
             for task, loss in losses.items()
         }

@@ -13,7 +13,7 @@ def grey(pixels: Tensor) -> Tensor:
     """Luma in all three channels; a single channel stays as it is."""
     if pixels.shape[-1] == 1:
         return pixels
-    luma = (pixels * pixels.new_tensor(LUMA)).sum(dim=-1, keepdim=True)
+    luma = (pixels * torch.tensor(LUMA).to(pixels, non_blocking=True)).sum(dim=-1, keepdim=True)
     return luma.expand_as(pixels)
 
 

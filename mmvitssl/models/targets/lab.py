@@ -24,7 +24,9 @@ def rgb_to_lab(pixels: Tensor) -> Tensor:
     linear = torch.where(
         pixels > 0.04045, ((pixels + 0.055) / 1.055).clamp(min=0) ** 2.4, pixels / 12.92
     )
-    xyz = linear @ pixels.new_tensor(RGB_TO_XYZ).T / pixels.new_tensor(WHITE)
+    # copies that do not wait for the device
+    to_xyz, white = (torch.tensor(v).to(pixels, non_blocking=True) for v in (RGB_TO_XYZ, WHITE))
+    xyz = linear @ to_xyz.T / white
     root = torch.where(xyz > 0.008856, xyz.clamp(min=1e-8) ** (1 / 3), 7.787 * xyz + 16 / 116)
     x, y, z = root.unbind(-1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-1)
