@@ -183,6 +183,7 @@ def test_a_leak_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         steps.flat_memory("mae", "cpu", 6)
 
 
+@pytest.mark.long
 def test_the_mark_selects_this_folder_alone() -> None:
     """-m gpu does not import the other tests, which need packages that GPU machines may lack."""
     done = subprocess.run(
