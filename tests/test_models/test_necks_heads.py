@@ -58,6 +58,9 @@ def plain_fusion(decoder: MultiHierarchyFusion, maps: list[torch.Tensor]) -> tor
         for conv, level in zip(decoder.lateral, maps, strict=True)
     ]
     deep = maps.pop()
+    if not maps:
+        for conv in (conv for block in decoder.fusion for conv in list(block)[::2]):
+            deep = F.conv2d(deep, conv.weight, conv.bias, padding=1).clamp(min=0)
     while maps:
         shallow = maps.pop()
         deep = F.interpolate(deep, size=shallow.shape[-2:], mode="bilinear")
@@ -80,6 +83,21 @@ def test_fusion_against_the_formula(levels: int, width: int | None) -> None:
     prediction = decoder(maps)
     assert prediction.shape == (2, 3, 12, 20)
     torch.testing.assert_close(prediction, plain_fusion(decoder, maps), atol=1e-5, rtol=1e-5)
+
+
+def test_a_single_level_has_the_convolutions_of_four() -> None:
+    single, four = (MultiHierarchyFusion(12, levels=n, width=8, patch_size=4) for n in (1, 4))
+
+    def kernels(decoder: MultiHierarchyFusion) -> list[tuple[int, ...]]:
+        """Output channels and kernels, shallow inputs aside, of all 3x3 convolutions."""
+        convolutions = [m for m in decoder.fusion.modules() if isinstance(m, nn.Conv2d)]
+        return [(conv.out_channels, *conv.kernel_size) for conv in convolutions]
+
+    assert kernels(single) == kernels(four) == [(8, 3, 3)] * 6
+    maps, moved = torch.randn(1, 12, 9, 9), torch.zeros(1, 12, 9, 9)
+    moved[..., 2, 2] = 5.0  # a change of one position spreads: the decoder is no linear map of it
+    changed = (single([maps]) != single([maps + moved])).any(1)[0]
+    assert changed.view(9, 4, 9, 4).any(3).any(1).nonzero().max() > 3
 
 
 def test_fusion_upsamples_the_deeper_maps_of_hierarchical_encoders() -> None:

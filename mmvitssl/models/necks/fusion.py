@@ -58,10 +58,13 @@ class MultiHierarchyFusion(nn.Module):
 
     Args:
         in_channels: channels of the levels, from shallow to deep; one number for all.
-        levels: number of levels K; 1 is the paper's ablation with the last layer only.
+        levels: number of levels K; 1 is the paper's ablation "Single" (table 4), the last layer
+            alone in the same convolutional decoder.
         width: channels inside the decoder; None: the literal reading, those of the shallower level.
         layers: convolutions, or transformer blocks, in each fusion block (the paper's best is 2).
         fusion: 'convolution', or 'transformer' (the paper's ablation, worse than no branch).
+        single_blocks: fusion blocks of a single level, by default as many as four levels have, so
+            that the ablation compares levels and not decoders; K levels have K - 1.
         patch_size: pixels that a position of the shallowest level stands for, per side.
         out_channels: channels of the image; the encoder's ``in_channels``.
 
@@ -78,13 +81,15 @@ class MultiHierarchyFusion(nn.Module):
         patch_size: int = 16,
         out_channels: int = 3,
         fusion: str = "convolution",
+        single_blocks: int = 3,
     ) -> None:
         super().__init__()
         channels = [in_channels] * levels if isinstance(in_channels, int) else list(in_channels)
-        if levels < 1 or layers < 1 or len(channels) != levels:
+        if min(levels, layers, single_blocks) < 1 or len(channels) != levels:
             raise ValueError(
-                f"MultiHierarchyFusion needs levels >= 1, layers >= 1 and one entry of in_channels "
-                f"a level; got levels={levels}, layers={layers}, in_channels={channels}."
+                f"MultiHierarchyFusion needs levels >= 1, layers >= 1, single_blocks >= 1 and one "
+                f"entry of in_channels per level; got levels={levels}, layers={layers}, "
+                f"single_blocks={single_blocks}, in_channels={channels}."
             )
         if fusion not in FUSIONS:
             raise ValueError(
@@ -96,9 +101,11 @@ class MultiHierarchyFusion(nn.Module):
         self.lateral = nn.ModuleList(
             nn.Identity() if width is None else nn.Conv2d(c, width, 1) for c in channels
         )
-        # fusion[i] merges level i + 1 into level i
+        # fusion[i] merges level i + 1 into level i; a single level has nothing to merge with
+        blocks = [(inner[i] + inner[i + 1], inner[i]) for i in range(levels - 1)]
+        blocks = blocks or [(inner[0], inner[0])] * single_blocks
         self.fusion = nn.ModuleList(
-            FUSIONS[fusion](inner[i] + inner[i + 1], inner[i], layers) for i in range(levels - 1)
+            FUSIONS[fusion](inputs, outputs, layers) for inputs, outputs in blocks
         )
         self.to_pixels = nn.Conv2d(inner[0], out_channels * patch_size**2, 1)
 
@@ -121,6 +128,9 @@ class MultiHierarchyFusion(nn.Module):
             )
         maps = [lateral(level) for lateral, level in zip(self.lateral, features, strict=True)]
         fused = maps[-1]
+        if len(maps) == 1:
+            for block in self.fusion:
+                fused = block(fused)
         for i in range(len(maps) - 2, -1, -1):
             if fused.shape[-2:] != maps[i].shape[-2:]:
                 fused = F.interpolate(fused, size=maps[i].shape[-2:], mode="bilinear")
