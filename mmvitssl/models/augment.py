@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from mmvitssl.datasets.transforms import (
     RandomGrayscale,
     Solarize,
 )
+from mmvitssl.models.precision import full_precision
 from mmvitssl.registry import MODELS
 
 SATURATION, HUE = 2, 3  # their places among brightness, contrast, saturation and hue
@@ -276,10 +276,7 @@ class DeviceAugment:
                 f"DeviceAugment.views describes {len(self.pipelines)} views, but the pipeline "
                 f"makes {len(views)}."
             )
-        kind = views[0].device.type
-        known = torch.amp.is_autocast_available(kind)
-        full = torch.autocast(kind, enabled=False) if known else nullcontext()
-        with full, torch.no_grad():
+        with full_precision(views[0].device), torch.no_grad():
             return [
                 self._augment(view.float(), samples, seed, transforms)
                 for view, seed, transforms in zip(views, self.seeds, self.pipelines, strict=True)

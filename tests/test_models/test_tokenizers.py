@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mmvitssl.checkpoint import CheckpointError
+from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.targets import TokenTarget
 from mmvitssl.models.tokenizers import (
     DalleTokenizer,
     DiscreteVAE,
@@ -17,7 +19,8 @@ from mmvitssl.models.tokenizers import (
     load_tokenizer,
     save_tokenizer,
 )
-from mmvitssl.models.tokenizers.dalle import DalleDecoder, DalleEncoder
+from mmvitssl.models.tokenizers.dalle import Convolution, DalleDecoder, DalleEncoder
+from mmvitssl.structures import View
 from tests.builders import make_samples, make_views
 
 SMALL = dict(vocabulary=24, hidden=8, codes=4, blocks=1)
@@ -99,6 +102,35 @@ def test_missing_weights_of_a_file_are_named(tmp_path: Path) -> None:
     save_file(state, str(path), metadata={"mmvitssl_tokenizer": json.dumps(model.config)})
     with pytest.raises(CheckpointError, match=r"misses 1 of \d+ keys: codebook.weight"):
         load_tokenizer(path)
+
+
+def noisy() -> DalleTokenizer:
+    """Many ids whose logits lie close, so that rounding changes some."""
+    torch.manual_seed(0)
+    return DalleTokenizer(vocabulary=512, hidden=8, blocks=1, decoder=False)
+
+
+def test_ids_do_not_depend_on_the_precision_of_the_training(tmp_path: Path) -> None:
+    tokenizer, pixels = noisy(), torch.rand(4, 3, 64, 64)
+    small = DiscreteVAE(**{**SMALL, "vocabulary": 512})
+    for number, made in enumerate((tokenizer, small)):
+        path = save_tokenizer(made, tmp_path / f"{number}.safetensors")
+        target = TokenTarget(str(path), vocabulary=512, view=0)
+        exact = made.tokenize(pixels)
+        step = PretrainStep([View(pixels, pixels)], make_samples(), nn.Identity())  # type: ignore[arg-type]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(target.ids(step), exact)
+            rough = made.tokenize(pixels)
+        # DALL-E's convolutions keep their own precision; the other would differ, were it asked
+        assert torch.equal(rough, exact) == (made is tokenizer)
+
+
+def test_dalle_has_the_official_precisions() -> None:
+    """``use_float16`` of dall_e.utils.Conv2d: all but the output layers, on CUDA alone."""
+    tokenizer = DalleTokenizer(vocabulary=16, hidden=8, blocks=1)
+    full = [name for name, module in tokenizer.named_modules()
+            if isinstance(module, Convolution) and not module.half_on_cuda]  # fmt: skip
+    assert full == ["encoder.blocks.output.conv", "decoder.blocks.output.conv"]
 
 
 def test_sizes_that_the_stride_does_not_divide() -> None:

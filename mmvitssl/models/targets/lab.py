@@ -7,6 +7,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from mmvitssl.models.precision import full_precision
+
 # sRGB to XYZ, and the white point D65 of the 2 degree observer
 RGB_TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
@@ -20,7 +22,11 @@ BIN = 10.0
 
 def rgb_to_lab(pixels: Tensor) -> Tensor:
     """sRGB (..., 3) in [0, 1] -> Lab (..., 3): L in [0, 100], a and b within about +-110."""
-    pixels = pixels.float()
+    with full_precision(pixels.device):
+        return _rgb_to_lab(pixels.float())
+
+
+def _rgb_to_lab(pixels: Tensor) -> Tensor:
     linear = torch.where(
         pixels > 0.04045, ((pixels + 0.055) / 1.055).clamp(min=0) ** 2.4, pixels / 12.92
     )

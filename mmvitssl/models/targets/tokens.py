@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.models.precision import full_precision
 from mmvitssl.models.tokenizers import Tokenizer, load_tokenizer
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches
@@ -20,7 +21,8 @@ class TokenTarget(nn.Module):
     """Ids that a frozen tokenizer gives to the patches (BEiT, section 2.2).
 
     The tokenizer is no part of the model's state: its file is read before training starts and
-    named in the config.
+    named in the config. It runs outside autocast, as in the official codes, so ids do not depend
+    on the precision of the training.
 
     Args:
         checkpoint: file of a tokenizer, from ``tools/train_dvae.py`` or ``tools/checkpoint.py
@@ -78,7 +80,8 @@ class TokenTarget(nn.Module):
 
         def tokenize() -> Tensor:
             pixels = step.view(self.view).pixels
-            return self.tokenizer(pixels.device).tokenize(pixels)
+            with full_precision(pixels.device):
+                return self.tokenizer(pixels.device).tokenize(pixels)
 
         return step.once(self, "ids", tokenize)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmvitssl.models.precision import full_precision
 from mmvitssl.models.tokenizers.base import check_divides
 from mmvitssl.registry import MODELS
 
@@ -17,16 +18,30 @@ EPSILON = 0.1  # pixels x become (1 - 2 * .1) x + .1, so that their logit is fin
 
 
 class Convolution(nn.Module):
-    """Convolution whose parameters are called ``w`` and ``b``, without changing the size."""
+    """Convolution whose parameters are called ``w`` and ``b``, without changing the size.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+    The precision is its own, as in the official ``dall_e.utils.Conv2d``, and autocast does not
+    change it: float16 on CUDA and float32 elsewhere.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: side of the kernel, odd.
+        half: whether CUDA computes in float16; the official output layers do not.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, half: bool = True) -> None:
         super().__init__()
+        self.half_on_cuda = half
         self.w = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.b = nn.Parameter(torch.zeros(outputs))
         nn.init.normal_(self.w, std=1 / math.sqrt(inputs * kernel**2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.w, self.b, padding=(self.w.shape[-1] - 1) // 2)
+        half = self.half_on_cuda and x.device.type == "cuda"
+        dtype = torch.float16 if half else torch.float32
+        with full_precision(x.device):
+            weight, bias = self.w.to(dtype), self.b.to(dtype)
+            return F.conv2d(x.to(dtype), weight, bias, padding=(self.w.shape[-1] - 1) // 2)
 
 
 class ResidualBlock(nn.Module):
@@ -72,7 +87,8 @@ def _groups(
 
 
 def _output(inputs: int, outputs: int) -> tuple[str, nn.Module]:
-    parts = OrderedDict(relu=nn.ReLU(), conv=Convolution(inputs, outputs, 1))
+    # in float32 on every device: half precision has ties among 8192 logits
+    parts = OrderedDict(relu=nn.ReLU(), conv=Convolution(inputs, outputs, 1, half=False))
     return "output", nn.Sequential(parts)
 
 
