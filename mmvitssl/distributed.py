@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.nn import functional as dist_nn
 
+_alone = False
+
+
+@contextmanager
+def each_alone() -> Iterator[None]:
+    """Let every process compute as if it were the only one, without collectives.
+
+    Evaluation needs it: processes have different numbers of batches, of different sizes, and a
+    process without any would never take part.
+    """
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
 
 def world_size() -> int:
-    """Number of processes; 1 without a process group."""
+    """Number of processes; 1 without a process group, and inside :func:`each_alone`."""
+    if _alone:
+        return 1
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

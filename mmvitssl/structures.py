@@ -33,6 +33,11 @@ class View:
     unplaced: Tensor | None = None
 
     @property
+    def altered(self) -> bool:
+        """Whether tasks altered patches, or hide where they are."""
+        return self.corrupted is not None or self.unplaced is not None
+
+    @property
     def seen(self) -> Tensor:
         """(B, C, H, W) what the online encoder sees."""
         return self.images if self.corrupted is None else self.corrupted
@@ -194,8 +199,8 @@ class Encoded:
             patch tokens; hierarchical encoders: (R, C_i, h_i, w_i) before downsampling.
         grid: (h, w) of the whole image in patches.
         plan: the plan that was obeyed; None: all patches, one row an image.
-        tokens: (R, L, C) what ``cls``, ``prefix`` and ``patches`` were cut out of, where gradients
-            of several tasks meet; None where there is none.
+        tokens: (R, L, C) what ``cls``, ``prefix`` and ``patches`` were cut out of; None where
+            there is none.
     """
 
     cls: Tensor

@@ -8,10 +8,16 @@ import torch
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmvitssl.checkpoint import load_strict
-from mmvitssl.engine.hooks import MomentumUpdateHook, OnlineProbeHook, TaskPicturesHook
+from mmvitssl.engine.hooks import (
+    GradientCosineHook,
+    MomentumUpdateHook,
+    OnlineProbeHook,
+    TaskPicturesHook,
+)
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.engine.sharding import ShardedStrategy
 from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.balancers import ParetoWeights
 
 
 def check_target(runner: Runner) -> None:
@@ -41,7 +47,12 @@ def check_sharding(runner: Runner) -> None:
     model: Any = bare_model(runner)
     wrapper: Any = runner.optim_wrapper
     optimizer = wrapper.get("optimizer", {}).get("type")
+    weights = getattr(model, "balancer", None)
     parts = {
+        "ParetoWeights and GradientCosineHook (gradients of single blocks)": isinstance(
+            weights, ParetoWeights
+        )
+        or any(isinstance(hook, GradientCosineHook) for hook in runner.hooks),
         "a momentum target (its shards are cut in other places)": getattr(model, "target", None)
         is not None,
         "learned weights of losses (a single number has no shards)": any(

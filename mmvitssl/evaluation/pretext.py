@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,19 @@ from mmengine.evaluator import BaseMetric
 
 from mmvitssl.registry import METRICS
 
+KEPT = ("batch_size", "index")  # of a batch, beside its scalars
+
 
 @METRICS.register_module()
 class PretextMetric(BaseMetric):
     """Mean of every task's raw loss and metrics over a data set, weighted by batch size.
 
-    Where a task gives ``<task>_error`` and ``<task>_mean_colour_error`` (reconstruction), their
-    ratio is reported too: 1 is no better than predicting each image's mean colour.
+    Processes may have different numbers of images, or none. Losses that compare images of a batch
+    (contrastive ones) depend on how a process's images are cut into batches.
+
+    Where a task returns ``<task>_error`` and ``<task>_mean_colour_error`` (reconstruction), their
+    ratio is reported too: 1 is no better than predicting each image's mean colour. A loss that is
+    NaN for a batch is NaN for the data set.
     """
 
     default_prefix = "pretext"
@@ -25,9 +32,23 @@ class PretextMetric(BaseMetric):
         self.results.extend(dict(sample) for sample in data_samples)
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Weighted means by name."""
+        """Weighted means by name.
+
+        Raises:
+            ValueError: no images, or a sampler that repeats some to fill up processes.
+        """
+        if not results:
+            raise ValueError("PretextMetric got no images: the evaluation's data set is empty.")
+        seen = Counter(index for result in results for index in result.get("index", ()))
+        repeated = sum(number - 1 for number in seen.values())
+        if repeated:
+            raise ValueError(
+                f"PretextMetric got {repeated} of {len(seen)} images more than once, which would "
+                f"count them more than others: set round_up=False in the sampler of the "
+                f"evaluation's dataloader."
+            )
         total = sum(result["batch_size"] for result in results)
-        names = [name for name in results[0] if name != "batch_size"]
+        names = [name for name in results[0] if name not in KEPT]
         means = {
             name: sum(result[name] * result["batch_size"] for result in results) / total
             for name in names

@@ -1,4 +1,4 @@
-"""Do the tasks pull in one direction?"""
+"""Cosine similarity between the gradients of each pair of tasks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from mmvitssl.registry import HOOKS
 
 @HOOKS.register_module()
 class GradientCosineHook(Hook):
-    """Log the cosine of each two tasks' gradients by the encoder's outputs, now and then.
+    """Log the cosine of each two tasks' gradients every few iterations.
 
-    ``cosine_<a>_<b>`` below 0 says that the tasks conflict. A look costs a backward pass through
-    the heads of every task.
+    ``cosine_<a>_<b>`` below 0 says that the tasks conflict; it is NaN where a task has no gradient
+    in a batch. Gradients are those by the parameters of the deepest block of the encoder before
+    everything that tasks read, averaged over processes. A look costs a backward pass of every task
+    through its head and the blocks down to that one.
 
     Args:
         interval: iterations between looks.
@@ -26,6 +28,11 @@ class GradientCosineHook(Hook):
         if interval < 1:
             raise ValueError(f"GradientCosineHook.interval={interval} must be at least 1.")
         self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        """Raises ValueError if no block of the encoder is trained."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.trunk.check("GradientCosineHook")
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -9,11 +9,14 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmvitssl.distributed import each_alone
 from mmvitssl.models.algorithms.step import PretrainStep
-from mmvitssl.models.balancers.gradients import gradient_cosines
+from mmvitssl.models.balancers.gradients import Trunk, gradient_cosines
+from mmvitssl.models.balancers.pareto import ParetoWeights
 from mmvitssl.models.corruption import harmonise
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.display import displayed
+from mmvitssl.models.precision import full_precision
 from mmvitssl.models.targets.momentum import as_config
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.registry import MODELS
@@ -58,6 +61,9 @@ class Pretrainer(BaseModel):
         self.tasks = nn.ModuleDict({name: MODELS.build(task) for name, task in tasks.items()})
         self.balancer = MODELS.build(balancer or dict(type="FixedWeights"))
         self.balancer.check(list(self.tasks))
+        self.trunk = Trunk(self.encoder)
+        if isinstance(self.balancer, ParetoWeights):
+            self.trunk.check("ParetoWeights")
         for _, task in self.named_tasks():
             task.check(self.encoder, has_target=target is not None)
         self.target = None
@@ -99,14 +105,22 @@ class Pretrainer(BaseModel):
     def start(self, views: Sequence[View], samples: dict[str, Any]) -> PretrainStep:
         """A step in which nothing has run yet."""
         names = {id(task): name for name, task in self.tasks.items()}
-        return PretrainStep(views, samples, self.encoder, self.target, names, self.seed)
+        pairs = [pair for _, task in self.named_tasks() for pair in task.paired_views()]
+        return PretrainStep(views, samples, self.encoder, self.target, names, self.seed, pairs)
 
     def prepare_views(self, step: PretrainStep) -> None:
-        """Whole-view transformations first, then every task alters patches of its own."""
+        """Whole-view transformations first, then every task alters patches of its own.
+
+        Raises:
+            ValueError: a task changed a view and not the views that are paired with it.
+        """
         tasks = self.named_tasks()
-        for _, task in tasks:
-            task.transform_views(step)
-        harmonise(step, tasks, self)
+        with full_precision(step.device):
+            for name, task in tasks:
+                before = list(step.views)
+                task.transform_views(step)
+                _check_pairs(name, step, before)
+            harmonise(step, tasks, self)
 
     def begin(self, views: Sequence[View], samples: dict[str, Any]) -> PretrainStep:
         """A step whose requested encoder passes have run."""
@@ -130,38 +144,55 @@ class Pretrainer(BaseModel):
             mode: 'loss' gives ``loss_<task>`` (weighted, summed by MMEngine into the total),
                 ``raw_<task>``, ``weight_<task>`` and the tasks' metrics; 'predict' gives a list
                 with one dict of raw losses and metrics of this batch, for evaluation; 'pictures'
-                returns each task's pictures as RGB.
+                returns each task's pictures as RGB. Only 'loss' talks to other processes: in
+                evaluation, negatives are those of the process's own batch.
 
         Raises:
             ValueError: an unknown mode.
         """
         if mode == "loss":
             step = self.begin(views, samples)
-            return self._log(self.ask(step), step.shared)
+            return self._log(self.ask(step), step.levels)
         if mode == "predict":
-            step = self.begin(views, samples)
-            return [_scalars(self.ask(step), step.batch_size)]
+            with each_alone():
+                step = self.begin(views, samples)
+                scalars = _scalars(self.ask(step), step.batch_size)
+            return [{**scalars, "index": [int(i) for i in samples["index"]]}]
         if mode == "pictures":
-            step = self.begin(views, samples)
-            drawn = {name: task.pictures(step) for name, task in self.named_tasks()}
+            with each_alone():
+                step = self.begin(views, samples)
+                drawn = {name: task.pictures(step) for name, task in self.named_tasks()}
             return {
                 name: {caption: displayed(picture) for caption, picture in pictures.items()}
                 for name, pictures in drawn.items()
             }
         raise ValueError(f"Pretrainer.forward knows 'loss', 'predict', 'pictures', not '{mode}'.")
 
-    def _log(self, results: dict[str, TaskResult], shared: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _log(self, results: dict[str, TaskResult], levels: Sequence[Tensor]) -> dict[str, Tensor]:
         for observer in self.observers:
             observer(results)
         losses = {name: result.loss for name, result in results.items()}
-        logs = gradient_cosines(losses, shared) if self.watch_gradients else {}
-        balanced = self.balancer(losses, shared)
+        watched = self.watch_gradients and torch.is_grad_enabled()
+        logs = gradient_cosines(losses, self.trunk, levels) if watched else {}
+        balanced = self.balancer(losses, self.trunk, levels)
         for name, result in results.items():
             logs[f"loss_{name}"] = balanced[name].term
             logs[f"raw_{name}"] = result.loss.detach()
             logs[f"weight_{name}"] = balanced[name].weight
             logs.update({f"{name}_{key}": value for key, value in result.metrics.items()})
         return logs
+
+
+def _check_pairs(name: str, step: PretrainStep, before: Sequence[View]) -> None:
+    changed = {i for i, view in enumerate(before) if step.views[i] is not view}
+    for view in sorted(changed):
+        left = [other for other in step.paired_with(view) if other not in changed]
+        if left:
+            raise ValueError(
+                f"Task '{name}' transforms view {view} and not view {left[0]}, which another task "
+                f"takes for the same picture: use step.transform(view, function) in "
+                f"transform_views."
+            )
 
 
 def _scalars(results: dict[str, TaskResult], batch_size: int) -> dict[str, Any]:

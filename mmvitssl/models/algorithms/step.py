@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from mmvitssl.models.targets.momentum import MomentumTarget
 from mmvitssl.structures import Encoded, TokenPlan, View
 
 ONLINE, TARGET = "online", "target"
+CLEAN = "clean"  # the online encoder on views without the patches that tasks altered
 T = TypeVar("T")
 
 
@@ -42,12 +43,15 @@ class EncodeRequest:
         branch: 'online' or 'target'.
         plan: tokens that enter; passes without a plan over views of one size share a batch.
         levels: blocks whose outputs are wanted.
+        clean: whether the online encoder sees the view without what patch-level tasks alter in it
+            (pixels and hidden positions). The target branch always does.
     """
 
     view: int
     branch: str = ONLINE
     plan: TokenPlan | None = None
     levels: tuple[int, ...] = ()
+    clean: bool = False
 
 
 class PretrainStep:
@@ -63,6 +67,7 @@ class PretrainStep:
         target: the momentum branch; None: the target branch is the online one without gradient.
         task_names: name of each task by its ``id``, under which the target keeps its modules.
         seed: seed of all generators.
+        pairs: views that show the same crop, two by two; see :meth:`transform`.
     """
 
     def __init__(
@@ -73,8 +78,10 @@ class PretrainStep:
         target: MomentumTarget | None = None,
         task_names: dict[int, str] | None = None,
         seed: int = 0,
+        pairs: Iterable[tuple[int, int]] = (),
     ) -> None:
         self.views = list(views)
+        self._pairs = tuple(pairs)
         self.samples = samples
         self.target = target
         self._encoder = encoder
@@ -84,7 +91,7 @@ class PretrainStep:
         self._kept: dict[tuple[int, str], Any] = {}
         self._cache: dict[tuple[str, int, int], Encoded] = {}
         self.assigned: dict[tuple[str, int], Assigned] = {}
-        self.shared: list[Tensor] = []  # what the online encoder gave: where tasks' gradients meet
+        self.levels: list[Tensor] = []  # of the online encoder's blocks, that tasks read
         self._plans: list[TokenPlan] = []  # keeps the plans alive: the cache knows them by id
 
     @property
@@ -140,12 +147,32 @@ class PretrainStep:
         """Rows and columns of patches of a view."""
         return self._encoder.grid_of(self.view(index).size)
 
+    def paired_with(self, view: int) -> tuple[int, ...]:
+        """The view and all views that show the same crop, directly or through others, ascending."""
+        group, size = {view}, 0
+        while len(group) > size:
+            size = len(group)
+            group |= {other for pair in self._pairs if group & set(pair) for other in pair}
+        return tuple(sorted(group))
+
+    def transform(self, view: int, function: Callable[[Tensor], Tensor]) -> None:
+        """Change a whole view, and every view that is paired with it, in the same way.
+
+        Args:
+            view: index of the view.
+            function: (B, 3, H, W) -> (B, 3, H, W), for pixels and normalised pixels of any size.
+        """
+        for index in self.paired_with(view):
+            old = self.view(index)
+            pixels, images = function(old.pixels), function(old.images)
+            self.views[index] = replace(old, pixels=pixels, images=images)
+
     def prepare(self, requests: Iterable[EncodeRequest]) -> None:
         """Run all distinct passes, views of one size and branch in one batch."""
         levels: dict[tuple[str, int, int], set[int]] = defaultdict(set)
         plans: dict[int, TokenPlan] = {}
         for request in requests:
-            levels[self._key(request.view, request.branch, request.plan)] |= set(request.levels)
+            levels[self._key(request)] |= set(request.levels)
             if request.plan is not None:
                 plans[id(request.plan)] = request.plan
         groups: dict[Any, list[tuple[str, int, int]]] = defaultdict(list)
@@ -157,10 +184,14 @@ class PretrainStep:
             self._run(keys, plans.get(keys[0][2]), wanted)
 
     def encode(
-        self, view: int, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+        self,
+        view: int,
+        plan: TokenPlan | None = None,
+        levels: Sequence[int] = (),
+        clean: bool = False,
     ) -> Encoded:
-        """Features of a view by the online encoder."""
-        return self._lookup(EncodeRequest(view, ONLINE, plan, tuple(levels)))
+        """Features of a view by the online encoder; see :class:`EncodeRequest`."""
+        return self._lookup(EncodeRequest(view, ONLINE, plan, tuple(levels), clean))
 
     def encode_target(self, view: int, plan: TokenPlan | None = None) -> Encoded:
         """Features of a view by the target encoder, without gradient."""
@@ -172,11 +203,14 @@ class PretrainStep:
             return getattr(task, part)
         return self.target[f"{self._task_names[id(task)]}_{part}"]
 
-    def _key(self, view: int, branch: str, plan: TokenPlan | None) -> tuple[str, int, int]:
-        return branch, view, 0 if plan is None else id(plan)
+    def _key(self, request: EncodeRequest) -> tuple[str, int, int]:
+        branch = request.branch
+        if branch == ONLINE and request.clean and self.view(request.view).altered:
+            branch = CLEAN
+        return branch, request.view, 0 if request.plan is None else id(request.plan)
 
     def _lookup(self, request: EncodeRequest) -> Encoded:
-        key = self._key(request.view, request.branch, request.plan)
+        key = self._key(request)
         found = self._cache.get(key)
         if found is None or not set(request.levels) <= set(found.hierarchy):
             self.prepare([request])
@@ -193,9 +227,8 @@ class PretrainStep:
             self._plans.append(plan)
         unplaced = self._unplaced(views) if branch == ONLINE else None
         encoded = self._forward(branch, images, plan, levels, unplaced)
-        if branch == ONLINE:
-            tokens = [] if encoded.tokens is None else [encoded.tokens]
-            self.shared += [*tokens, *encoded.hierarchy.values()]
+        if branch != TARGET:
+            self.levels += encoded.hierarchy.values()
         if len(keys) == 1:
             self._cache[keys[0]] = encoded
             return
@@ -223,7 +256,7 @@ class PretrainStep:
         levels: Sequence[int],
         unplaced: Tensor | None = None,
     ) -> Encoded:
-        if branch == ONLINE:
+        if branch != TARGET:
             # without such patches encoders need not know of them
             more = () if unplaced is None else (unplaced,)
             return self._encoder(images, plan, tuple(levels), *more)

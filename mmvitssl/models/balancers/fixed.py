@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.balancers.base import Balanced
+from mmvitssl.models.balancers.gradients import Trunk
 from mmvitssl.registry import MODELS
 
 
@@ -32,7 +33,7 @@ class FixedWeights(nn.Module):
             )
 
     def forward(
-        self, losses: dict[str, Tensor], shared: Sequence[Tensor] = ()
+        self, losses: dict[str, Tensor], trunk: Trunk | None = None, levels: Sequence[Tensor] = ()
     ) -> dict[str, Balanced]:
         """Scalars by task -> weighted terms and weights by task."""
         weights = {task: self.weights.get(task, 1.0) for task in losses}

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from mmvitssl.distributed import mean_over_processes
 from mmvitssl.models.balancers.base import Balanced
-from mmvitssl.models.balancers.gradients import gradient_products
+from mmvitssl.models.balancers.gradients import Trunk
+from mmvitssl.models.precision import full_precision
 from mmvitssl.registry import MODELS
 
 
@@ -32,11 +33,19 @@ def least_norm_weights(products: Tensor, iterations: int = 100) -> Tensor:
 
 @MODELS.register_module()
 class ParetoWeights(nn.Module):
-    """Multiple-gradient descent with the upper bound of Sener and Koltun, 2018 (MGDA-UB).
+    """Multiple-gradient descent (MGDA; Sener and Koltun, 2018).
 
-    Weights are the convex combination of the tasks' gradients, by the encoder's outputs, of least
-    norm: a direction in which no task gets worse. They change every iteration, are the same on
-    all processes, and sum up to the number of tasks, so that learning rates keep their meaning.
+    Weights are the convex combination of least norm of the tasks' gradients: a direction in which
+    no task gets worse. Gradients are those by the parameters of one block of the encoder, the
+    deepest before everything that tasks read (:class:`Trunk`), averaged over processes: each task
+    costs a backward pass through its head and the blocks down to that one, and processes exchange
+    one float32 gradient of the block per task. The
+    upper bound of the paper (MGDA-UB, gradients by the encoder's output) is of no use here: tasks
+    read different tokens, whose gradients never meet.
+
+    Weights change every iteration, are the same on all processes, and sum up to the number of
+    tasks, so that learning rates keep their meaning. Where a gradient is 0 or not finite, they
+    stay as they were.
 
     Args:
         normalise: divide each gradient by its task's loss first ('loss'), or by its norm
@@ -60,7 +69,7 @@ class ParetoWeights(nn.Module):
         self.register_buffer("last", torch.zeros(0))
 
     def check(self, tasks: list[str]) -> None:
-        """One weight a task."""
+        """One weight per task."""
         self.last = torch.ones(len(tasks))
 
     def _scales(self, losses: dict[str, Tensor], products: Tensor) -> Tensor:
@@ -68,19 +77,30 @@ class ParetoWeights(nn.Module):
             values = torch.stack([loss.detach().float() for loss in losses.values()])
             return mean_over_processes(values).clamp(min=1e-12)
         if self.normalise == "norm":
-            return products.diagonal().clamp(min=1e-24).sqrt()
+            return products.diagonal().sqrt()
         return torch.ones_like(products.diagonal())
 
-    def forward(
-        self, losses: dict[str, Tensor], shared: Sequence[Tensor] = ()
-    ) -> dict[str, Balanced]:
-        """Scalars by task and what the encoder gave -> weighted terms and weights by task."""
-        if torch.is_grad_enabled() and shared and shared[0].requires_grad:
-            products = mean_over_processes(gradient_products(losses, shared))
+    def _update(self, losses: dict[str, Tensor], trunk: Trunk, levels: Sequence[Tensor]) -> None:
+        products = trunk.products(losses, levels)
+        with full_precision(products.device):
             scales = self._scales(losses, products)
             chosen = least_norm_weights(products / scales[:, None] / scales) / scales
-            chosen = chosen / chosen.sum().clamp(min=1e-12) * len(losses)
-            self.last.lerp_(chosen.to(self.last), 1 - self.smoothing)
+            chosen = chosen / chosen.sum() * len(losses)
+            # one decision for all, on the device: a gradient without direction has no weight
+            known = chosen.isfinite().all() & (products.diagonal() > 0).all()
+            moved = self.last.lerp(chosen.to(self.last), 1 - self.smoothing)
+            self.last.copy_(torch.where(known, moved, self.last))
+
+    def forward(
+        self, losses: dict[str, Tensor], trunk: Trunk | None = None, levels: Sequence[Tensor] = ()
+    ) -> dict[str, Balanced]:
+        """Scalars by task and where their gradients meet -> weighted terms and weights by task.
+
+        Raises:
+            ValueError: the gradients of the tasks meet nowhere.
+        """
+        if torch.is_grad_enabled() and trunk is not None and len(losses) > 1:
+            self._update(losses, trunk, levels)
         weights = self.last.to(next(iter(losses.values())).device)
         return {
             task: Balanced(term=weights[i] * loss, weight=weights[i].detach().clone())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.balancers.base import Balanced
+from mmvitssl.models.balancers.gradients import Trunk
 from mmvitssl.registry import MODELS
 
 # kind of likelihood -> (factor a, exponent e) of a * exp(-e * s) * loss + s / 2, with s = log of
@@ -57,7 +58,7 @@ class UncertaintyWeights(nn.Module):
             )
 
     def forward(
-        self, losses: dict[str, Tensor], shared: Sequence[Tensor] = ()
+        self, losses: dict[str, Tensor], trunk: Trunk | None = None, levels: Sequence[Tensor] = ()
     ) -> dict[str, Balanced]:
         """Scalars by task -> weighted terms and weights by task."""
         balanced = {}

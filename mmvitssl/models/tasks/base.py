@@ -43,8 +43,16 @@ class PretextTask(nn.Module):
     # whether the online encoder is not told where this task's patches are
     hides_position = False
 
+    def paired_views(self) -> list[tuple[int, int]]:
+        """Pairs of views of which this task takes one for the same picture as the other.
+
+        What transforms a view as a whole transforms those that are paired with it too, whichever
+        task asks for it.
+        """
+        return []
+
     def transform_views(self, step: PretrainStep) -> None:
-        """Change whole views (``step.views``) before anything else looks at them."""
+        """Change whole views, by ``step.transform``, before anything else looks at them."""
 
     def alters(self, view: int) -> bool:
         """Whether this task wants patches of a view; others need not be cut into patches."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
 from mmvitssl.models.necks.context import FixedPositions
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
-from mmvitssl.models.tasks.masked import check_target, draw_masks
+from mmvitssl.models.tasks.masked import check_sees, check_target, draw_masks, target_pairs
 from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictures
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches, TokenPlan
@@ -38,6 +38,10 @@ class ContextAutoencoding(PretextTask):
             width than the encoder.
         view: the view that is masked.
         order: of the sine-cosine positions of regressor and decoder.
+        sees: 'clean' or 'altered' visible patches; see :class:`MaskedModeling`.
+
+    Raises:
+        ValueError: a negative weight or an unknown ``sees``.
     """
 
     def __init__(
@@ -51,12 +55,14 @@ class ContextAutoencoding(PretextTask):
         projection: dict[str, Any] | None = None,
         view: int = 0,
         order: str = "sincos_row_first",
+        sees: str = "clean",
     ) -> None:
         super().__init__()
         check_views(self, (view,), least=1)
         if align_weight < 0:
             raise ValueError(f"ContextAutoencoding.align_weight={align_weight} is negative.")
         self.view, self.align_weight = view, align_weight
+        self.clean = check_sees(self, sees)
         self.masking = MODELS.build(masking)
         self.projection = nn.Identity() if projection is None else MODELS.build(projection)
         self.regressor = MODELS.build(regressor)
@@ -88,6 +94,9 @@ class ContextAutoencoding(PretextTask):
             )
         check_target(self, self.decoder.out_channels, self.target, encoder)
 
+    def paired_views(self) -> list[tuple[int, int]]:
+        return target_pairs(self.view, self.target)
+
     def masks(self, step: PretrainStep) -> tuple[TokenPlan, MaskedPatches]:
         """Plan and masked patches of this step."""
         return draw_masks(self, step, self.masking, self.view)
@@ -99,7 +108,7 @@ class ContextAutoencoding(PretextTask):
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
         self.target.check(step, self.view, step.grid_of(self.view))
-        requests = [EncodeRequest(self.view, ONLINE, self.masks(step)[0])]
+        requests = [EncodeRequest(self.view, ONLINE, self.masks(step)[0], clean=self.clean)]
         if self.align_weight:
             requests.append(EncodeRequest(self.view, TARGET, self._masked_plan(step)))
         return requests
@@ -107,7 +116,7 @@ class ContextAutoencoding(PretextTask):
     def predict_latents(self, step: PretrainStep) -> Tensor:
         """(B, M, C) latents of the masked patches by the regressor."""
         plan, _ = self.masks(step)
-        encoded = step.encode(self.view, plan)
+        encoded = step.encode(self.view, plan, clean=self.clean)
         assert plan.tokens is not None and plan.dropped is not None
         return self.regressor(
             self.projection(encoded.patches),
@@ -152,7 +161,7 @@ class ContextAutoencoding(PretextTask):
         grid = step.grid_of(self.view)
         batch = step.view(self.view).batch_size
         every = torch.arange(grid[0] * grid[1], device=step.device).expand(batch, -1)
-        latents = self.projection(step.encode(self.view).patches)
+        latents = self.projection(step.encode(self.view, clean=self.clean).patches)
         prediction = self.decoder(latents, self.positions(every, grid)).flatten(0, 1)
         return prediction, MaskedPatches.of(TokenPlan(dropped=every.cpu())).to(step.device)
 

@@ -20,6 +20,8 @@ from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictur
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches, TokenPlan
 
+SEES = ("clean", "altered")
+
 
 def draw_masks(
     task: PretextTask, step: PretrainStep, masking: Masking, view: int
@@ -32,6 +34,23 @@ def draw_masks(
         return plan.to(step.device), MaskedPatches.of(plan).to(step.device)
 
     return step.once(task, "masks", draw)
+
+
+def check_sees(task: PretextTask, sees: str) -> bool:
+    """Whether a masked pass asks for clean pixels.
+
+    Raises:
+        ValueError: neither 'clean' nor 'altered'.
+    """
+    if sees not in SEES:
+        raise ValueError(f"{type(task).__name__}.sees='{sees}' is unknown; use one of {SEES}.")
+    return sees == "clean"
+
+
+def target_pairs(view: int, target: object) -> list[tuple[int, int]]:
+    """The masked view and the one that its target is computed from (``target.view``)."""
+    other = getattr(target, "view", view)
+    return [] if other == view else [(view, other)]
 
 
 def check_target(task: PretextTask, predicts: int, target: Any, encoder: Any) -> None:
@@ -62,6 +81,11 @@ class MaskedModeling(PretextTask):
         target: config of :class:`PixelTarget` or :class:`TokenTarget`.
         head: config of a loss on (T, D) predictions.
         view: the view that is masked.
+        sees: pixels of the visible patches where patch-level tasks alter patches of this view:
+            'clean' (as each method alone), or 'altered' (denoising too). Targets are clean.
+
+    Raises:
+        ValueError: an unknown ``sees``.
     """
 
     def __init__(
@@ -71,10 +95,11 @@ class MaskedModeling(PretextTask):
         target: dict[str, Any],
         head: dict[str, Any],
         view: int = 0,
+        sees: str = "clean",
     ) -> None:
         super().__init__()
         check_views(self, (view,), least=1)
-        self.view = view
+        self.view, self.clean = view, check_sees(self, sees)
         self.masking = MODELS.build(masking)
         self.neck = MODELS.build(neck)
         self.target = MODELS.build(target)
@@ -97,18 +122,21 @@ class MaskedModeling(PretextTask):
                 f"0..{encoder.depth - 1}."
             )
 
+    def paired_views(self) -> list[tuple[int, int]]:
+        return target_pairs(self.view, self.target)
+
     def masks(self, step: PretrainStep) -> tuple[TokenPlan, MaskedPatches]:
         """Plan and masked patches of this step."""
         return draw_masks(self, step, self.masking, self.view)
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
         self.target.check(step, self.view, step.grid_of(self.view))
-        return [EncodeRequest(self.view, ONLINE, self.masks(step)[0])]
+        return [EncodeRequest(self.view, ONLINE, self.masks(step)[0], clean=self.clean)]
 
     def predict(self, step: PretrainStep) -> Tensor:
         """(T, D), an entry a masked patch."""
         plan, masked = self.masks(step)
-        return self.neck(step.encode(self.view, plan), masked)
+        return self.neck(step.encode(self.view, plan, clean=self.clean), masked)
 
     def loss(self, step: PretrainStep) -> TaskResult:
         prediction = self.predict(step)

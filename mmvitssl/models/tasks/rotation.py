@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,7 +48,8 @@ class Rotation(PretextTask):
     """Which of four rotations a view was given, from a token of its own (MTSSL; SiT).
 
     Whole views are turned before patches are altered, so all tasks see turned views; contrast may
-    become invariant and rotation stay sensitive, since they read different tokens.
+    become invariant and rotation stay sensitive, since they read different tokens. A view that
+    another task pairs with a turned one (a tokenizer's view) is turned with it.
 
     Args:
         in_channels: the encoder's width.
@@ -80,7 +81,8 @@ class Rotation(PretextTask):
         check_token(self, self.token, encoder)
 
     def labels(self, step: PretrainStep, view: int) -> Tensor:
-        """(B,) quarters that the images of a view were turned by."""
+        """(B,) quarters that the images of a view, and of those paired with it, are turned by."""
+        view = step.paired_with(view)[0]  # one draw for all of them
 
         def draw() -> Tensor:
             number = step.view(view).batch_size
@@ -90,10 +92,8 @@ class Rotation(PretextTask):
         return step.once(self, f"quarters {view}", draw)
 
     def transform_views(self, step: PretrainStep) -> None:
-        for number in self.views:
-            view, quarters = step.view(number), self.labels(step, number)
-            pixels, images = turn(view.pixels, quarters), turn(view.images, quarters)
-            step.views[number] = replace(view, pixels=pixels, images=images)
+        for view in sorted({step.paired_with(view)[0] for view in self.views}):
+            step.transform(view, partial(turn, quarters=self.labels(step, view)))
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
         return [EncodeRequest(view) for view in self.views]
