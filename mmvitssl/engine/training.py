@@ -8,7 +8,7 @@ import os
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmvitssl.engine import checks, dense_checks, label_checks, launch, own_data
+from mmvitssl.engine import checks, dense_checks, guards, label_checks, launch, own_data
 from mmvitssl.engine.config_files import read_config
 
 
@@ -75,6 +75,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     if config.get("train_dataloader") is None:
         raise launch.UserError(f"{args.config} has no train_dataloader to train on.")
     launch.set_precision(config, args.amp)
+    guards.set_guards(config)
     if args.auto_scale_lr:
         launch.set_auto_scale_lr(config)
     launch.set_resume(config, args.resume)

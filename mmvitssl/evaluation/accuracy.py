@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 
 from mmvitssl.registry import METRICS
 
@@ -41,16 +44,31 @@ class ClassAccuracy(BaseMetric):
         own = scores.gather(-1, labels.expand(*scores.shape[:-1], 1))
         # of equal scores the lower class comes first
         before = torch.arange(classes) < labels
-        above = ((scores > own) | ((scores == own) & before)).sum(dim=-1)
+        above = ((scores > own) | ((scores == own) & before)).sum(dim=-1).double()
+        # no comparison with NaN is true, which would make the own class the best
+        unknown = ~(scores < math.inf).all(dim=-1)
+        above = above.masked_fill(unknown, math.nan)
         self.results.extend((place, classes) for place in above.tolist())
 
-    def compute_metrics(self, results: list[tuple[int | list[int], int]]) -> dict[str, float]:
-        """Percentages by name."""
-        places = torch.tensor([place for place, _ in results])
+    def compute_metrics(self, results: list[tuple[float | list[float], int]]) -> dict[str, float]:
+        """Percentages by name; NaN where scores of some image are NaN or infinite."""
+        places = torch.tensor([place for place, _ in results], dtype=torch.double)
+        unknown = places.isnan().any(dim=0)
+        images = int(places.isnan().view(len(places), -1).any(dim=1).sum())
+        if images:
+            print_log(
+                f"The scores of {images} of {len(results)} images are NaN or infinite: there is "
+                f"no accuracy. The weights are broken, or their precision is too low.",
+                logger="current",
+                level=logging.WARNING,
+            )
         metrics: dict[str, float] = {}
         for k in (k for k in self.topk if k < results[0][1]):
-            shares = (100 * (places < k).double().mean(dim=0)).tolist()
+            hits = 100 * (places < k).double().mean(dim=0)
+            shares = hits.masked_fill(unknown, math.nan).tolist()
             if isinstance(shares, list):
                 metrics |= {f"top{k}_block{i}": share for i, share in enumerate(shares)}
-            metrics[f"top{k}"] = max(shares) if isinstance(shares, list) else shares
+            best = shares if isinstance(shares, list) else [shares]
+            known = [share for share in best if not math.isnan(share)]
+            metrics[f"top{k}"] = max(known, default=math.nan)
         return metrics

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor
+
+
+def broken(train: Tensor, test: Tensor) -> bool:
+    """Whether features hold NaN or infinity; a warning says of how many images."""
+    counts = [int((~features.isfinite()).any(dim=1).sum()) for features in (train, test)]
+    if any(counts):
+        print_log(
+            f"The features of {counts[0]} of {len(train)} training and of {counts[1]} of "
+            f"{len(test)} test images are NaN or infinite: there is no accuracy. The weights are "
+            f"broken, or their precision is too low.",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return any(counts)
 
 
 @torch.no_grad()
@@ -33,7 +50,7 @@ def knn_accuracy(
         chunk: test images at a time.
 
     Returns:
-        top-1 accuracy in [0, 1] by k.
+        top-1 accuracy in [0, 1] by k; NaN, with a warning, where features are not finite.
 
     Raises:
         ValueError: no training images, or numbers of features and labels that differ.
@@ -43,9 +60,11 @@ def knn_accuracy(
             f"knn_accuracy needs a label a feature: {len(train)} and {len(train_labels)} to train, "
             f"{len(test)} and {len(test_labels)} to test."
         )
+    values = sorted(set(neighbours))
+    if broken(train, test):
+        return dict.fromkeys(values, math.nan)
     bank = F.normalize(train.float(), dim=1)
     classes = int(max(train_labels.max(), test_labels.max())) + 1
-    values = sorted(set(neighbours))
     right = dict.fromkeys(values, 0)
     for features, labels in zip(test.split(chunk), test_labels.split(chunk), strict=True):
         similarity = F.normalize(features.float(), dim=1) @ bank.T
@@ -75,8 +94,10 @@ def linear_accuracy(
         seed: of the split that chooses.
 
     Returns:
-        top-1 accuracy in [0, 1].
+        top-1 accuracy in [0, 1]; NaN, with a warning, where features are not finite.
     """
+    if broken(train, test):
+        return math.nan
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import train_test_split
     from sklearn.pipeline import make_pipeline

@@ -55,3 +55,14 @@ def test_more_neighbours_than_images_are_all_images() -> None:
 def test_numbers_must_agree() -> None:
     with pytest.raises(ValueError, match="a label a feature: 3 and 2"):
         knn_accuracy(torch.eye(3), torch.arange(2), torch.eye(3), torch.arange(3))
+
+
+def test_features_that_are_not_finite_have_no_accuracy() -> None:
+    features, labels = torch.randn(20, 4), torch.arange(20) % 2
+    for value in (math.nan, math.inf):
+        wrong = features.clone()
+        wrong[3, 1] = value
+        for bank, queries in ((wrong, features), (features, wrong)):
+            found = knn_accuracy(bank, labels, queries, labels, neighbours=(1, 5))
+            assert list(found) == [1, 5] and all(math.isnan(v) for v in found.values())
+            assert math.isnan(linear_accuracy(bank, labels, queries, labels))

@@ -448,3 +448,19 @@ def test_a_swin_is_read_too(tmp_path: Path) -> None:
     torch.testing.assert_close(model.features(images), whole.eval()(images).cls)
     tokens = build(encoder=swin, head=ATTENTIVE, frozen=True).features(images)
     assert tokens.shape == (2, 16, 16)
+
+
+def test_scores_that_are_not_finite_are_no_success() -> None:
+    """One broken image makes the accuracy NaN; a broken block leaves those of the others."""
+    good = torch.eye(4)
+    for value in (float("nan"), float("inf")):
+        scores = torch.stack([good, good], dim=1)  # 4 images, 2 blocks, 4 classes
+        scores[2, 1] = value
+        metric, single = ClassAccuracy(topk=(1,)), ClassAccuracy(topk=(1,))
+        metric.process(None, [dict(scores=s, label=i) for i, s in enumerate(scores)])
+        found = metric.compute_metrics(metric.results)
+        assert found["top1_block0"] == found["top1"] == 100
+        assert found["top1_block1"] != found["top1_block1"]
+        single.process(None, [dict(scores=s, label=i) for i, s in enumerate(scores[:, 1])])
+        top1 = single.compute_metrics(single.results)["top1"]
+        assert top1 != top1

@@ -1,6 +1,8 @@
 """Behaviour that is added to MMEngine's loops."""
 
+from mmvitssl.engine.hooks.checkpoints import FiniteCheckpointHook
 from mmvitssl.engine.hooks.collapse import CollapseHook
+from mmvitssl.engine.hooks.finite import NonFiniteError, NonFiniteHook
 from mmvitssl.engine.hooks.gradients import GradientCosineHook
 from mmvitssl.engine.hooks.logs import DeferredLogsHook, ReduceLogsHook
 from mmvitssl.engine.hooks.momentum import MomentumUpdateHook
@@ -14,9 +16,12 @@ __all__ = [
     "CollapseHook",
     "DeferredLogsHook",
     "FeatureCacheHook",
+    "FiniteCheckpointHook",
     "FreezeHook",
     "GradientCosineHook",
     "MomentumUpdateHook",
+    "NonFiniteError",
+    "NonFiniteHook",
     "OnlineProbeHook",
     "PredictionPicturesHook",
     "ProgressHook",

@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from mmvitssl.compat import keep_boxes_in_float32
+from mmvitssl.engine.optim.guard import StepGuard
 from mmvitssl.registry import OPTIM_WRAPPERS
 
 
@@ -61,6 +62,7 @@ class AutocastOptimWrapper(OptimWrapper):
         self.frozen: list[nn.Parameter] = []
         self.defer_logs = False  # DeferredLogsHook reads the norm when the log is written
         self.last_grad_norm: Tensor | None = None
+        self.guard: StepGuard | None = None  # set by NonFiniteHook
 
     def _clip_grad(self) -> None:
         if not self.defer_logs:
@@ -73,9 +75,14 @@ class AutocastOptimWrapper(OptimWrapper):
             self.last_grad_norm = norm.detach() if torch.is_tensor(norm) else None
 
     def step(self, **kwargs: Any) -> None:
-        """Drop the gradients of frozen parameters, clip, and move the others."""
+        """Drop the gradients of frozen parameters, clip, and move the others.
+
+        With a guard, a step whose losses or gradients are not finite moves nothing.
+        """
         for parameter in self.frozen:
             parameter.grad = None
+        if self.guard is not None:
+            self.guard.look(self.optimizer)
         if self.clip_norm is not None:
             groups = self.optimizer.param_groups
             clip_each((p for group in groups for p in group["params"]), self.clip_norm)

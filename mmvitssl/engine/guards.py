@@ -1,0 +1,40 @@
+"""Guards that every training has, whatever its config leaves out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+PLAIN_WRAPPERS = ("OptimWrapper", "mmengine.OptimWrapper")
+PLAIN_CHECKPOINTS = ("CheckpointHook", "mmengine.CheckpointHook")
+GUARD, CHECKPOINTS = "mmvitssl.NonFiniteHook", "mmvitssl.FiniteCheckpointHook"
+
+
+def _is(hook: Any, *names: str) -> bool:
+    return isinstance(hook, dict) and str(hook.get("type", "")) in names
+
+
+def set_guards(config: Config) -> None:
+    """Add the guard against NaN and infinity to a config, of MMDetection and MMSegmentation too.
+
+    The plain ``OptimWrapper`` becomes ``AutocastOptimWrapper(precision='fp32')``, which computes
+    the same and looks at gradients before they are clipped; ``CheckpointHook`` becomes
+    :class:`FiniteCheckpointHook`; and :class:`NonFiniteHook` is added unless it is there.
+
+    Args:
+        config: changed in place.
+    """
+    wrapper = config.get("optim_wrapper")
+    if isinstance(wrapper, dict) and wrapper.get("type", "OptimWrapper") in PLAIN_WRAPPERS:
+        wrapper["type"], wrapper["precision"] = "mmvitssl.AutocastOptimWrapper", "fp32"
+    hooks = config.setdefault("default_hooks", ConfigDict())
+    hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
+    custom = list(config.get("custom_hooks") or [])
+    for hook in [*hooks.values(), *custom]:
+        if _is(hook, *PLAIN_CHECKPOINTS):
+            hook["type"] = CHECKPOINTS
+    if isinstance(hooks.checkpoint, dict):
+        hooks.checkpoint.setdefault("type", CHECKPOINTS)
+    if not any(_is(hook, GUARD, "NonFiniteHook") for hook in [*hooks.values(), *custom]):
+        hooks.setdefault("finite", ConfigDict(type=GUARD))

@@ -1,0 +1,169 @@
+"""Skips optimizer steps with non-finite losses or gradients, without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from mmengine.optim import OptimWrapperDict
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mmvitssl.distributed import world_size
+
+
+def any_process(flags: Tensor) -> Tensor:
+    """Bool flags of any shape, true where they are on some process."""
+    if world_size() == 1:
+        return flags
+    numbers = flags.float()
+    dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
+    return numbers > 0
+
+
+class Losses(NamedTuple):
+    """Terms of the total loss: their names and (K,) values on the device."""
+
+    names: list[str]
+    values: Tensor
+
+
+class Decision(NamedTuple):
+    """What was found before an optimizer step.
+
+    Attributes:
+        bad: bool scalar on the device, the same on all processes: the step was skipped.
+        finite: (N,) bool, whether the norm of each gradient is finite.
+        names: N names of parameters.
+    """
+
+    bad: Tensor
+    finite: Tensor
+    names: list[str]
+
+
+class StepGuard:
+    """Look at losses and gradients before every optimizer step, and skip bad ones.
+
+    The decision is made and carried out on the device, and is the same on all processes. On CPUs,
+    and on GPUs with an optimizer that is ``fused``, a bad step changes nothing. Other optimizers
+    have no such switch on a GPU: they get gradients of zero, so that momentum and weight decay
+    still act. Buffers (statistics of batch norms, queues, centres) are put back to what they were
+    before a bad step's forward pass.
+
+    With ``AutocastOptimWrapper`` gradients are looked at before clipping, which spreads NaN to all
+    of them; with any other wrapper right before the optimizer's step. Steps that a gradient scaler
+    skips (float16) do not come here.
+
+    Args:
+        model: the runner's model, with its distributed wrapper.
+        wrapper: its optimizer wrapper, or a dict of some.
+    """
+
+    def __init__(self, model: nn.Module, wrapper: Any) -> None:
+        self._names = {id(p): name.removeprefix("module.") for name, p in model.named_parameters()}
+        self._buffers = [b for b in model.buffers() if b.is_floating_point()]
+        self._saved = [buffer.clone() for buffer in self._buffers]
+        self._losses: Losses | None = None
+        self._decision: Decision | None = None
+        self._handles: list[Any] = [
+            model.register_forward_pre_hook(self._save, with_kwargs=True),
+            model.register_forward_hook(self._keep_losses, with_kwargs=True),
+        ]
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        self._wrappers = list(wrappers)
+        for one in self._wrappers:
+            self._handles.append(one.optimizer.register_step_post_hook(_forget))
+            if hasattr(one, "guard"):
+                one.guard = self
+            else:
+                before = one.optimizer.register_step_pre_hook(self._before_step)
+                self._handles.append(before)
+
+    def remove(self) -> None:
+        """Leave the model and the optimizer as they were."""
+        for handle in self._handles:
+            handle.remove()
+        for one in self._wrappers:
+            if hasattr(one, "guard"):
+                one.guard = None
+
+    def _save(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
+        if kwargs.get("mode") == "loss" and self._buffers:
+            torch._foreach_copy_(self._saved, self._buffers)
+
+    def _keep_losses(
+        self, module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any
+    ) -> None:
+        if kwargs.get("mode") != "loss" or not isinstance(output, dict):
+            return
+        terms = [
+            (name, term.detach().float().sum())
+            for name, value in output.items()
+            if "loss" in name  # as MMEngine sums them
+            for term in (value if isinstance(value, (list, tuple)) else [value])
+            if torch.is_tensor(term)
+        ]
+        if terms:
+            names, values = zip(*terms, strict=True)
+            self._losses = Losses(list(names), torch.stack(values))
+
+    @torch.no_grad()
+    def look(self, optimizer: Optimizer) -> None:
+        """Decide about the step that ``optimizer`` is about to do."""
+        if getattr(optimizer, "found_inf", None) is not None:
+            return  # a gradient scaler has decided
+        held = [p for group in optimizer.param_groups for p in group["params"]
+                if p.grad is not None]  # fmt: skip
+        if not held:
+            return
+        norms = torch._foreach_norm([parameter.grad for parameter in held])
+        device = norms[0].device
+        finite = torch.stack([norm.to(device, torch.float32) for norm in norms]).isfinite()
+        bad = ~finite.all()
+        if self._losses is not None:
+            bad = bad | ~self._losses.values.isfinite().all().to(device)
+        bad = any_process(bad)
+        self._decision = Decision(bad, finite, [self._names.get(id(p), "?") for p in held])
+        _skip(optimizer, held, bad)
+
+    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        self.look(optimizer)
+
+    def take(self) -> tuple[Losses | None, Decision | None]:
+        """What this iteration's losses and step were; they are forgotten here."""
+        taken = self._losses, self._decision
+        self._losses = self._decision = None
+        return taken
+
+    @torch.no_grad()
+    def restore(self, bad: Tensor) -> None:
+        """Where ``bad``, give the buffers the values from before the forward pass."""
+        if bad.device.type == "cpu":
+            if bad:
+                torch._foreach_copy_(self._buffers, self._saved)
+            return
+        for buffer, saved in zip(self._buffers, self._saved, strict=True):
+            buffer.copy_(torch.where(bad, saved, buffer))
+
+
+def _skip(optimizer: Optimizer, held: Sequence[nn.Parameter], bad: Tensor) -> None:
+    if bad.device.type == "cpu":
+        if bad:
+            for parameter in held:
+                parameter.grad = None
+    elif getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+        optimizer.found_by_guard = True  # type: ignore[attr-defined]
+    else:
+        for parameter in held:
+            assert parameter.grad is not None
+            parameter.grad.masked_fill_(bad, 0)
+
+
+def _forget(optimizer: Optimizer, *_: Any) -> None:
+    """Take back what told a fused optimizer to skip; a gradient scaler's it takes back itself."""
+    if getattr(optimizer, "found_by_guard", False):
+        del optimizer.found_inf, optimizer.found_by_guard  # type: ignore[attr-defined]
