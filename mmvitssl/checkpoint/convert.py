@@ -10,13 +10,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmvitssl.checkpoint.facts import facts_of
 from mmvitssl.checkpoint.formats import FORMATS, Format, recognise
 from mmvitssl.checkpoint.formats.masked import encoder_only
 from mmvitssl.checkpoint.onnx_model import check_installed, image_size_of, write_onnx
 from mmvitssl.checkpoint.own import write_own
 from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted, needed
 from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
-from mmvitssl.checkpoint.strict import PARTS, check_keys, state_dict_of
+from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of, unwrap
+from mmvitssl.checkpoint.strict import PARTS, check_keys, rename_task
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
 
 State = dict[str, Tensor]
@@ -48,11 +50,17 @@ def _groups(state: Mapping[str, Tensor]) -> list[str]:
     return [f"  {name}: {n} tensors, {size:,} values" for name, (n, size) in counts.items()]
 
 
+def _beside(outside: list[str]) -> list[str]:
+    """What lies beside a wrapped encoder."""
+    return [f"beside the encoder: {some(outside)}"] if outside else []
+
+
 def inspect_file(path: str | Path) -> list[str]:
     """What a checkpoint holds, in lines."""
     path = Path(path)
     content = load_file(path)
-    state = state_dict_of(content, path)
+    bare = unwrap(state_dict_of(content, path), lambda state: recognise(state) is not None)
+    state = bare.state
     found = recognise(state)
     words = f"{found.name} ({found.words})" if found else "this package's, or unknown"
     total = sum(tensor.numel() for tensor in state.values())
@@ -62,6 +70,8 @@ def inspect_file(path: str | Path) -> list[str]:
         f"{path}: format {words}",
         f"{len(state)} tensors, {total:,} values, {', '.join(types)}",
         *_groups(state),
+        *bare.words(),
+        *_beside(bare.outside),
     ]
     patch = next((v for k, v in state.items() if k.endswith("patch_embed.proj.weight")), None)
     if patch is not None:
@@ -113,9 +123,15 @@ def import_file(path: str | Path, out: str | Path, name: str | None = None) -> l
     state = state_dict_of(content, path)
     if name is None and _own(content):
         return _import_own(content, state, path, out)
-    source = _format(name, state, path)
-    imported = source.import_state(state)
-    meta = {"imported_from": source.name, "file": path.name}
+    bare = unwrap(state, lambda state: name is not None or recognise(state) is not None)
+    source = _format(name, bare.state, path)
+    imported = source.import_state(bare.state)
+    check_finite(imported.state, path)
+    meta: dict[str, Any] = {"imported_from": source.name, "file": path.name}
+    encoder = {k[8:]: v for k, v in imported.state.items() if k.startswith("encoder.")}
+    heads = facts_of(content, path, source, encoder).heads
+    if heads is not None and len(heads) == 1:
+        meta["heads"] = heads[0]
     carried = {
         "format": source.name,
         "tensors": imported.carried,
@@ -138,7 +154,7 @@ def import_file(path: str | Path, out: str | Path, name: str | None = None) -> l
     ]
     if others:
         lines.append(f"not weights, left out: {', '.join(others)}")
-    return [*lines, f"wrote {out}"]
+    return [*lines, *bare.words(), *_beside(bare.outside), f"wrote {out}"]
 
 
 def _chosen(state: State, source: str) -> State:
@@ -188,6 +204,7 @@ def export_file(
     if recognise(state) is not None:
         raise CheckpointError(f"{path} is no checkpoint of this package: import it first.")
     state = _chosen(state, source)
+    check_finite(state, path)
     description = describe(content, path, config)
     if name in OWN_FORMATS:
         if finetune:
@@ -198,6 +215,7 @@ def export_file(
         return write_own(kept, out, description, source, content.get("carried"))
     side = image_size if isinstance(image_size, int) else (image_size or (224,))[0]
     target = _format(name, state, path)
+    state = _task_of_format(state, target, description)
     if name == "timm" and not finetune:
         kept = encoder_only(state) if only_encoder else state
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -220,6 +238,15 @@ def export_file(
         raise CheckpointError(f"{error} {_fitting(state)}") from error
     _write(theirs, out, target)
     return [f"wrote {len(theirs)} tensors for {target.words} to {out}"]
+
+
+def _task_of_format(state: State, target: Format, description: Description | None) -> State:
+    """The format's name for the only task of its type, by the config in the checkpoint."""
+    if target.task is None or description is None:
+        return state
+    name, kind = target.task
+    names = [own for own, type_ in description.tasks.items() if type_ == kind]
+    return rename_task(state, names[0], name) if len(names) == 1 else state
 
 
 def _encoder(state: State, description: Description, path: Path) -> Any:

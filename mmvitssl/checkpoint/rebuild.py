@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from mmvitssl.checkpoint.normalisation import MeanStd, mean_std_of
 from mmvitssl.checkpoint.safe import CheckpointError, load_file
 from mmvitssl.checkpoint.strict import load_encoder
 from mmvitssl.registry import MODELS
@@ -28,11 +29,16 @@ class Description:
         encoder: config of the encoder.
         preprocessor: config of a ``ViewPreprocessor``; None: ImageNet's normalisation.
         readout: of a classifier's head.
+        normalisation: mean and standard deviation of images, for pixels in [0, 1]; None: the
+            config does not say.
+        tasks: types of the pretext tasks, without a scope, by name.
     """
 
     encoder: dict[str, Any]
     preprocessor: dict[str, Any] | None = None
     readout: str = "cls"
+    normalisation: MeanStd | None = None
+    tasks: Mapping[str, str] = field(default_factory=dict)
 
 
 def _literal(node: ast.expr) -> Any:
@@ -94,7 +100,14 @@ def find_encoder(config: Mapping[str, Any]) -> Description | None:
     options = (model.get("data_preprocessor"), config.get("data_preprocessor"))
     preprocessor = next((option for option in options if _is_ours(option)), None)
     told = None if preprocessor is None else dict(preprocessor)
-    return Description(dict(encoder), told, model.get("readout", "cls"))
+    # pretraining and probes normalise as ImageNet unless they say otherwise; detectors always say
+    default = mean_std_of({"type": "ViewPreprocessor"}) if model.get("backbone") is None else None
+    said = next((found for option in options if (found := mean_std_of(option))), default)
+    tasks = {
+        name: str(task.get("type")).split(".")[-1]
+        for name, task in (model.get("tasks") or {}).items()
+    }
+    return Description(dict(encoder), told, model.get("readout", "cls"), said, tasks)
 
 
 def describe(
@@ -182,7 +195,7 @@ def fitted(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str
 def rebuild_encoder(
     path: str | Path,
     config: str | Path | None = None,
-    source: str = "online",
+    source: str | None = None,
     log: Callable[[str], None] = print,
     options: Mapping[str, Any] | None = None,
 ) -> tuple[nn.Module, Description]:
@@ -191,7 +204,7 @@ def rebuild_encoder(
     Args:
         path: any file that :func:`~mmvitssl.checkpoint.load_encoder` reads.
         config, options: see :func:`describe`.
-        source: 'online' or 'target'.
+        source: see :func:`~mmvitssl.checkpoint.load_encoder`.
         log: where the report goes.
 
     Raises:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import pickletools
+import re
 import struct
 import zipfile
 from collections import OrderedDict
@@ -16,6 +18,9 @@ import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from safetensors import SafetensorError, safe_open
+
+from mmvitssl.checkpoint.errors import CheckpointError
+from mmvitssl.checkpoint.locate import check_weights_file
 
 # what the unpickler stumbles over in files that are no pickles, or cut short ones
 DAMAGED = (
@@ -32,10 +37,6 @@ DAMAGED = (
 
 OWN_METADATA = "mmvitssl"  # of safetensors files of this package: JSON
 CARRIED = "carried."  # in them, before the names of tensors that only exports need
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and the mend."""
 
 
 def _history_method(owner: type, name: str) -> Callable[..., Any]:
@@ -76,23 +77,25 @@ def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is no checkpoint, or needs code to be run to be read.
+        CheckpointError: the path is no file's, the file is no checkpoint, or it needs code to be
+            run to be read.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    path = check_weights_file(path)
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
     try:
         with torch.serialization.safe_globals(_harmless_globals()):
             content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        if not zipfile.is_zipfile(path):
-            raise CheckpointError(f"{path} is not a checkpoint that torch can read.") from error
+        refused = _refused(path, error)
+        if not refused:
+            raise CheckpointError(
+                f"{path} is not a checkpoint that torch can read: {_reason(error)}."
+            ) from error
         raise CheckpointError(
-            f"{path} holds objects beside tensors and plain containers, and reading them would run "
-            f"code from the file; it was refused. Save its weights alone (a dict of tensors) with "
-            f"the program that wrote it, and load that. torch says: {_first_line(error)}"
+            f"{path} holds objects beside tensors and plain containers ({', '.join(refused)}), and "
+            f"reading them would run code from the file; it was refused. Save its weights alone (a "
+            f"dict of tensors) with the program that wrote it, and load that."
         ) from error
     except DAMAGED as error:
         raise CheckpointError(
@@ -122,6 +125,39 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
         tensors = {key[len(CARRIED) :]: state[key] for key in state if key not in own}
         content["carried"] = {**said.pop("carried"), "tensors": tensors}
     return content
+
+
+def _refused(path: Path, error: Exception) -> list[str]:
+    """Names of the classes and functions in a pickle that may not be read."""
+    named = set(re.findall(r"(?:GLOBAL|whose callable is|class) ([A-Za-z_][\w.]*\.\w+)", str(error)))
+    try:
+        if zipfile.is_zipfile(path):
+            with torch.serialization.safe_globals(_harmless_globals()):
+                return sorted(named | set(torch.serialization.get_unsafe_globals_in_checkpoint(path)))
+        return sorted(named or _globals_of_pickle(path))
+    except DAMAGED:  # cut short: what the error says is all that is known
+        return sorted(named)
+
+
+def _globals_of_pickle(path: Path) -> set[str]:
+    """What a plain pickle names, found without reading it."""
+    names: set[str] = set()
+    words: list[str] = []  # strings so far: the last two name what STACK_GLOBAL takes
+    with open(path, "rb") as file:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name == "GLOBAL":
+                names.add(str(argument).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":
+                names.add(".".join(words[-2:]))
+            elif isinstance(argument, str):
+                words.append(argument)
+    return names
+
+
+def _reason(error: Exception) -> str:
+    """The unpickler's own words, without torch's advice."""
+    found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+    return found[1].strip().rstrip(".") if found else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,17 +7,38 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmvitssl.checkpoint.heads import check_heads
-from mmvitssl.checkpoint.safe import CheckpointError, load_file
+from mmvitssl.checkpoint.entries import (
+    MMENGINE_RAW,
+    averaged_entries,
+    averaged_weights,
+    check_finite,
+    some,
+    state_dict_of,
+    unwrap,
+)
+from mmvitssl.checkpoint.errors import CheckpointError
+from mmvitssl.checkpoint.safe import load_file
+
+if TYPE_CHECKING:  # formats know the encoders' tables, whose package reads checkpoints
+    from mmvitssl.checkpoint.formats.base import Format
 
 PARTS = {"online": "encoder.", "target": "target.modules_by_name.encoder."}
-SHOWN = 12
+SOURCES = (*PARTS, "ema")
 OTHER_NORMS = re.compile(r"fc_norm\.|backbone\.norm\d\.")
+DINO_CENTRE = re.compile(r"tasks\.[^.]+\.head\.center")
+# tokens that come from other code bases, which name none of them
+OUTSIDE_TOKENS = re.compile(r"prefix_tokens\.(register_\d+|distillation)")
+HINTS = {
+    "cls_token": "the file has no class token (cls_token is missing), as encoders that pool their "
+    "patches (SigLIP, 'gap'); the encoders here have one",
+    "pos_embed": "the file has no position table: set position='none' if its positions are "
+    "relative",
+}
 
 
 @dataclass
@@ -32,6 +53,7 @@ class LoadReport:
         left_out: keys of the file that were not asked for.
         not_needed: encoder keys of the file that this encoder has no place for, by name.
         carried: keys that another code base's format has and this package has not, with the reason.
+        notes: what was assumed, or chosen out of several, one line each.
     """
 
     path: str
@@ -41,23 +63,20 @@ class LoadReport:
     left_out: list[str] = field(default_factory=list)
     not_needed: list[str] = field(default_factory=list)
     carried: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """The report in a few lines."""
         lines = [f"Loaded {len(self.loaded)} tensors of {self.source} from {self.path}."]
+        lines += [f"{note}." for note in self.notes]
         lines += [f"Resized {note}." for note in self.resized]
         if self.not_needed:
-            lines.append(f"Not needed by this encoder: {_some(self.not_needed)}.")
+            lines.append(f"Not needed by this encoder: {some(self.not_needed)}.")
         for reason, number in Counter(self.carried.values()).items():
             lines.append(f"No place for {number} tensors of that format: {reason}.")
         if self.left_out:
             lines.append(f"Left out {len(self.left_out)} tensors: {_by_prefix(self.left_out)}.")
         return "\n".join(lines)
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _by_prefix(names: list[str]) -> str:
@@ -69,62 +88,94 @@ def _by_prefix(names: list[str]) -> str:
     return ", ".join(f"{prefix}.* ({number})" for prefix, number in counts.items())
 
 
-def state_dict_of(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint: under ``state_dict`` or ``model``, or the dict itself.
+@dataclass(frozen=True)
+class NamedWeights:
+    """The weights of a file with this package's names.
 
-    Where they lie in several entries (DINO: student, teacher and loss), the names of these are put
-    before the keys.
+    Attributes:
+        state: tensors by name.
+        origin: format they had; None: this package's, or none that is known.
+        carried: their tensors without a name here, with the reason.
+        outside: keys beside the module that was wrapped.
+        notes: what was taken off or chosen.
+    """
+
+    state: dict[str, Tensor]
+    origin: Format | None = None
+    carried: dict[str, str] = field(default_factory=dict)
+    outside: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def words(self) -> str:
+        """The format, for messages; empty for this package's."""
+        return "" if self.origin is None else f" ({self.origin.words})"
+
+
+def named_weights(
+    content: Mapping[str, Any], path: str | Path, ema: bool = False, patches: int | None = None
+) -> NamedWeights:
+    """Give the weights of any file that is known here this package's names.
+
+    Args:
+        content: of the file.
+        path: of the file, for messages.
+        ema: whether averaged weights are wanted.
+        patches: of the encoder that reads them; see :meth:`Format.import_state`.
 
     Raises:
-        CheckpointError: there are none.
+        CheckpointError: the file holds no weights, several encoders, or keys that its format does
+            not know.
     """
-    for name in ("state_dict", "model"):
-        if isinstance(checkpoint.get(name), Mapping):
-            checkpoint = checkpoint[name]
-            break
-    state = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
-    if not state:
-        for entry, content in checkpoint.items():
-            if isinstance(content, Mapping):
-                tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
-                state.update({f"{entry}.{key}": value for key, value in tensors.items()})
-    if not state:
-        raise CheckpointError(
-            f"{path} holds no weights: expected tensors under 'state_dict' or 'model'; it has the "
-            f"entries {sorted(map(str, checkpoint))[:SHOWN]}."
-        )
-    return state
-
-
-def _named_here(
-    state: dict[str, Tensor], path: str | Path
-) -> tuple[dict[str, Tensor], str, dict[str, str]]:
-    """A state dict with this package's names, where it came from, and what has no name here."""
     # here, because formats know the encoder's tables, whose package reads checkpoints
     from mmvitssl.checkpoint.formats import recognise
 
-    outside = recognise(state)
-    if outside is None:
-        return state, "", {}
+    state, notes = _entry(content, path, ema)
     try:
-        imported = outside.import_state(state)
+        bare = unwrap(state, lambda state: recognise(state) is not None)
+        notes += bare.words()
+        origin = recognise(bare.state)
+        if origin is None:
+            return NamedWeights(bare.state, None, {}, bare.outside, notes)
+        imported = origin.import_state(bare.state, patches)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return imported.state, f" ({outside.words})", imported.reasons
+    return NamedWeights(imported.state, origin, imported.reasons, bare.outside, notes)
+
+
+def _entry(
+    content: Mapping[str, Any], path: str | Path, ema: bool
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The asked-for weights, raw or averaged, and a line where the file has both."""
+    if ema:
+        state, name = averaged_weights(content, path)
+        return state, [f"Took the averaged weights, '{name}'"]
+    state = state_dict_of(content, path)
+    if MMENGINE_RAW in content:
+        return state, [
+            f"'{MMENGINE_RAW}' was left out: MMEngine keeps the averaged weights under "
+            f"'state_dict', which were read"
+        ]
+    found = averaged_entries(content)
+    beside = [name for name in found if not any(key.startswith(f"{name}.") for key in state)]
+    return state, [
+        f"Averaged weights were left out: '{name}' ({len(found[name])} tensors); source 'ema' "
+        f"(--pretrained-source ema) takes them"
+        for name in beside
+    ]  # fmt: skip
 
 
 def _take(
-    state: dict[str, Tensor], source: str, path: str | Path
+    state: dict[str, Tensor], source: str | None, path: str | Path
 ) -> tuple[dict[str, Tensor], list[str], str]:
     """The encoder's tensors with its own names, the keys left out, and what was taken."""
-    if source not in PARTS:
-        raise ValueError(f"source='{source}' is unknown; use one of {sorted(PARTS)}.")
-    prefix = PARTS[source]
+    part, why = (source, "") if source in PARTS else _usual(state)
+    prefix = PARTS[part or "online"]
     taken = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     if taken:
-        words = f"the {source} encoder"
+        words = f"the {part} encoder{why}"
         return taken, [key for key in state if not key.startswith(prefix)], words
-    if source == "target":
+    if part == "target":
         raise CheckpointError(f"{path} has no target encoder ({prefix}*): use source='online'.")
     dense = "backbone.encoder."
     taken = {key[len(dense) :]: value for key, value in state.items() if key.startswith(dense)}
@@ -133,11 +184,31 @@ def _take(
     return dict(state), [], "a bare encoder"
 
 
+def _usual(state: Mapping[str, Tensor]) -> tuple[str, str]:
+    """The encoder that the method's authors evaluate: DINO's teacher, else the online one."""
+    has_target = any(key.startswith(PARTS["target"]) for key in state)
+    if has_target and any(DINO_CENTRE.fullmatch(key) for key in state):
+        return "target", ", DINO's teacher, which its authors evaluate"
+    return "online", ""
+
+
+def has_target(path: str | Path) -> bool:
+    """Whether a file has a momentum encoder beside the online one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it cannot be read.
+    """
+    state = named_weights(load_file(path), path).state
+    return any(key.startswith(PARTS["target"]) for key in state)
+
+
 def load_encoder(
     backbone: nn.Module,
     path: str | Path,
-    source: str = "online",
+    source: str | None = None,
     log: Callable[[str], None] | None = None,
+    preprocessor: Any = None,
 ) -> LoadReport:
     """Load a pretrained encoder into a backbone, strictly.
 
@@ -145,9 +216,14 @@ def load_encoder(
         backbone: an encoder, or a module that holds one as ``encoder``.
         path: a pretraining checkpoint of this package, one of a detector or segmentor that was
             trained on it, a file with the encoder's own (timm) keys, or an official checkpoint of
-            a known format (:mod:`mmvitssl.checkpoint.formats`).
-        source: 'online' or 'target' encoder of a pretraining checkpoint.
+            a known format (:mod:`mmvitssl.checkpoint.formats`). Prefixes of wrappers (``module.``,
+            ``model.``) are taken off.
+        source: 'online' or 'target' encoder of a pretraining checkpoint; 'ema': averaged weights
+            that the file keeps beside the others (``model_ema``, ``state_dict_ema``); None: what
+            the method's authors evaluate, DINO's teacher and the online encoder of all others.
         log: where the summary goes; by default MMEngine's current logger.
+        preprocessor: of the model's images, whose mean and standard deviation are compared with
+            those that the checkpoint says; None: not compared.
 
     Returns:
         what was loaded, resized and left out.
@@ -155,30 +231,82 @@ def load_encoder(
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is no checkpoint, misses keys of the encoder, has tensors of
-            other shapes, has encoder tensors that this encoder has no place for, or says that it
-            was trained with another number of attention heads.
+            other shapes or with values that are not finite, has encoder tensors that this encoder
+            has no place for, or says that it was trained with another number of attention heads.
     """
+    from mmvitssl.checkpoint.facts import Facts, check_heads, facts_of
+    from mmvitssl.checkpoint.normalisation import differing, mean_std_in
+
+    if source not in (None, *SOURCES):
+        raise ValueError(f"source='{source}' is unknown; use one of {sorted(SOURCES)}.")
     encoder: Any = getattr(backbone, "encoder", backbone)
     content = load_file(path)
-    state, origin, carried = _named_here(state_dict_of(content, path), path)
-    state, left_out, words = _take(state, source, path)
-    words += origin
-    state, resized = encoder.adapt_state(state)
-    state, fresh = _allow_missing(backbone, encoder, state, [*left_out, *carried])
-    droppable = [key for key in state if key.startswith(encoder.optional_state)]
+    named = named_weights(content, path, source == "ema", _patches(encoder))
+    state, left_out, words = _take(named.state, source, path)
+    words += named.words
+    state, notes = _fit_tokens(encoder, state, path)
+    facts: Facts = facts_of(content, path, named.origin, state)
     own = encoder.state_dict()
-    not_needed = [key for key in droppable if key not in own]
-    for key in not_needed:
-        del state[key]
+    not_needed = [k for k in state if k.startswith(encoder.optional_state) and k not in own]
+    state = {key: tensor for key, tensor in state.items() if key not in not_needed}
+    state, resized = _adapt(encoder, state, facts, path, words)
+    state, fresh = _allow_missing(backbone, encoder, state, [*left_out, *named.carried])
     check_keys(own, state, path, words)
-    check_heads(encoder, content, path)
+    notes += check_heads(encoder, facts, path, state)
+    check_finite(state, path)
     encoder.load_state_dict(state, strict=True)
+    told = None if facts.mean is None or facts.std is None else (facts.mean, facts.std)
+    warning = differing(told, mean_std_in(preprocessor))
     report = LoadReport(
-        str(path), words, sorted(set(state) - set(fresh)), resized + fresh_words(fresh), left_out,
-        not_needed, carried,
+        str(path), words, sorted(set(state) - set(fresh)), resized + fresh_words(fresh),
+        left_out + named.outside, not_needed, named.carried,
+        named.notes + notes + ([warning] if warning else []),
     )  # fmt: skip
     (log or _to_logger)(report.summary())
     return report
+
+
+def _patches(encoder: Any) -> int | None:
+    grid = getattr(encoder, "grid", None)
+    return None if grid is None else grid[0] * grid[1]
+
+
+def _fit_tokens(
+    encoder: Any, state: dict[str, Tensor], path: str | Path
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Registers and distillation tokens of other code bases under the names of this encoder."""
+    theirs = [key for key in state if OUTSIDE_TOKENS.fullmatch(key)]
+    own = [f"prefix_tokens.{name}" for name in getattr(encoder, "prefix_tokens", {})]
+    if not theirs or theirs == own:
+        return state, []
+    names = [key.removeprefix("prefix_tokens.") for key in theirs]
+    if len(theirs) != len(own):
+        what = (
+            "a distillation token (dist_token)" if names == ["distillation"]
+            else f"{len(names)} register tokens" if "distillation" not in names
+            else f"{len(names)} tokens, among them a distillation token (dist_token)"
+        )  # fmt: skip
+        raise CheckpointError(
+            f"{path} has {what} beside the class token, for which this encoder has "
+            f"{len(own) or 'no'} place{'s' if len(own) > 1 else ''}; without them the features are "
+            f"others: build it with prefix_tokens={names}."
+        )
+    renamed = dict(zip(theirs, own, strict=True))
+    note = f"Tokens {', '.join(names)} became {', '.join(own)}"
+    return {renamed.get(key, key): tensor for key, tensor in state.items()}, [note]
+
+
+def _adapt(
+    encoder: Any, state: dict[str, Tensor], facts: Any, path: str | Path, words: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Resize tables; where that fails, what is wrong with the names is the better message."""
+    grids = {"grid": facts.grid, "relative_grid": facts.relative_grid}
+    told = {name: grid for name, grid in grids.items() if grid is not None}
+    try:
+        return encoder.adapt_state(state, **told)
+    except ValueError as error:
+        check_keys(encoder.state_dict(), state, path, words, only_names=True)
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _allow_missing(
@@ -186,7 +314,7 @@ def _allow_missing(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Take the final norm from the model where a file has another in its place and none is used.
 
-    Models with mean pooling have ``fc_norm`` behind it, Swin detectors a norm for every level.
+    Models with mean pooling have ``fc_norm`` after it, Swin detectors a norm for every level.
     """
     replaced = any(OTHER_NORMS.match(key) for key in others)
     unused = getattr(backbone, "unused_state", ())
@@ -201,19 +329,74 @@ def _allow_missing(
 
 def fresh_words(names: list[str]) -> list[str]:
     """A line for tensors that a file lacks and the maps do not depend on."""
-    return [f"nothing for {_some(names)}, which is not used here"] if names else []
+    return [f"nothing for {some(names)}, which is not used here"] if names else []
 
 
-def load_strict(model: nn.Module, path: str | Path) -> None:
+def load_strict(model: nn.Module, path: str | Path, outside: bool = True) -> list[str]:
     """Load all of a model's weights, none missing and none left over.
+
+    Args:
+        model: whose weights are set.
+        path: a checkpoint of this model, or an official one of a known format for it.
+        outside: whether official files and wrapper prefixes are taken; not for resuming, which
+            reads more than the weights.
+
+    Returns:
+        what was done to the names, in lines.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: keys or shapes differ; the message lists them.
+        CheckpointError: keys or shapes differ, values are not finite, or an official file was
+            trained with another number of heads; the message lists them.
     """
-    state = state_dict_of(load_file(path), path)
-    check_keys(model.state_dict(), state, path, "a whole model")
+    from mmvitssl.checkpoint.facts import check_heads, facts_of
+
+    content, own = load_file(path), model.state_dict()
+    state = state_dict_of(content, path)
+    words, notes = "a whole model", list[str]()
+    if outside and "encoder.patch_embed.proj.weight" in own and state.keys() != own.keys():
+        named = named_weights(content, path)
+        state, notes = named.state, [*named.notes]
+        if named.origin is not None:
+            state = _name_tasks(state, named.origin, model)
+            words = f"a whole model of the format '{named.origin.name}', as tools/checkpoint.py "
+            words += "import writes it"
+            notes.append(f"Read {path} as {named.origin.words}")
+            encoder = {k[8:]: v for k, v in state.items() if k.startswith("encoder.")}
+            notes += check_heads(
+                model.encoder, facts_of(content, path, named.origin, encoder), path, encoder
+            )
+    check_keys(own, state, path, words)
+    check_finite(state, path)
     model.load_state_dict(state, strict=True)
+    for note in notes:
+        _to_logger(f"{note}.")
+    return notes
+
+
+def _name_tasks(state: dict[str, Tensor], origin: Format, model: Any) -> dict[str, Tensor]:
+    """The names of a format's task -> those of the model's only task of that type."""
+    if origin.task is None:
+        return state
+    name, kind = origin.task
+    names = [
+        own
+        for own, task in getattr(model, "tasks", {}).items()
+        if any(base.__name__ == kind for base in type(task).__mro__)
+    ]
+    return rename_task(state, name, names[0]) if len(names) == 1 else state
+
+
+def rename_task(state: dict[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
+    """Another name for a task in the keys of a whole model, momentum modules included."""
+    fronts = {
+        f"tasks.{old}.": f"tasks.{new}.",
+        f"target.modules_by_name.{old}_": f"target.modules_by_name.{new}_",
+    }
+    return {
+        next((to + key[len(at) :] for at, to in fronts.items() if key.startswith(at)), key): tensor
+        for key, tensor in state.items()
+    }
 
 
 def _to_logger(message: str) -> None:
@@ -221,25 +404,37 @@ def _to_logger(message: str) -> None:
 
 
 def check_keys(
-    own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: str | Path, words: str
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    path: str | Path,
+    words: str,
+    only_names: bool = False,
 ) -> None:
-    """Raise CheckpointError, with all differences, unless keys and shapes agree."""
+    """Raise CheckpointError, with all differences, unless keys and shapes agree.
+
+    Args:
+        own: of the model.
+        state: of the file.
+        path: of the file.
+        words: what the file was read as.
+        only_names: whether shapes are not compared.
+    """
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     shapes = [
         f"{key} {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model"
         for key in own
-        if key in state and own[key].shape != state[key].shape
+        if not only_names and key in state and own[key].shape != state[key].shape
     ]
     if not (missing or unexpected or shapes):
         return
-    problems = []
+    problems = [HINTS[key] for key in missing if key in HINTS]
     if missing:
-        problems.append(f"it misses {len(missing)} of {len(own)} keys: {_some(missing)}")
-    if shapes:
-        problems.append(f"{len(shapes)} tensors have another shape: {_some(shapes)}")
+        problems.append(f"it misses {len(missing)} of {len(own)} keys: {some(missing)}")
     if unexpected:
-        problems.append(f"{len(unexpected)} keys have no place: {_some(unexpected)}")
+        problems.append(f"{len(unexpected)} keys have no place: {some(unexpected)}")
+    if shapes:
+        problems.append(f"{len(shapes)} tensors have another shape: {some(shapes)}")
     raise CheckpointError(
         f"{path} (read as {words}) does not fit this model, whose config must describe the "
         f"architecture of the checkpoint: " + "; ".join(problems) + "."

@@ -11,8 +11,14 @@ from mmvitssl.checkpoint.formats.cae import CAE, CAE_A
 from mmvitssl.checkpoint.formats.contrastive import DINO, MOBY, MOCOV3
 from mmvitssl.checkpoint.formats.masked import BEIT, LOMAR, MAE
 from mmvitssl.checkpoint.formats.mmpretrain import MMPRETRAIN_BEIT, MMPRETRAIN_CAE, MMPRETRAIN_MAE
+from mmvitssl.checkpoint.formats.simmim import SIMMIM
 from mmvitssl.checkpoint.formats.swin import MMDET_SWIN, MMPRETRAIN_SWIN, SWIN, TIMM_SWIN
-from mmvitssl.checkpoint.formats.timm import TIMM
+from mmvitssl.checkpoint.formats.timm import DINOV2, TIMM
+from mmvitssl.checkpoint.formats.transformers import (
+    TRANSFORMERS_DINOV2,
+    TRANSFORMERS_VIT,
+    TRANSFORMERS_VITMAE,
+)
 
 # from the most telling signature to the least
 FORMATS: dict[str, Format] = {
@@ -21,7 +27,11 @@ FORMATS: dict[str, Format] = {
         MMPRETRAIN_CAE,
         MMPRETRAIN_MAE,
         MMPRETRAIN_BEIT,
+        TRANSFORMERS_VITMAE,
+        TRANSFORMERS_DINOV2,
+        TRANSFORMERS_VIT,
         CAE_A,
+        SIMMIM,
         CAE,
         MAE,
         LOMAR,
@@ -33,6 +43,7 @@ FORMATS: dict[str, Format] = {
         MMDET_SWIN,
         SWIN,
         TIMM_SWIN,
+        DINOV2,
         TIMM,
     )
 }

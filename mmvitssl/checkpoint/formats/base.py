@@ -15,7 +15,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mmvitssl.checkpoint.safe import CheckpointError
+from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.models.backbones.position import sincos_table
 from mmvitssl.models.backbones.relative import bias_index, bias_rows, grid_coordinates
 
@@ -113,6 +113,14 @@ class Format:
             unless an import brought them.
         decode: from their tensors to ours, by our key.
         encode: the inverse.
+        before: for tensors that are not one to one: from theirs, and the number of patches of the
+            model that reads them (None: not known), to tensors with names of the table, and the
+            reason for each of theirs that an export must have back as it was.
+        after: the inverse, of tensors with names of the table.
+        task: name that the table gives to the task whose decoder or head it holds, and the task's
+            type, by which it is found in models that call it otherwise.
+        heads: attention heads of the published models by width; weights do not show them.
+        refuse: why a state dict that looks like this format is of another model; None: it is not.
     """
 
     name: str
@@ -130,6 +138,11 @@ class Format:
     left_out: tuple[str, ...] = ()
     decode: Callable[[str, Tensor], Tensor] | None = None
     encode: Callable[[str, Tensor], Tensor] | None = None
+    before: Callable[[State, int | None], tuple[State, dict[str, str]]] | None = None
+    after: Callable[[State], State] | None = None
+    task: tuple[str, str] | None = None
+    heads: Mapping[int, int] = field(default_factory=dict)
+    refuse: Callable[[Mapping[str, Tensor]], str | None] | None = None
 
     def recognises(self, state: Mapping[str, Tensor]) -> bool:
         """Whether a state dict is of this format."""
@@ -142,19 +155,31 @@ class Format:
     def _extra(self, key: str) -> Extra | None:
         return next((extra for extra in self.extras if re.fullmatch(extra.pattern, key)), None)
 
-    def import_state(self, state: Mapping[str, Tensor]) -> Imported:
+    def import_state(self, state: Mapping[str, Tensor], patches: int | None = None) -> Imported:
         """Give every tensor our name, or carry it along.
 
+        Args:
+            state: theirs.
+            patches: of the model that it is for, which tells how many rows of a position table
+                belong to other tokens; None: those tables are of square grids.
+
         Raises:
-            CheckpointError: keys that the format does not have, or a buffer that is not what the
-                format says.
+            CheckpointError: keys that the format does not have, a buffer that is not what the
+                format says, or a model of another kind.
         """
+        why = None if self.refuse is None else self.refuse(state)
+        if why is not None:
+            raise CheckpointError(why)
         ours: State = {}
         carried: State = {}
         reasons: dict[str, str] = {}
         unknown: list[str] = []
         used = tuple(pair for pair in self.prefixes if any(k.startswith(pair[0]) for k in state))
         state = {_swap_front(key, used): tensor for key, tensor in state.items()}
+        if self.before is not None:
+            original = state
+            state, reasons = self.before(dict(original), patches)
+            carried = {key: original[key] for key in reasons}
         for key, tensor in state.items():
             names = (rename.to_ours(key) for rename in self.renames)
             name = next((name for name in names if name is not None), None)
@@ -216,6 +241,8 @@ class Format:
                 f"The format '{self.name}' ({self.words}) has no name for {len(unknown)} tensors: "
                 f"{', '.join(unknown[:SHOWN])}{more}."
             )
+        if self.after is not None:
+            theirs = self.after(theirs)
         if carried is not None:
             theirs.update(carried)
         else:

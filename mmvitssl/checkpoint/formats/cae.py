@@ -16,6 +16,7 @@ from mmvitssl.checkpoint.formats.masked import encoder_only
 from mmvitssl.models.backbones.position import sincos_table
 
 TASK = "tasks.context."
+HEADS = {384: 12, 768: 12, 1024: 16}
 ENCODER = ("cls_token", "pos_embed", "patch_embed.proj.*", "norm.*")
 
 
@@ -87,6 +88,8 @@ CAE = Format(
     # the official code does not save it, so an export has none
     extras=(Extra(r"teacher\..*", encoder_copy("encoder.", "teacher.").reason),),
     finetune=norm_for_pooling,
+    task=("context", "ContextAutoencoding"),
+    heads=HEADS,
 )
 
 
@@ -119,4 +122,6 @@ CAE_A = Format(
         Extra(r"rd_pos_embed", "fixed sine-cosine positions, computed here", _rd_positions),
     ),
     finetune=norm_for_pooling,
+    task=("context", "ContextAutoencoding"),
+    heads=HEADS,
 )

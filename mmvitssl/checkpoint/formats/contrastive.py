@@ -40,6 +40,8 @@ MOCOV3 = Format(
         *_copied(_online_vit("momentum_encoder.")),
     ),
     fresh=COUNTERS,
+    task=("contrastive", "Contrastive"),
+    heads={384: 12, 768: 12, 1024: 16, 1280: 16},  # ViT-S too, unlike anyone else's
 )
 
 HEAD = ("mlp.*", "last_layer.*")
@@ -59,6 +61,8 @@ DINO = Format(
         Rename("dino_loss.center", "tasks.distillation.head.center"),
     ),
     fresh=COUNTERS,
+    task=("distillation", "SelfDistillation"),
+    heads={192: 3, 384: 6, 768: 12},
 )
 
 
@@ -97,4 +101,6 @@ MOBY = Format(
     ),
     extras=(WINDOW_INDEX, SHIFT_MASK),
     fresh=COUNTERS,
+    task=("contrastive", "Contrastive"),
+    heads={384: 6, 768: 12},
 )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from mmvitssl.checkpoint.formats.base import (
     CLASSIFIER,
     INDEX_BUFFERS,
@@ -46,6 +50,40 @@ def table_a_block(state: State) -> State:
     return state
 
 
+TASK = ("masked", "MaskedModeling")
+
+
+def not_beit(state: Mapping[str, Tensor]) -> str | None:
+    """Why a state dict with BEiT's names of blocks is of another model; None: it is not.
+
+    EVA-02, DINOv3 and timm's ``rope`` models have the same names. Their positions are rotary, and
+    most files show it only by what is missing.
+    """
+    rotary = any(key.startswith("rope.") for key in state)
+    tables = any(k == "pos_embed" or k.endswith("relative_position_bias_table") for k in state)
+    hidden = [state.get(f"blocks.0.mlp.fc{i}.weight") for i in (1, 2)]
+    gated = all(part is not None for part in hidden) and len(hidden[0]) != hidden[1].shape[1]  # type: ignore[arg-type, union-attr]
+    if rotary or gated or not tables:
+        why = (
+            "it holds rope.*" if rotary
+            else "its MLPs are gated (SwiGLU)" if gated
+            else "it holds neither pos_embed nor relative_position_bias_table"
+        )  # fmt: skip
+        return (
+            f"The file looks like BEiT's, but its model has rotary position embeddings (such as "
+            f"EVA-02's, DINOv3's or timm's 'rope' models): {why}. The encoders here have none, and "
+            f"without them the features would be wrong."
+        )
+    if "blocks.0.gamma_1" in state and "blocks.0.attn.qkv.bias" in state:
+        return (
+            "The file has gamma_1 and attn.qkv.bias: DeiT III has these names, and so have timm's "
+            "models with rotary position embeddings ('rope_ape'), which the encoders here have "
+            "not; nothing in the file tells which one it is. If it is DeiT III's, take timm's file "
+            "of it (deit3_*), or rename gamma_1 and gamma_2 to ls1.gamma and ls2.gamma."
+        )
+    return None
+
+
 MAE = Format(
     name="mae",
     words="facebookresearch/mae, pretraining",
@@ -64,6 +102,8 @@ MAE = Format(
         *CLASSIFIER,
     ),
     finetune=without_norm,
+    task=TASK,
+    heads={768: 12, 1024: 16, 1280: 16},
 )
 
 LOMAR = Format(
@@ -88,6 +128,7 @@ LOMAR = Format(
         ),
     ),
     finetune=without_norm,
+    task=TASK,
 )
 
 BEIT = Format(
@@ -106,4 +147,6 @@ BEIT = Format(
     ),
     extras=(INDEX_BUFFERS,),
     finetune=table_a_block,
+    task=TASK,
+    refuse=not_beit,
 )

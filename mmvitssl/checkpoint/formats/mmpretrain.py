@@ -54,6 +54,8 @@ MMPRETRAIN_MAE = Format(
         Rename("neck.decoder_pred.*", NECK + "pred.*"),
     ),
     extras=(PREPROCESSOR,),
+    task=("masked", "MaskedModeling"),
+    heads={768: 12, 1024: 16, 1280: 16},
 )
 
 MMPRETRAIN_BEIT = Format(
@@ -67,6 +69,7 @@ MMPRETRAIN_BEIT = Format(
     absent=(r"neck\.",),
     renames=(*BACKBONE, Rename("head.cls_head.*", NECK + "layers.0.*")),
     extras=(INDEX_BUFFERS, TOKENIZER, PREPROCESSOR),
+    task=("masked", "MaskedModeling"),
 )
 
 MMPRETRAIN_CAE = Format(
@@ -92,4 +95,6 @@ MMPRETRAIN_CAE = Format(
         Rename("neck.head.*", TASK + "decoder.head.*"),
     ),
     extras=(encoder_copy("backbone.", "teacher."), TOKENIZER, PREPROCESSOR),
+    task=("context", "ContextAutoencoding"),
+    heads={768: 12},
 )

@@ -1,13 +1,29 @@
-"""timm's Vision Transformers, which DeiT, MAE's and LoMaR's encoders share."""
+"""timm's Vision Transformers, which DeiT, MAE's and LoMaR's encoders share, and DINOv2's."""
 
 from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
 
 from mmvitssl.checkpoint.formats.base import (
     CLASSIFIER,
     OWN_TOKENS,
     PLAIN_BLOCK,
     Format,
+    Rename,
     plain_encoder,
+)
+from mmvitssl.checkpoint.formats.tokens import join_tokens, split_tokens
+
+PARTS = ("cls_token", "pos_embed", "patch_embed.proj.*", "norm.*", "prefix_tokens.*")
+OTHERS = (
+    r".*gamma_1$",
+    r".*relative_position_bias_table$",
+    r".*lookup_table_weight$",
+    r".*q_bias$",
+    r"encoder\.",
+    OWN_TOKENS,
 )
 
 TIMM = Format(
@@ -15,19 +31,44 @@ TIMM = Format(
     words="timm and DeiT Vision Transformers, MAE's encoder alone",
     wrapper=None,
     signature=(r"cls_token$", r"patch_embed\.proj\.weight$", r"blocks\.0\.attn\.qkv\.weight$"),
-    absent=(
-        r".*gamma_1$",
-        r".*relative_position_bias_table$",
-        r"encoder\.",
-        r"dist_token$",
-        r"mask_token$",
-        OWN_TOKENS,
-    ),
+    absent=(*OTHERS, r"mask_token$"),
     renames=(
-        *plain_encoder(
-            parts=("cls_token", "pos_embed", "patch_embed.proj.*", "norm.*"),
-            inside=(*PLAIN_BLOCK, "ls1.gamma", "ls2.gamma"),
-        ),
+        *plain_encoder(parts=PARTS, inside=(*PLAIN_BLOCK, "ls1.gamma", "ls2.gamma")),
         *CLASSIFIER,
+        Rename("head_dist.*", "head_dist.*"),
     ),
+    before=split_tokens,
+    after=join_tokens,
+)
+
+
+def one_token(key: str, tensor: Tensor) -> Tensor:
+    """DINOv2's mask token is (1, C), ours (1, 1, C)."""
+    return tensor.reshape(1, 1, -1) if key == "encoder.mask_token" else tensor
+
+
+def flat_token(key: str, tensor: Tensor) -> Tensor:
+    """The inverse of :func:`one_token`."""
+    return tensor.reshape(1, -1) if key == "encoder.mask_token" else tensor
+
+
+DINOV2 = Format(
+    name="dinov2",
+    words="facebookresearch/dinov2, backbones",
+    wrapper=None,
+    signature=(
+        r"cls_token$",
+        r"mask_token$",
+        r"blocks\.0\.attn\.qkv\.bias$",
+        r"blocks\.0\.ls1\.gamma$",
+    ),
+    absent=(*OTHERS, r"unknown_position$"),
+    renames=plain_encoder(
+        parts=(*PARTS, "mask_token"), inside=(*PLAIN_BLOCK, "ls1.gamma", "ls2.gamma")
+    ),
+    decode=one_token,
+    encode=flat_token,
+    before=partial(split_tokens, registers=("register_tokens",)),
+    after=partial(join_tokens, registers="register_tokens"),
+    heads={384: 6, 768: 12, 1024: 16, 1536: 24},
 )

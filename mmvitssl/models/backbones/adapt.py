@@ -21,7 +21,11 @@ State = dict[str, Tensor]
 
 
 def adapt_positions(
-    state: State, table: Tensor | None, grid: Grid, interpolation: str = "bicubic"
+    state: State,
+    table: Tensor | None,
+    grid: Grid,
+    interpolation: str = "bicubic",
+    told: Grid | None = None,
 ) -> tuple[State, list[str]]:
     """Resize the position table of a state dict, without antialiasing.
 
@@ -30,18 +34,29 @@ def adapt_positions(
         table: the model's own table; None: it has none.
         grid: of the model's table.
         interpolation: 'bicubic' or 'bilinear'.
+        told: grid of the state's table, where the checkpoint says it; else it is inferred from the
+            number of rows.
 
     Returns:
         the adapted copy, and a line that says what was resized.
+
+    Raises:
+        ValueError: the number of rows tells no grid.
     """
     theirs = state.get("pos_embed")
-    if theirs is None or table is None or theirs.shape == table.shape:
+    if theirs is None or table is None:
         return state, []
     if theirs.shape[-1] != table.shape[-1]:
         return state, []  # another width: the shape check of the loader reports it
-    old = infer_grid(theirs.shape[1] - 1, grid)
+    patches = theirs.shape[1] - 1
+    known = told is not None and told[0] * told[1] == patches
+    old = told if told is not None and known else infer_grid(patches, grid)
+    if old == grid:
+        return state, []
     resized = resized_positions(theirs, old, grid, interpolation=interpolation)
     note = f"pos_embed {old[0]}x{old[1]} -> {grid[0]}x{grid[1]} ({interpolation})"
+    if not known:
+        note += f"; the file does not say its grid, {old[0]}x{old[1]} is a guess from {patches} rows"
     return {**state, "pos_embed": resized}, [note]
 
 
@@ -68,8 +83,10 @@ def adapt_channels(state: State, channels: int) -> tuple[State, list[str]]:
     return {**state, PROJECTION: adapted}, [f"{PROJECTION} from 3 channels to {channels} ({rule})"]
 
 
-def _table_grid(rows: int, like: Grid) -> Grid | None:
-    """The grid of a bias table of ``rows`` rows: ``like`` where it fits, else a square one."""
+def _table_grid(rows: int, like: Grid, told: Grid | None) -> Grid | None:
+    """The grid of a bias table: as ``told``, else ``like`` where it fits, else a square one."""
+    if told is not None and rows == bias_rows(told):
+        return told
     if rows == bias_rows(like):
         return like
     side = (math.isqrt(max(rows - 3, 0)) + 1) // 2
@@ -84,7 +101,9 @@ def _share_out(state: State, depth: int) -> tuple[State, list[str]]:
     return state, [f"{SHARED_TABLE} -> a table for each of {depth} blocks"]
 
 
-def adapt_tables(state: State, kind: str | None, grid: Grid, depth: int) -> tuple[State, list[str]]:
+def adapt_tables(
+    state: State, kind: str | None, grid: Grid, depth: int, told: Grid | None = None
+) -> tuple[State, list[str]]:
     """Fit BEiT's bias tables: shared to every block, and to another grid as published.
 
     Args:
@@ -92,6 +111,7 @@ def adapt_tables(state: State, kind: str | None, grid: Grid, depth: int) -> tupl
         kind: the model's ``relative_position``.
         grid: of the model's tables.
         depth: blocks of the model.
+        told: grid of the state's tables, where the checkpoint says it.
 
     Returns:
         the adapted copy, and a line for each kind of change.
@@ -104,7 +124,7 @@ def adapt_tables(state: State, kind: str | None, grid: Grid, depth: int) -> tupl
     resized = {}
     for key, table in state.items():
         if re.fullmatch(r"(blocks\.\d+\.attn|rel_pos_bias)\.relative_position_bias_table", key):
-            old = _table_grid(table.shape[0], grid)
+            old = _table_grid(table.shape[0], grid, told)
             if old is not None and old != grid:
                 resized[key] = converted_table(table, old, grid)
                 size = f"{old[0]}x{old[1]} -> {grid[0]}x{grid[1]}"

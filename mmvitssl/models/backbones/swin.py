@@ -109,7 +109,8 @@ class SwinTransformer(nn.Module):
         in_chans: timm's name for ``in_channels``.
     """
 
-    optional_state: tuple[str, ...] = ("norm.",)
+    # not used by the maps, and SimMIM's token for masked patches, which has no place here
+    optional_state: tuple[str, ...] = ("norm.", "mask_token")
 
     def __init__(
         self,
@@ -197,9 +198,15 @@ class SwinTransformer(nn.Module):
             return before + block + 1, total
         return total - 1, total
 
-    def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    def adapt_state(
+        self,
+        state: dict[str, Tensor],
+        grid: tuple[int, int] | None = None,
+        relative_grid: tuple[int, int] | None = None,
+    ) -> tuple[dict[str, Tensor], list[str]]:
         """Fit bias tables to this model's window, bicubic, as mmdet and the official code do.
 
+        Windows are square, so that ``grid`` and ``relative_grid`` change nothing.
         The patch projection is fitted to the number of channels.
         """
         own, resized = self.state_dict(), {}

@@ -241,14 +241,29 @@ class ViT(nn.Module):
         offset, kind = self.interpolate_offset, self.interpolation
         return resized_table(self.pos_embed, self.grid, grid, offset, kind)
 
-    def adapt_state(self, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    def adapt_state(
+        self,
+        state: dict[str, Tensor],
+        grid: tuple[int, int] | None = None,
+        relative_grid: tuple[int, int] | None = None,
+    ) -> tuple[dict[str, Tensor], list[str]]:
         """Fit a state dict of this architecture to this model's grid, relative positions, channels.
+
+        Args:
+            state: of the checkpoint's encoder.
+            grid: rows and columns of its position table, where the checkpoint says them.
+            relative_grid: those of its bias tables.
 
         Returns:
             the adapted copy, and one line for each change.
+
+        Raises:
+            ValueError: nothing tells the grid of a table.
         """
-        state, notes = adapt_positions(state, self.pos_embed, self.grid, self.interpolation)
-        state, more = adapt_tables(state, self.relative_position, self.relative_grid, self.depth)
+        state, notes = adapt_positions(state, self.pos_embed, self.grid, self.interpolation, grid)
+        state, more = adapt_tables(
+            state, self.relative_position, self.relative_grid, self.depth, relative_grid
+        )
         state, fresh = add_new(state, self.state_dict(), self.new_relative)
         state, channels = adapt_channels(state, self.in_channels)
         return state, notes + more + fresh + channels

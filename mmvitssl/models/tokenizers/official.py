@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.checkpoint.entries import state_dict_of
 from mmvitssl.checkpoint.safe import CheckpointError, load_file
-from mmvitssl.checkpoint.strict import check_keys, state_dict_of
+from mmvitssl.checkpoint.strict import check_keys
 from mmvitssl.models.tokenizers.dalle import DalleTokenizer
 from mmvitssl.models.tokenizers.file import save_tokenizer
 

@@ -1,0 +1,96 @@
+"""Tokens beside the class token: registers (DINOv2), DeiT's distillation token, and their rows.
+
+Here every such token has a name of its own, ``prefix_tokens.NAME``, and the position table has one
+row for the class token and one per patch. Elsewhere registers are one tensor (1, R, C), and the
+table has rows for all tokens, for the class token, or for patches alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from mmvitssl.checkpoint.errors import CheckpointError
+
+State = dict[str, Tensor]
+FRONT = "prefix_tokens."
+REGISTER = FRONT + "register_"
+DISTILLATION = FRONT + "distillation"
+FOLDED = "its rows beside the class token and the patches are added to those tokens here"
+NO_CLASS_ROW = "it has no row for the class token; here that row is zero"
+
+
+def _extra_rows(rows: int, tokens: int, patches: int | None) -> int:
+    """Rows before those of the patches, in a table of ``rows`` with ``tokens`` before the patches.
+
+    Raises:
+        CheckpointError: nothing tells.
+    """
+    candidates = sorted({1, tokens, 0}, reverse=tokens > 1)
+    square = [n for n in candidates if rows > n and math.isqrt(rows - n) ** 2 == rows - n]
+    exact = [n for n in candidates if rows - n == patches]
+    found = exact or square
+    if not found and tokens == 1:
+        return 1  # the usual one, of a grid that is not square
+    if not found:
+        raise CheckpointError(
+            f"pos_embed has {rows} rows and the file {tokens} tokens before the patches: how many "
+            f"of the rows are patches cannot be told. Build the encoder with the image_size of the "
+            f"pretraining."
+        )
+    return found[0]
+
+
+def split_tokens(
+    state: State, patches: int | None, registers: tuple[str, ...] = ("reg_token",)
+) -> tuple[State, dict[str, str]]:
+    """Their registers and distillation token as named tokens; see :attr:`Format.before`.
+
+    Args:
+        state: with their names.
+        patches: of the model that reads it; None: the grid is square.
+        registers: names that the tensor of registers may have.
+
+    Returns:
+        the state, and the reason for each tensor of theirs that is kept as it was.
+    """
+    state = dict(state)
+    names = []
+    if "dist_token" in state:
+        state[DISTILLATION] = state.pop("dist_token")
+        names.append(DISTILLATION)
+    found = next((name for name in registers if name in state), None)
+    if found is not None:
+        for i, token in enumerate(state.pop(found).unbind(1), 1):
+            state[f"{REGISTER}{i}"] = token[:, None]
+            names.append(f"{REGISTER}{i}")
+    table = state.get("pos_embed")
+    if table is None or table.ndim != 3:
+        return state, {}
+    rows = _extra_rows(table.shape[1], 1 + len(names), patches)
+    if rows == 1:
+        return state, {}
+    if rows == 0:
+        state["pos_embed"] = torch.cat([torch.zeros_like(table[:, :1]), table], dim=1)
+        return state, {"pos_embed": NO_CLASS_ROW}
+    state["pos_embed"] = torch.cat([table[:, :1], table[:, rows:]], dim=1)
+    for i, name in enumerate(names, 1):
+        state[name] = state[name] + table[:, i : i + 1]
+    kept = {"pos_embed": FOLDED}
+    if bool((table[:, 1:rows] != 0).any()):
+        kept |= {"dist_token": FOLDED} if names[0] == DISTILLATION else {}
+        kept |= {} if found is None else {found: FOLDED}
+    return state, kept
+
+
+def join_tokens(state: State, registers: str = "reg_token") -> State:
+    """The inverse, with one row of the position table for the class token; see :attr:`after`."""
+    state = dict(state)
+    names = [key for key in state if key.startswith(FRONT)]
+    if names == [DISTILLATION]:
+        state["dist_token"] = state.pop(DISTILLATION)
+    elif names:
+        state[registers] = torch.cat([state.pop(name) for name in names], dim=1)
+    return state
