@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
+from mmvitssl.checkpoint import check_weights_file
+from mmvitssl.checkpoint.strict import SOURCES
 from mmvitssl.engine import launch
 from mmvitssl.evaluation.probes import FeatureProbe
 
@@ -22,7 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="such as configs/probe/knn_vit-small_in1k.py")
     parser.add_argument("checkpoint", help="of a pretraining, or official; 'random' for none")
     parser.add_argument(
-        "--source", choices=("online", "target"), default="online", help="which encoder of it"
+        "--source",
+        choices=SOURCES,
+        help="which encoder of it; unless said otherwise DINO's teacher, else the online one",
     )
     parser.add_argument("--linear", action="store_true", help="fit logistic regression too")
     parser.add_argument("--amp", choices=("bf16",), help="encode in mixed precision")
@@ -38,6 +42,8 @@ def prepare(args: argparse.Namespace) -> FeatureProbe:
         raise launch.UserError(f"--out {args.out} must end in .json.")
     if not Path(args.config).is_file():
         raise launch.UserError(f"There is no config {Path(args.config).absolute()}.")
+    if args.checkpoint != "random":
+        check_weights_file(args.checkpoint)
     config: Any = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options or {})
     init_default_scope(launch.prepare_scope(config))

@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
-from mmvitssl.checkpoint import load_strict
+from mmvitssl.checkpoint import check_weights_file, load_strict
 from mmvitssl.engine import (
     dense_checks,
     label_checks,
     launch,
     own_data,
     training,
+    weights,
 )
 from mmvitssl.engine.config_files import read_config
 
@@ -79,9 +80,11 @@ def prepare(args: argparse.Namespace) -> Runner:
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("test_dataloader") is None:
         raise launch.UserError(f"{args.config} has no test_dataloader to test on.")
+    check_weights_file(args.checkpoint)
     launch.check_data(config, ("test_dataloader",))
     launch.set_devices(config, args.launcher)
     launch.prepare_scope(config)
+    weights.drop_weights(config)
     config.setdefault("randomness", dict(seed=0))
     if config.get("runner_type") == "FlexibleRunner":  # shards are for training
         config.pop("runner_type")

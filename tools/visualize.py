@@ -12,9 +12,10 @@ from mmengine.registry import init_default_scope
 
 import mmvitssl.compat
 import mmvitssl.models  # noqa: F401  (before any config is read)
-from mmvitssl.checkpoint import load_encoder, load_strict
+from mmvitssl.checkpoint import check_weights_file, load_encoder, load_strict
 from mmvitssl.checkpoint.onnx_model import image_size_of
 from mmvitssl.checkpoint.rebuild import rebuild_encoder
+from mmvitssl.checkpoint.strict import SOURCES
 from mmvitssl.datasets import LoadImage
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
@@ -51,7 +52,7 @@ def _add_attention(commands: Any) -> None:
     look.add_argument("checkpoint", help="of a pretraining, a probe, or official")
     look.add_argument("images", nargs="+", metavar="IMAGE")
     look.add_argument("--config", help="describes the encoder where the checkpoint does not")
-    look.add_argument("--source", choices=("online", "target"), default="online")
+    look.add_argument("--source", choices=SOURCES)
     look.add_argument("--block", type=int, default=-1, help="zero-based; -1 (default): the last")
     look.add_argument(
         "--probe", action="store_true", help="of an attentive probe; --config is that of the probe"
@@ -75,7 +76,7 @@ def _add_embedding(commands: Any) -> None:
     embed = commands.add_parser("embedding", help="features of images in two dimensions")
     embed.add_argument("config", help="as for tools/knn.py: configs/probe/knn_...")
     embed.add_argument("checkpoint", help="of a pretraining, or official; 'random' for none")
-    embed.add_argument("--source", choices=("online", "target"), default="online")
+    embed.add_argument("--source", choices=SOURCES)
     embed.add_argument(
         "--data", nargs="+", default=["queries"], metavar="NAME",
         help="data sets of the config (queries, bank); a picture each",
@@ -115,6 +116,7 @@ def check_images(images: list[str]) -> None:
 
 def build(args: argparse.Namespace) -> Any:
     """The model of the config with the weights of the checkpoint."""
+    check_weights_file(args.checkpoint)
     config = read_config(args.config, args.cfg_options)
     launch.prepare_scope(config)
     model = MODELS.build(config.model)
@@ -204,10 +206,10 @@ def embedded(args: argparse.Namespace) -> Iterator[Path]:
     readout = config.get("readout", "cls")
     check_readout(encoder, readout)
     datasets = {name: DATASETS.build(config[name]) for name in args.data}
-    if args.checkpoint != "random":
-        load_encoder(encoder, args.checkpoint, args.source, print)
-    encoder.to(args.device)
     preprocessor = build_preprocessor(config.get("data_preprocessor"))
+    if args.checkpoint != "random":
+        load_encoder(encoder, args.checkpoint, args.source, print, preprocessor)
+    encoder.to(args.device)
     how = dict(batch_size=config.get("batch_size", 256), workers=config.get("workers", 0))
     for name, dataset in datasets.items():
         part, indices = embedding.choose(dataset, args.images, args.seed)

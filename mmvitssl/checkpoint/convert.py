@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of, unwrap
 from mmvitssl.checkpoint.facts import facts_of
 from mmvitssl.checkpoint.formats import FORMATS, Format, recognise
 from mmvitssl.checkpoint.formats.masked import encoder_only
@@ -17,7 +18,6 @@ from mmvitssl.checkpoint.onnx_model import check_installed, image_size_of, write
 from mmvitssl.checkpoint.own import write_own
 from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted, needed
 from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
-from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of, unwrap
 from mmvitssl.checkpoint.strict import PARTS, check_keys, rename_task
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
 

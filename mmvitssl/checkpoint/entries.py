@@ -1,4 +1,4 @@
-"""Where the weights lie in a file: its entries, wrapper prefixes, and values that are no numbers."""
+"""Where the weights lie in a file: its entries and wrapper prefixes; and values that are NaN."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmvitssl.checkpoint.errors import CheckpointError
 State = dict[str, Tensor]
 ENTRIES = ("state_dict", "model")  # where most programs keep weights
 AVERAGED = re.compile(r"(.*_)?(ema|swa|averaged?)(_.*)?")  # timm: state_dict_ema, DeiT: model_ema
-MMENGINE_RAW = "ema_state_dict"  # EMAHook saves the averaged weights as state_dict, the raw ones here
+MMENGINE_RAW = "ema_state_dict"  # of EMAHook, which saves the averaged weights as state_dict
 INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 PATCHES = re.compile(
     r"((?:.+\.)?)(?:embeddings\.patch_embeddings\.projection|patch_embed\.proj(?:ection)?)\.weight"

@@ -199,7 +199,9 @@ def check_heads(
         usual = encoder.embed_dim // 64
         differs = len(own) == 1 and own[0] != usual and encoder.embed_dim % 64 == 0
         hint = f" (most published models of this width have {usual})" if differs else ""
-        return [f"The file does not say its number of attention heads: read with {_words(own)}{hint}"]
+        return [
+            f"The file does not say its number of attention heads: read with {_words(own)}{hint}"
+        ]
     if facts.heads != own:
         raise CheckpointError(
             f"{path} was trained with {_words(facts.heads)} attention heads (says "

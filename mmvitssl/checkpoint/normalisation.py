@@ -1,4 +1,4 @@
-"""Mean and standard deviation of images, compared between a checkpoint and the model that reads it."""
+"""Mean and standard deviation of images: those of a checkpoint and of the model that reads it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mean_std_of(config: Mapping[str, Any] | None) -> MeanStd | None:
 
 
 def mean_std_in(preprocessor: Any) -> MeanStd | None:
-    """Mean and deviation of a built preprocessor, ours or mmdet's and mmseg's; None: it has none."""
+    """Mean and deviation of a built preprocessor, also of mmdet's and mmseg's; None: none."""
     mean, std = (getattr(preprocessor, name, None) for name in ("mean", "std"))
     if not isinstance(mean, Tensor) or not isinstance(std, Tensor):
         return None
@@ -51,7 +51,7 @@ def differing(theirs: MeanStd | None, own: MeanStd | None) -> str | None:
     return (
         f"WARNING: normalisation differs: the checkpoint was trained with {_words(theirs)}, this "
         f"model normalises with {_words(own)} (of pixels in [0, 1]). Features of such images are "
-        f"not those of pretraining: set data_preprocessor to the checkpoint's mean and std."
+        f"not those of pretraining: set data_preprocessor to the checkpoint's mean and std"
     )
 
 

@@ -129,11 +129,13 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
 
 def _refused(path: Path, error: Exception) -> list[str]:
     """Names of the classes and functions in a pickle that may not be read."""
-    named = set(re.findall(r"(?:GLOBAL|whose callable is|class) ([A-Za-z_][\w.]*\.\w+)", str(error)))
+    pattern = r"(?:GLOBAL|whose callable is|class) ([A-Za-z_][\w.]*\.\w+)"
+    named = set(re.findall(pattern, str(error)))
     try:
         if zipfile.is_zipfile(path):
             with torch.serialization.safe_globals(_harmless_globals()):
-                return sorted(named | set(torch.serialization.get_unsafe_globals_in_checkpoint(path)))
+                found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+            return sorted(named | set(found))
         return sorted(named or _globals_of_pickle(path))
     except DAMAGED:  # cut short: what the error says is all that is known
         return sorted(named)

@@ -113,7 +113,10 @@ class NamedWeights:
 
 
 def named_weights(
-    content: Mapping[str, Any], path: str | Path, ema: bool = False, patches: int | None = None
+    content: Mapping[str, Any],
+    path: str | Path,
+    ema: bool = False,
+    grid: tuple[int, int] | None = None,
 ) -> NamedWeights:
     """Give the weights of any file that is known here this package's names.
 
@@ -121,7 +124,7 @@ def named_weights(
         content: of the file.
         path: of the file, for messages.
         ema: whether averaged weights are wanted.
-        patches: of the encoder that reads them; see :meth:`Format.import_state`.
+        grid: of the encoder that reads them; see :meth:`Format.import_state`.
 
     Raises:
         CheckpointError: the file holds no weights, several encoders, or keys that its format does
@@ -137,7 +140,7 @@ def named_weights(
         origin = recognise(bare.state)
         if origin is None:
             return NamedWeights(bare.state, None, {}, bare.outside, notes)
-        imported = origin.import_state(bare.state, patches)
+        imported = origin.import_state(bare.state, grid)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return NamedWeights(imported.state, origin, imported.reasons, bare.outside, notes)
@@ -241,7 +244,7 @@ def load_encoder(
         raise ValueError(f"source='{source}' is unknown; use one of {sorted(SOURCES)}.")
     encoder: Any = getattr(backbone, "encoder", backbone)
     content = load_file(path)
-    named = named_weights(content, path, source == "ema", _patches(encoder))
+    named = named_weights(content, path, source == "ema", getattr(encoder, "grid", None))
     state, left_out, words = _take(named.state, source, path)
     words += named.words
     state, notes = _fit_tokens(encoder, state, path)
@@ -264,11 +267,6 @@ def load_encoder(
     )  # fmt: skip
     (log or _to_logger)(report.summary())
     return report
-
-
-def _patches(encoder: Any) -> int | None:
-    grid = getattr(encoder, "grid", None)
-    return None if grid is None else grid[0] * grid[1]
 
 
 def _fit_tokens(

@@ -118,4 +118,4 @@ def check_resume(runner: Runner) -> None:
     if runner._resume:
         path = runner._load_from or find_latest_checkpoint(runner.work_dir)
         if path is not None:
-            load_strict(bare_model(runner), path)
+            load_strict(bare_model(runner), path, outside=False)

@@ -29,6 +29,8 @@ RUNNER_KEYS = (
     "custom_hooks",
     "data_preprocessor",
     "load_from",
+    "pretrained",
+    "pretrained_source",
     "resume",
     "launcher",
     "env_cfg",

@@ -24,7 +24,7 @@ from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
 from torch import nn
 
 from mmvitssl import compat
-from mmvitssl.checkpoint import CheckpointError, load_encoder
+from mmvitssl.checkpoint import CheckpointError
 from mmvitssl.datasets.images import BrokenImageError
 from mmvitssl.engine.dataset_tree import config_leaves
 from mmvitssl.extras import MissingExtraError, require
@@ -306,31 +306,6 @@ def build_training(runner: Runner) -> None:
 def bare_model(runner: Runner) -> nn.Module:
     """The runner's model without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-def load_pretrained(runner: Runner, path: str, source: str | None = None) -> None:
-    """Load a pretrained encoder into the backbone (or encoder) of the runner's model, strictly.
-
-    Args:
-        runner: whose model gets it.
-        path: see :func:`~mmvitssl.checkpoint.load_encoder`.
-        source: 'online' encoder of the checkpoint, or the momentum encoder, 'target'; None: what
-            the model's config says, else the online one.
-
-    Raises:
-        UserError: the model has neither.
-        CheckpointError: the checkpoint does not fit.
-    """
-    model: Any = bare_model(runner)
-    if hasattr(model, "load_pretrained"):
-        model.source = source or model.source
-        model.load_pretrained(path, log=runner.logger.info)
-        return
-    for name in ("backbone", "encoder"):
-        if hasattr(model, name):
-            load_encoder(getattr(model, name), path, source or "online", runner.logger.info)
-            return
-    raise UserError(f"--pretrained: {type(model).__name__} has neither backbone nor encoder.")
 
 
 def compile_encoders(runner: Runner, backend: str = "inductor") -> int:

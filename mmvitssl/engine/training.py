@@ -8,7 +8,8 @@ import os
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmvitssl.engine import checks, dense_checks, guards, label_checks, launch, own_data
+from mmvitssl.checkpoint.strict import SOURCES
+from mmvitssl.engine import checks, dense_checks, guards, label_checks, launch, own_data, weights
 from mmvitssl.engine.config_files import read_config
 
 
@@ -38,12 +39,15 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="scale the learning rate by the real over the config's batch size",
     )
     options.add_argument(
-        "--pretrained", metavar="CKPT", help="load this encoder, strictly, before training"
+        "--pretrained",
+        metavar="CKPT",
+        help="load this encoder, strictly, before training; comes before the config's `pretrained`",
     )
     options.add_argument(
         "--pretrained-source",
-        choices=("online", "target"),
-        help="which encoder of the --pretrained checkpoint; the online one unless said otherwise",
+        choices=SOURCES,
+        help="which encoder of the checkpoint; unless said otherwise DINO's teacher, and the "
+        "online one of all other methods; ema: averaged weights (model_ema)",
     )
     add_common(options)
     return options
@@ -67,8 +71,6 @@ def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
 
 def prepare(args: argparse.Namespace) -> Runner:
     """Everything that can be wrong with a config is found here, before the first step."""
-    if args.pretrained_source and not args.pretrained:
-        raise launch.UserError("--pretrained-source chooses an encoder of --pretrained CKPT.")
     config = read_config(args.config, args.cfg_options)
     own_data.follow_data_root(config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
@@ -80,9 +82,10 @@ def prepare(args: argparse.Namespace) -> Runner:
         launch.set_auto_scale_lr(config)
     launch.set_resume(config, args.resume)
     config.setdefault("randomness", dict(seed=0))
+    launch.prepare_scope(config)
+    starting = weights.take_weights(config, args.pretrained, args.pretrained_source)
     launch.check_data(config, ("train_dataloader", "val_dataloader"))
     launch.set_devices(config, args.launcher)
-    launch.prepare_scope(config)
     own_data.read_classes(config, args.cfg_options)
     runner = launch.build_runner(config)
     dense_checks.check_files(config, ("train", "val"))
@@ -93,8 +96,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     dense_checks.check_dense(runner, ("train", "val"))
     checks.check_views(runner)
     checks.check_resume(runner)
-    if args.pretrained:
-        launch.load_pretrained(runner, args.pretrained, args.pretrained_source)
+    weights.load_weights(runner, starting)
     if args.compile:
         launch.compile_encoders(runner, args.compile)
     return runner

@@ -136,9 +136,11 @@ class FeatureProbe:
             **settings,
         )
 
-    def load(self, path: str, source: str = "online", log: Callable[[str], None] = print) -> None:
+    def load(
+        self, path: str, source: str | None = None, log: Callable[[str], None] = print
+    ) -> None:
         """Load a checkpoint's encoder, strictly; see :func:`~mmvitssl.checkpoint.load_encoder`."""
-        load_encoder(self.encoder, path, source, log)
+        load_encoder(self.encoder, path, source, log, self.preprocessor)
 
     def features(self, dataset: Dataset) -> Features:
         """Features of a data set."""

@@ -113,8 +113,8 @@ class Format:
             unless an import brought them.
         decode: from their tensors to ours, by our key.
         encode: the inverse.
-        before: for tensors that are not one to one: from theirs, and the number of patches of the
-            model that reads them (None: not known), to tensors with names of the table, and the
+        before: for tensors that are not one to one: from theirs, and the grid of the model
+            that reads them (None: not known), to tensors with names of the table, and the
             reason for each of theirs that an export must have back as it was.
         after: the inverse, of tensors with names of the table.
         task: name that the table gives to the task whose decoder or head it holds, and the task's
@@ -138,7 +138,7 @@ class Format:
     left_out: tuple[str, ...] = ()
     decode: Callable[[str, Tensor], Tensor] | None = None
     encode: Callable[[str, Tensor], Tensor] | None = None
-    before: Callable[[State, int | None], tuple[State, dict[str, str]]] | None = None
+    before: Callable[[State, tuple[int, int] | None], tuple[State, dict[str, str]]] | None = None
     after: Callable[[State], State] | None = None
     task: tuple[str, str] | None = None
     heads: Mapping[int, int] = field(default_factory=dict)
@@ -155,12 +155,14 @@ class Format:
     def _extra(self, key: str) -> Extra | None:
         return next((extra for extra in self.extras if re.fullmatch(extra.pattern, key)), None)
 
-    def import_state(self, state: Mapping[str, Tensor], patches: int | None = None) -> Imported:
+    def import_state(
+        self, state: Mapping[str, Tensor], grid: tuple[int, int] | None = None
+    ) -> Imported:
         """Give every tensor our name, or carry it along.
 
         Args:
             state: theirs.
-            patches: of the model that it is for, which tells how many rows of a position table
+            grid: of the model that it is for, which tells how many rows of a position table
                 belong to other tokens; None: those tables are of square grids.
 
         Raises:
@@ -178,7 +180,7 @@ class Format:
         state = {_swap_front(key, used): tensor for key, tensor in state.items()}
         if self.before is not None:
             original = state
-            state, reasons = self.before(dict(original), patches)
+            state, reasons = self.before(dict(original), grid)
             carried = {key: original[key] for key in reasons}
         for key, tensor in state.items():
             names = (rename.to_ours(key) for rename in self.renames)

@@ -64,9 +64,7 @@ SIMMIM = Format(
         *(line for line in _VIT if line.theirs not in {known.theirs for known in _SWIN}),
     ),
     extras=(
-        Extra(
-            r".*relative_position_index", "follows from the size of the bias table", _indices
-        ),
+        Extra(r".*relative_position_index", "follows from the size of the bias table", _indices),
         SHIFT_MASK,
     ),
     decode=_from_shuffle,

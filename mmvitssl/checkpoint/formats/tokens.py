@@ -7,13 +7,13 @@ table has rows for all tokens, for the class token, or for patches alone.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from mmvitssl.checkpoint.errors import CheckpointError
+from mmvitssl.models.backbones.position import infer_grid
 
+Grid = tuple[int, int]
 State = dict[str, Tensor]
 FRONT = "prefix_tokens."
 REGISTER = FRONT + "register_"
@@ -22,17 +22,32 @@ FOLDED = "its rows beside the class token and the patches are added to those tok
 NO_CLASS_ROW = "it has no row for the class token; here that row is zero"
 
 
-def _extra_rows(rows: int, tokens: int, patches: int | None) -> int:
+def _extra_rows(rows: int, tokens: int, grid: Grid | None, may_lack: bool) -> int:
     """Rows before those of the patches, in a table of ``rows`` with ``tokens`` before the patches.
+
+    Args:
+        rows: of the table.
+        tokens: class token and others.
+        grid: of the model that reads it; None: not known.
+        may_lack: whether the table may have no row for the class token.
 
     Raises:
         CheckpointError: nothing tells.
     """
-    candidates = sorted({1, tokens, 0}, reverse=tokens > 1)
-    square = [n for n in candidates if rows > n and math.isqrt(rows - n) ** 2 == rows - n]
-    exact = [n for n in candidates if rows - n == patches]
-    found = exact or square
-    if not found and tokens == 1:
+    candidates = list(dict.fromkeys((tokens, 1, *((0,) if may_lack else ()))))
+
+    def fits(patches: int) -> bool:
+        if patches < 1:
+            return False
+        try:
+            infer_grid(patches, grid or (1, 1))
+        except ValueError:
+            return False
+        return True
+
+    exact = [n for n in candidates if grid is not None and rows - n == grid[0] * grid[1]]
+    found = exact or [n for n in candidates if fits(rows - n)]
+    if not found and len(candidates) == 1:
         return 1  # the usual one, of a grid that is not square
     if not found:
         raise CheckpointError(
@@ -44,13 +59,13 @@ def _extra_rows(rows: int, tokens: int, patches: int | None) -> int:
 
 
 def split_tokens(
-    state: State, patches: int | None, registers: tuple[str, ...] = ("reg_token",)
+    state: State, grid: Grid | None, registers: tuple[str, ...] = ("reg_token",)
 ) -> tuple[State, dict[str, str]]:
     """Their registers and distillation token as named tokens; see :attr:`Format.before`.
 
     Args:
         state: with their names.
-        patches: of the model that reads it; None: the grid is square.
+        grid: of the model that reads it; None: the grid is square.
         registers: names that the tensor of registers may have.
 
     Returns:
@@ -69,7 +84,9 @@ def split_tokens(
     table = state.get("pos_embed")
     if table is None or table.ndim != 3:
         return state, {}
-    rows = _extra_rows(table.shape[1], 1 + len(names), patches)
+    # DeiT III's and DINOv2's tables in timm are of patches alone
+    may_lack = found is not None or "blocks.0.ls1.gamma" in state
+    rows = _extra_rows(table.shape[1], 1 + len(names), grid, may_lack)
     if rows == 1:
         return state, {}
     if rows == 0:

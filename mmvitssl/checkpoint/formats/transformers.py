@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+
 import torch
 
 from mmvitssl.checkpoint.formats.base import Extra, Format, Rename, State
 from mmvitssl.checkpoint.formats.masked import NECK
 from mmvitssl.checkpoint.formats.timm import flat_token, one_token
-from mmvitssl.checkpoint.formats.tokens import join_tokens, split_tokens
+from mmvitssl.checkpoint.formats.tokens import Grid, join_tokens, split_tokens
 
 PARTS = ("query", "key", "value")
 APART = re.compile(r"(.*attention\.attention\.)(query|key|value)\.(weight|bias)")
@@ -43,15 +44,15 @@ def split_qkv(state: State) -> State:
     return apart
 
 
-def _joined(state: State, patches: int | None) -> tuple[State, dict[str, str]]:
+def _joined(state: State, grid: Grid | None) -> tuple[State, dict[str, str]]:
     return join_qkv(state), {}
 
 
-def _with_registers(state: State, patches: int | None) -> tuple[State, dict[str, str]]:
+def _with_registers(state: State, grid: Grid | None) -> tuple[State, dict[str, str]]:
     """DINOv2's registers as named tokens; its table has no rows for them."""
     back = {new: old for old, new in TOKENS.items()}
     state = {TOKENS.get(key, key): tensor for key, tensor in join_qkv(state).items()}
-    state, kept = split_tokens(state, patches, ("register_tokens",))
+    state, kept = split_tokens(state, grid, ("register_tokens",))
     return state, {back.get(key, key): reason for key, reason in kept.items()}
 
 

@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmvitssl.checkpoint import load_encoder
-from mmvitssl.checkpoint.strict import LoadReport
+from mmvitssl.checkpoint.strict import SOURCES, LoadReport
 from mmvitssl.distributed import rank
 from mmvitssl.evaluation.features import check_readout, encode_features
 from mmvitssl.models.data_preprocessor import build_preprocessor
@@ -42,8 +42,8 @@ class ImageClassifier(BaseModel):
             the weights of the final norm (CAE). None: the final norm stays.
         augment: config of :class:`BatchAugment` without ``num_classes``, for training.
         label_smoothing: share of the label that all classes get alike.
-        source: which encoder of a pretraining checkpoint ``--pretrained`` takes: 'online' or
-            'target' (DINO's teacher).
+        source: which encoder of a pretraining checkpoint is taken: 'online', 'target' or 'ema';
+            None: what the method's authors evaluate (DINO's teacher, else the online one).
         data_preprocessor: config; by default ImageNet normalisation.
         seed: of ``augment``.
 
@@ -60,7 +60,7 @@ class ImageClassifier(BaseModel):
         pooled_norm: str | None = None,
         augment: dict[str, Any] | None = None,
         label_smoothing: float = 0.0,
-        source: str = "online",
+        source: str | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
@@ -72,8 +72,8 @@ class ImageClassifier(BaseModel):
                 f"ImageClassifier.pooled_norm='{pooled_norm}' must be one of {POOLED_NORMS}, and "
                 f"needs readout='mean' and an encoder that is not frozen."
             )
-        if source not in ("online", "target"):
-            raise ValueError(f"ImageClassifier.source='{source}' must be 'online' or 'target'.")
+        if source not in (None, *SOURCES):
+            raise ValueError(f"ImageClassifier.source='{source}' must be None or one of {SOURCES}.")
         self.readout, self.frozen, self.pooled_norm = readout, frozen, pooled_norm
         self.label_smoothing, self.source, self.seed = label_smoothing, source, seed
         self.fc_norm = self._take_norm() if pooled_norm else None
@@ -114,19 +114,28 @@ class ImageClassifier(BaseModel):
         return self
 
     def load_pretrained(
-        self, path: str | Path, log: Callable[[str], None] | None = None
+        self,
+        path: str | Path,
+        source: str | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> LoadReport:
         """Load a pretrained encoder, strictly; see :func:`~mmvitssl.checkpoint.load_encoder`.
+
+        Args:
+            path: of the checkpoint.
+            source: which encoder of it; None: the model's ``source``.
+            log: where the report goes.
 
         Raises:
             FileNotFoundError: there is no such file.
             CheckpointError: it does not fit.
         """
+        how = (path, source or self.source, log, self.data_preprocessor)
         if self.pooled_norm != "pretrained":
-            return load_encoder(self.encoder, path, self.source, log)
+            return load_encoder(self.encoder, *how)
         self.encoder.norm = self.fc_norm  # for as long as it takes the weights of the final norm
         try:
-            return load_encoder(self.encoder, path, self.source, log)
+            return load_encoder(self.encoder, *how)
         finally:
             self.encoder.norm = nn.Identity()
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmvitssl.checkpoint import load_encoder
+from mmvitssl.checkpoint.strict import LoadReport, has_target
 from mmvitssl.distributed import each_alone
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.balancers.gradients import Trunk, gradient_cosines
@@ -81,6 +85,44 @@ class Pretrainer(BaseModel):
             for part, module in task.momentum_modules().items():
                 modules[f"{name}_{part}"] = module
         return modules
+
+    def load_pretrained(
+        self,
+        path: str | Path,
+        source: str | None = None,
+        log: Callable[[str], None] | None = None,
+    ) -> LoadReport:
+        """Start the encoder, and the momentum encoder, from given weights.
+
+        Without a ``source`` the two branches go on from where they were: the encoder takes the
+        file's online encoder, and the momentum encoder the file's own (MoCo v3's
+        ``momentum_encoder``, DINO's ``teacher``, MoBY's ``encoder_k``). With a ``source``, or where
+        the file has one encoder only, both start from the same weights, bit for bit.
+
+        Args:
+            path: see :func:`~mmvitssl.checkpoint.load_encoder`.
+            source: 'online', 'target' or 'ema'; None: see above.
+            log: where the reports go.
+
+        Returns:
+            the report of the online encoder.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            CheckpointError: it does not fit.
+        """
+        log = log or (lambda text: print_log(text, logger="current"))
+        how = dict(log=log, preprocessor=self.data_preprocessor)
+        report = load_encoder(self.encoder, path, source or "online", **how)
+        if self.target is None:
+            return report
+        if source is None and has_target(path):
+            load_encoder(self.target["encoder"], path, "target", **how)
+            log("The momentum encoder starts from the file's own momentum encoder.")
+        else:
+            self.target["encoder"].load_state_dict(self.encoder.state_dict())
+            log("The momentum encoder starts equal to the encoder.")
+        return report
 
     def update_target(self, progress: float) -> float | None:
         """Move the momentum target; returns the momentum, None without a target.

@@ -56,7 +56,7 @@ def adapt_positions(
     resized = resized_positions(theirs, old, grid, interpolation=interpolation)
     note = f"pos_embed {old[0]}x{old[1]} -> {grid[0]}x{grid[1]} ({interpolation})"
     if not known:
-        note += f"; the file does not say its grid, {old[0]}x{old[1]} is a guess from {patches} rows"
+        note += "; the file does not say its grid, which is guessed from the number of rows"
     return {**state, "pos_embed": resized}, [note]
 
 
