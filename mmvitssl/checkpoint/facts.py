@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from mmvitssl.checkpoint.formats.base import Format
 
 Grid = tuple[int, int]
-MOCOV3_ARCH = {"vit_small": 12, "vit_base": 12, "vit_conv_small": 12, "vit_conv_base": 12}
-DINO_ARCH = {"vit_tiny": 3, "vit_small": 6, "vit_base": 12}
+# names of architectures in the programs of MoCo v3 and DINO: (width, heads)
+MOCOV3_ARCH = {
+    **dict.fromkeys(("vit_small", "vit_conv_small"), (384, 12)),
+    **dict.fromkeys(("vit_base", "vit_conv_base"), (768, 12)),
+}
+DINO_ARCH = {"vit_tiny": (192, 3), "vit_small": (384, 6), "vit_base": (768, 12)}
 SHOWN_HEADS = ("relative_position_bias_table", "rpe_k.lookup_table_weight")
 
 
@@ -94,16 +98,16 @@ def _option(content: Mapping[str, Any], *names: str) -> Any:
 def _heads_of_arch(content: Mapping[str, Any], width: int) -> tuple[int, str] | None:
     """From the name of the architecture that official programs write beside the weights."""
     top, option = content.get("arch"), _option(content, "arch", "model")
-    if isinstance(top, str) and top in MOCOV3_ARCH:
-        return MOCOV3_ARCH[top], f"arch='{top}' of MoCo v3's programs"
+    if isinstance(top, str) and MOCOV3_ARCH.get(top, (0, 0))[0] == width:
+        return MOCOV3_ARCH[top][1], f"arch='{top}', a name of MoCo v3's programs"
     for name in (top, option):
         if not isinstance(name, str):
             continue
-        if name in DINO_ARCH:
-            return DINO_ARCH[name], f"args.arch='{name}' of DINO's programs"
+        if name is option and DINO_ARCH.get(name, (0, 0))[0] == width:
+            return DINO_ARCH[name][1], f"args.arch='{name}', a name of DINO's programs"
         heads = _heads_of_timm(name, width)
         if heads is not None:
-            return heads, f"arch='{name}' of timm"
+            return heads, f"arch='{name}', a name of timm's"
     return None
 
 
@@ -204,9 +208,9 @@ def check_heads(
         ]
     if facts.heads != own:
         raise CheckpointError(
-            f"{path} was trained with {_words(facts.heads)} attention heads (says "
-            f"{facts.heads_by}), this model has {_words(own)}: set num_heads in the encoder's arch,"
-            f" as in arch=dict(base='small', num_heads={facts.heads[0]})."
+            f"{path} was trained with {_words(facts.heads)} attention heads, this model has "
+            f"{_words(own)}: set num_heads in the encoder's arch, as in arch=dict(base='small', "
+            f"num_heads={facts.heads[0]}). (The number is from {facts.heads_by}.)"
         )
     return []
 

@@ -139,11 +139,27 @@ def named_weights(
         notes += bare.words()
         origin = recognise(bare.state)
         if origin is None:
+            _refuse_transformers(bare.state)
             return NamedWeights(bare.state, None, {}, bare.outside, notes)
         imported = origin.import_state(bare.state, grid)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return NamedWeights(imported.state, origin, imported.reasons, bare.outside, notes)
+
+
+def _refuse_transformers(state: Mapping[str, Tensor]) -> None:
+    """Say what a file in a layout of transformers without a format is.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    if any("embeddings.patch_embeddings.projection." in key for key in state):
+        raise CheckpointError(
+            "The file is in a layout of Hugging Face transformers that is not known here; known "
+            "are ViT, ViTMAE and DINOv2, as model.save_pretrained(FOLDER) writes them to "
+            "model.safetensors (version 5 has other names in memory, which torch.save of a "
+            f"state_dict keeps). Its first keys are {sorted(state)[:4]}."
+        )
 
 
 def _entry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file, load_strict
+from mmvitssl.checkpoint import (
+    CheckpointError,
+    check_weights_file,
+    load_encoder,
+    load_file,
+    load_strict,
+)
 from mmvitssl.models.backbones import DenseFeatures, ViT
 from tests.builders import ENCODER, build_repre
 
@@ -66,7 +73,8 @@ def test_positions_are_resized_and_said_so(tmp_path: Path) -> None:
     path = save(tmp_path / "encoder.pth", source.state_dict())
     encoder = ViT(**{**BARE, "position": "learned", "image_size": (64, 96)})
     report = load_encoder(encoder, path)
-    assert report.resized == ["pos_embed 4x6 -> 8x12 (bicubic)"]
+    guess = "; the file does not say its grid, which is guessed from the number of rows"
+    assert report.resized == ["pos_embed 4x6 -> 8x12 (bicubic)" + guess]
     assert "Resized pos_embed 4x6 -> 8x12" in report.summary()
     torch.testing.assert_close(encoder.pos_embed, source.resized_position((8, 12)))
 
@@ -201,3 +209,52 @@ def test_an_encoder_saved_by_itself_loads(settings: dict[str, Any], tmp_path: Pa
     load_encoder(fresh, tmp_path / "encoder.pth")
     for key, value in saved.state_dict().items():
         assert torch.equal(value, fresh.state_dict()[key]), key
+
+
+def test_refused_objects_are_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "trap.pth", {"state_dict": {}, "extra": Malicious(tmp_path / "ran")})
+    with pytest.raises(CheckpointError, match=r"\(pathlib\.Path\.touch|\(pathlib\.Path|getattr"):
+        load_file(path)
+    plain = tmp_path / "plain.pth"
+    plain.write_bytes(pickle.dumps({"x": Fraction(1, 2)}))
+    with pytest.raises(CheckpointError, match=r"\(fractions\.Fraction\)"):
+        load_file(plain)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_an_error_with_their_names(
+    value: float, tmp_path: Path
+) -> None:
+    model = build_repre()
+    with torch.no_grad():
+        model.encoder.blocks[1].mlp.fc1.bias[:3] = value
+    path = save(tmp_path / "last.pth", {"state_dict": model.state_dict()})
+    for load in (lambda: load_encoder(ViT(**BARE), path), lambda: load_strict(build_repre(), path)):
+        with pytest.raises(CheckpointError, match=r"NaN or infinite: .*fc1\.bias \(3 of 128\)"):
+            load()
+    load_encoder(ViT(**BARE), path, "target")  # whose weights are sound
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("https://example.org/mae.pth", r"is an address, .*download the file first"),
+        ("torchvision://resnet50", "is an address"),
+        (
+            "vit_base_patch16_224.mae",
+            r"name of a model, .*timm\.create_model\('vit_base_patch16_224",
+        ),
+        ("timm/vit_base_patch16_224", "name of a model"),
+    ],
+)
+def test_what_is_no_file_is_told_with_what_would_do(name: str, words: str) -> None:
+    with pytest.raises(CheckpointError, match=words):
+        check_weights_file(name, "--pretrained")
+
+
+def test_folders_and_misspelt_files_say_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "epoch_100.pth").touch()
+    with pytest.raises(CheckpointError, match=r"is a folder: .*epoch_100\.pth"):
+        check_weights_file(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"Did you mean epoch_100\.pth"):
+        check_weights_file(tmp_path / "epoch_10.pth")

@@ -107,6 +107,8 @@ TRANSFORMERS_VITMAE = Format(
         Rename("decoder.decoder_norm.*", NECK + "norm.*"),
         Rename("decoder.decoder_pred.*", NECK + "pred.*"),
     ),
+    # as version 5 writes them
+    prefixes=(("decoder.decoder_encoder.layer.", "decoder.decoder_layers."),),
     before=_joined,
     after=split_qkv,
     task=("masked", "MaskedModeling"),
