@@ -14,7 +14,7 @@ from rich.table import Table
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.checkpoint import check_weights_file
-from mmvitssl.checkpoint.strict import SOURCES
+from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.engine import launch
 from mmvitssl.evaluation.probes import FeatureProbe
 

@@ -13,9 +13,9 @@ from mmengine.registry import init_default_scope
 import mmvitssl.compat
 import mmvitssl.models  # noqa: F401  (before any config is read)
 from mmvitssl.checkpoint import check_weights_file, load_encoder, load_strict
+from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.checkpoint.onnx_model import image_size_of
 from mmvitssl.checkpoint.rebuild import rebuild_encoder
-from mmvitssl.checkpoint.strict import SOURCES
 from mmvitssl.datasets import LoadImage
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config

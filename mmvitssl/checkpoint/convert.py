@@ -14,11 +14,12 @@ from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of, unwra
 from mmvitssl.checkpoint.facts import facts_of
 from mmvitssl.checkpoint.formats import FORMATS, Format, recognise
 from mmvitssl.checkpoint.formats.masked import encoder_only
+from mmvitssl.checkpoint.named import PARTS
 from mmvitssl.checkpoint.onnx_model import check_installed, image_size_of, write_onnx
 from mmvitssl.checkpoint.own import write_own
 from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted, needed
 from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
-from mmvitssl.checkpoint.strict import PARTS, check_keys, rename_task
+from mmvitssl.checkpoint.strict import check_keys, rename_task
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
 
 State = dict[str, Tensor]

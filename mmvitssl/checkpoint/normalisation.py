@@ -40,9 +40,9 @@ def _scaled(mean: Sequence[float] | None, std: Sequence[float] | None) -> MeanSt
 
 def differing(theirs: MeanStd | None, own: MeanStd | None) -> str | None:
     """A warning with both values where they differ; None: they agree, or one is not known."""
-    if theirs is None or own is None:
-        return None
-    same = len(theirs[0]) == len(own[0]) and all(
+    if theirs is None or own is None or len(theirs[0]) != len(own[0]):
+        return None  # images of other channels have no values to compare
+    same = all(
         torch.allclose(torch.tensor(a), torch.tensor(b), atol=1e-3)
         for a, b in zip(theirs, own, strict=True)
     )

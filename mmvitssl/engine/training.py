@@ -8,7 +8,7 @@ import os
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmvitssl.checkpoint.strict import SOURCES
+from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.engine import checks, dense_checks, guards, label_checks, launch, own_data, weights
 from mmvitssl.engine.config_files import read_config
 

@@ -18,7 +18,7 @@ from mmvitssl.checkpoint import (
     load_strict,
 )
 from mmvitssl.checkpoint.entries import some, state_dict_of
-from mmvitssl.checkpoint.strict import SOURCES
+from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.registry import MODELS
 

@@ -16,7 +16,7 @@ from PIL import Image
 from yapf.yapflib import yapf_api
 
 from mmvitssl.checkpoint import load_file
-from mmvitssl.checkpoint.strict import PARTS
+from mmvitssl.checkpoint.named import PARTS
 from mmvitssl.demo import make_demo_data
 from mmvitssl.engine import launch, training
 from tests.marks import some

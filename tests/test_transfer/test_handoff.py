@@ -19,7 +19,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmvitssl.checkpoint import CheckpointError
-from mmvitssl.engine import launch
+from mmvitssl.engine import launch, weights
 from mmvitssl.models.backbones.architectures import architecture
 from mmvitssl.models.backbones.relative import converted_table
 from mmvitssl.registry import MODELS
@@ -188,7 +188,7 @@ BUILDERS = {"detector": detector, "segmentor": segmentor}
 def load(model: nn.Module, pretrained: Pretrained, source: str | None = None) -> None:
     """As ``tools/train.py --pretrained`` does."""
     runner: Any = SimpleNamespace(model=model, logger=MMLogger.get_instance("handoff"))
-    launch.load_pretrained(runner, str(pretrained.path), source)
+    weights.load_pretrained(runner, str(pretrained.path), source)
 
 
 @torch.no_grad()

@@ -13,7 +13,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmvitssl.checkpoint import load_encoder
-from mmvitssl.checkpoint.strict import SOURCES, LoadReport
+from mmvitssl.checkpoint.named import SOURCES
+from mmvitssl.checkpoint.strict import LoadReport
 from mmvitssl.distributed import rank
 from mmvitssl.evaluation.features import check_readout, encode_features
 from mmvitssl.models.data_preprocessor import build_preprocessor

@@ -12,7 +12,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmvitssl.checkpoint import load_encoder
-from mmvitssl.checkpoint.strict import LoadReport, has_target
+from mmvitssl.checkpoint.named import has_target
+from mmvitssl.checkpoint.strict import LoadReport
 from mmvitssl.distributed import each_alone
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.balancers.gradients import Trunk, gradient_cosines
