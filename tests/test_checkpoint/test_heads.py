@@ -114,6 +114,34 @@ def test_official_files_of_vit_small_say_their_heads(
         load_encoder(small(18 - heads), tmp_path / "ours.pth")
 
 
+@pytest.mark.parametrize("method, part", [("dino", "teacher"), ("mocov3", "online")])
+def test_without_a_source_the_encoder_that_the_authors_evaluate_is_taken(
+    method: str, part: str, tmp_path: Path
+) -> None:
+    students, teachers = small(6).state_dict(), small(6).state_dict()
+    if method == "dino":
+        content: dict[str, Any] = {
+            "student": {f"module.backbone.{k}": v for k, v in students.items()},
+            "teacher": {f"backbone.{k}": v for k, v in teachers.items()},
+            "dino_loss": {"center": torch.zeros(1, 8)},
+        }
+    else:
+        content = {"state_dict": {
+            **{f"module.base_encoder.{k}": v for k, v in students.items()},
+            **{f"module.momentum_encoder.{k}": v for k, v in teachers.items()},
+        }}  # fmt: skip
+    torch.save(content, tmp_path / "f.pth")
+    expected = {"teacher": teachers, "online": students}[part]
+    encoder = small(6 if method == "dino" else 12)
+    report = load_encoder(encoder, tmp_path / "f.pth")
+    assert all(torch.equal(v, expected[k]) for k, v in encoder.state_dict().items())
+    assert ("DINO's teacher" in report.source) == (part == "teacher")
+    for source, state in (("online", students), ("target", teachers)):
+        load_encoder(encoder, tmp_path / "f.pth", source)
+        assert torch.equal(encoder.cls_token, state["cls_token"])
+        assert torch.equal(encoder.patch_embed.proj.weight, state["patch_embed.proj.weight"])
+
+
 def test_a_guess_of_the_heads_is_said(tmp_path: Path) -> None:
     path = tmp_path / "bare.pth"
     torch.save(small(6).state_dict(), path)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from mmengine.config import Config
 from torch import Tensor
 
 from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file, load_strict
@@ -23,6 +24,7 @@ from tests.test_checkpoint.test_formats import (
     assert_same,
     beit_pretraining,
     modeling,
+    official,
     our_mae,
     randomised,
     timm_vit,
@@ -335,3 +337,37 @@ def test_absolute_positions_without_tables_stay_beit(tmp_path: Path) -> None:
     state = {k: v for k, v in model.state_dict().items() if not k.startswith("fc_norm")}
     state |= {"norm.weight": torch.ones(WIDTH), "norm.bias": torch.zeros(WIDTH)}
     load_encoder(encoder, save(tmp_path / "f.pth", state))
+
+
+def renamed_mae() -> tuple[dict[str, Any], Any]:
+    """An MAE whose task has a name of the user's choice."""
+    config = dict(
+        encoder=dict(type="ViT", arch=dict(embed_dim=WIDTH, depth=3, num_heads=HEADS),
+                     image_size=32, patch_size=8, position="sincos_column_first"),
+        tasks=dict(mine=dict(
+            type="MaskedModeling", masking=dict(type="RandomMasking", ratio=0.75),
+            neck=dict(type="MAEDecoder", in_channels=WIDTH, out_channels=192, width=32, depth=2,
+                      num_heads=HEADS, grid=4),
+            target=dict(type="PixelTarget", patch_size=8), head=dict(type="PixelLoss"))),
+    )  # fmt: skip
+    return config, MODELS.build(dict(type="Pretrainer", **config))
+
+
+def test_official_models_are_read_whole_by_the_type_of_their_task(tmp_path: Path) -> None:
+    _, model = renamed_mae()
+    state = official("mae")
+    notes = load_strict(model, save(tmp_path / "mae.pth", {"model": state}))
+    assert "facebookresearch/mae" in " ".join(notes)
+    assert torch.equal(model.tasks["mine"].neck.embed.weight, state["decoder_embed.weight"])
+    with pytest.raises(CheckpointError, match="misses"):  # resuming needs more than weights
+        load_strict(model, tmp_path / "mae.pth", outside=False)
+
+
+def test_a_task_is_exported_by_its_type(tmp_path: Path) -> None:
+    config, model = renamed_mae()
+    text = Config(dict(model=dict(type="Pretrainer", **config))).pretty_text
+    path = save(tmp_path / "last.pth", {"state_dict": model.state_dict(), "meta": {"cfg": text}})
+    export_file(path, tmp_path / "mae.pth", "mae", image_size=32)
+    theirs = load_file(tmp_path / "mae.pth")["model"]
+    assert sorted(theirs) == sorted(official("mae"))
+    assert torch.equal(theirs["decoder_pred.bias"], model.tasks["mine"].neck.pred.bias)
