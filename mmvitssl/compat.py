@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.config import utils as config_utils
 
 
@@ -39,6 +40,45 @@ def map_config_scopes() -> None:
     if not _is_distribution("mmsegmentation"):
         config_utils.MODULE2PACKAGE["mmseg"] = "mmseg"
     config_utils.MODULE2PACKAGE["mmvitssl"] = "mmvitssl"
+
+
+# MMEngine hands what these say to a function that it looks up itself, `_scope_` included
+FUNCTIONS_OF_LOADERS = ("collate_fn", "worker_init_fn")
+
+
+def _without_scopes_of_functions(node: Any) -> None:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in FUNCTIONS_OF_LOADERS and isinstance(value, dict):
+                value.pop("_scope_", None)
+            _without_scopes_of_functions(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _without_scopes_of_functions(value)
+
+
+def scope_inherited_configs() -> None:
+    """Let a config that inherits ``'mmvitssl::...'`` find the classes that the path would find.
+
+    MMEngine adds ``_scope_='mmvitssl'`` to what a config inherits by package name. That is wrong
+    for detectors and segmentors, whose names are mmdet's and mmseg's: here it adds the
+    ``default_scope`` that the inherited config states, and nothing for a part of a config, which
+    states none. Nor does ``collate_fn`` get it, which MMEngine would call with it as an argument.
+    """
+    if hasattr(Config, "_unscoped_conversion"):
+        return
+    convert = Config._unscoped_conversion = Config._dict_to_config_dict
+
+    def scoped(cfg: Any, scope: str | None = None, **nested: Any) -> Any:
+        # MMEngine's recursion passes has_scope, its call for a whole file does not
+        if not nested and scope == "mmvitssl":
+            scope = cfg.get("default_scope")
+        converted = convert(cfg, scope, **nested)
+        if not nested:
+            _without_scopes_of_functions(converted)
+        return converted
+
+    Config._dict_to_config_dict = staticmethod(scoped)
 
 
 def _load_local(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -188,5 +228,6 @@ def drawing_in_every_process() -> Iterator[None]:
 def prepare_mmengine() -> None:
     """Apply every adjustment; safe to call more than once."""
     map_config_scopes()
+    scope_inherited_configs()
     if not any(isinstance(finder, _AdjustingFinder) for finder in sys.meta_path):
         adjust_imports()
