@@ -11,6 +11,6 @@ param_scheduler = [
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=10, end=300,
+        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=10,
         convert_to_iter_based=True),
 ]

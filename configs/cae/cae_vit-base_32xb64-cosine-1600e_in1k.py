@@ -7,6 +7,6 @@ param_scheduler = [
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=40,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=40, end=1600,
+        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=40,
         convert_to_iter_based=True),
 ]

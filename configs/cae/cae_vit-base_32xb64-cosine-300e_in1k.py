@@ -9,11 +9,3 @@ _base_ = [
 train_dataloader = dict(batch_size=64)
 
 train_cfg = dict(max_epochs=300)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=10, end=300,
-        convert_to_iter_based=True),
-]

@@ -114,7 +114,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=0.9, no_decay=('pos_embed', )))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=15),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=15, end=iterations),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=15),
 ]
 default_hooks = dict(
     logger=dict(interval=5),

@@ -76,7 +76,7 @@ param_scheduler = [
         type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=2,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=2, end=epochs,
+        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=2,
         convert_to_iter_based=True),
 ]
 custom_hooks = [

@@ -72,7 +72,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=0.9, no_decay=('cls_token', 'pos_embed')))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=15),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=15, end=iterations),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=15),
 ]
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -6,11 +6,3 @@ model = dict(
         distillation=dict(head=dict(teacher_temperature=0.07, warmup_epochs=30))))
 
 train_cfg = dict(max_epochs=800)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=10, end=800,
-        convert_to_iter_based=True),
-]

@@ -11,6 +11,6 @@ param_scheduler = [
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=20,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min_ratio=2.5e-4, by_epoch=True, begin=20, end=100,
+        type='CosineAnnealingLR', eta_min_ratio=2.5e-4, by_epoch=True, begin=20,
         convert_to_iter_based=True),
 ]

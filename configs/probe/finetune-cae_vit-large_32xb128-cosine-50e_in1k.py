@@ -9,6 +9,6 @@ param_scheduler = [
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min_ratio=5e-4, by_epoch=True, begin=5, end=50,
+        type='CosineAnnealingLR', eta_min_ratio=5e-4, by_epoch=True, begin=5,
         convert_to_iter_based=True),
 ]

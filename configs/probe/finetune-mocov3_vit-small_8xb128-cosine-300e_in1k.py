@@ -3,11 +3,3 @@ _base_ = './finetune-mocov3_vit-base_8xb128-cosine-150e_in1k.py'
 
 model = dict(encoder=dict(arch=dict(base='small', num_heads=12)))
 train_cfg = dict(max_epochs=300)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=5, end=300,
-        convert_to_iter_based=True),
-]

@@ -18,6 +18,6 @@ optim_wrapper = dict(
     paramwise_cfg=dict(_delete_=True, decay_rate=1.0))
 param_scheduler = [
     dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=0, end=100,
+        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=0,
         convert_to_iter_based=True),
 ]

@@ -39,8 +39,5 @@ test_cfg = dict()
 optim_wrapper = dict(optimizer=dict(lr=0.1))  # 0.1 x 256 / 256
 auto_scale_lr = dict(base_batch_size=256)
 train_cfg = dict(max_epochs=100, val_interval=20)
-param_scheduler = [
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=0, end=100),
-]
 custom_hooks = [
     dict(type='ReduceLogsHook'), dict(type='FeatureCacheHook', batch_size=256)]

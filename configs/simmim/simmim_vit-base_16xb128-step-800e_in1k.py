@@ -28,7 +28,7 @@ optim_wrapper = dict(
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0, no_decay=('cls_token', )))
 
-auto_scale_lr = dict(base_batch_size=2048, enable=False)
+auto_scale_lr = dict(base_batch_size=2048)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=800)
 
@@ -37,7 +37,7 @@ param_scheduler = [
         type='LinearLR', start_factor=5e-3, by_epoch=True, begin=0, end=10,
         convert_to_iter_based=True),
     dict(
-        type='MultiStepLR', milestones=[700], gamma=0.1, by_epoch=True,
+        type='MultiStepLR', milestones=[700], end=800, gamma=0.1, by_epoch=True,
         convert_to_iter_based=True),
 ]
 

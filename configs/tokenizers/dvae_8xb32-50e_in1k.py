@@ -38,13 +38,13 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.99), weight_decay=0.0),
     clip_grad=dict(max_norm=1.0))
 
-auto_scale_lr = dict(base_batch_size=256, enable=False)
+auto_scale_lr = dict(base_batch_size=256)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50)
 
 param_scheduler = [
     dict(
-        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=0, end=50,
+        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=0,
         convert_to_iter_based=True),
 ]
 

@@ -76,9 +76,9 @@ class CachedFeatures(Dataset):
 
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
         """``features`` (C,) or (L, C) and ``sample``, once they are there."""
-        key = key if isinstance(key, SampleKey) else SampleKey(int(key))
         if self.values is None:
             return self.dataset[key]
+        key = key if isinstance(key, SampleKey) else SampleKey(int(key))
         sample = {"index": key.index, "epoch": key.epoch, "path": self.paths[key.index]}
         if self.labels is not None:
             sample["label"] = int(self.labels[key.index])

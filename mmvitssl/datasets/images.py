@@ -19,7 +19,7 @@ from mmvitssl.datasets.files import (
     check_headers,
     list_images,
 )
-from mmvitssl.datasets.sampler import SampleKey
+from mmvitssl.datasets.sampler import SampleKey, as_key
 from mmvitssl.registry import DATASETS, TRANSFORMS
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
@@ -92,12 +92,12 @@ class ImageFiles(Dataset):
         """One sample.
 
         Args:
-            key: a :class:`SampleKey`, or an index for epoch 0 and seed 0.
+            key: a :class:`SampleKey`, or an index, which is augmented anew each time.
 
         Raises:
             BrokenImageError: an unreadable file beyond ``max_broken``.
         """
-        key = key if isinstance(key, SampleKey) else SampleKey(int(key))
+        key = as_key(key)
         for attempt in range(len(self.paths)):
             index = (key.index + attempt) % len(self.paths)
             try:

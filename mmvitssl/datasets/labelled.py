@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from mmvitssl.datasets.files import EXTENSIONS, SHOWN, is_hidden, list_images, log_left_out
 from mmvitssl.datasets.images import ImageFiles, Transform, read_lines
-from mmvitssl.datasets.sampler import SampleKey
+from mmvitssl.datasets.sampler import SampleKey, as_key
 from mmvitssl.registry import DATASETS
 
 
@@ -191,7 +191,7 @@ class LabelSubset(Dataset):
 
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
         """The image's sample, whose ``index`` is its place in the subset."""
-        key = key if isinstance(key, SampleKey) else SampleKey(int(key))
+        key = as_key(key)
         inner = replace(key, index=int(self.indices[key.index]))
         sample = self.dataset[inner]
         return {**sample, "sample": {**sample["sample"], "index": key.index}}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from mmvitssl.registry import DATA_SAMPLERS
 
@@ -31,6 +33,17 @@ class SampleKey:
         entropy = [self.seed, self.epoch, self.index, *extra]
         repeat = (self.repeat,) if self.repeat else ()
         return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=repeat))
+
+
+def as_key(key: SampleKey | int) -> SampleKey:
+    """A sampler's key as it is; for a bare index, a key with a seed of torch's global generator.
+
+    That is what a plain ``DataLoader`` asks with: its samples are augmented anew each time, and are
+    repeated by ``torch.manual_seed``, as those of torchvision's data sets.
+    """
+    if isinstance(key, SampleKey):
+        return key
+    return SampleKey(int(key), seed=int(torch.randint(2**31, ())))
 
 
 @DATA_SAMPLERS.register_module()
@@ -110,3 +123,55 @@ class EpochSampler(Sampler[SampleKey]):
         if self.round_up:
             return -(-self.size // self.world_size)
         return len(range(self.rank, self.size, self.world_size))
+
+
+class KeyedSampler(Sampler[SampleKey]):
+    """Adds keys to the indices of any sampler, so that samples differ from epoch to epoch.
+
+    Args:
+        sampler: yields indices; its ``epoch``, which MMEngine's hook sets, is used if it has one.
+        seed: of the samples.
+    """
+
+    def __init__(self, sampler: Any, seed: int) -> None:
+        self.sampler = sampler
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """MMEngine's hook calls this where the sampler inside has no such method."""
+        self.epoch = epoch
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        epoch, drawn = getattr(self.sampler, "epoch", self.epoch), Counter[int]()
+        for key in self.sampler:
+            if isinstance(key, SampleKey):
+                yield key
+                continue
+            index = int(key)
+            # an infinite sampler, or one with replacement, comes to an index again
+            yield SampleKey(index, epoch, self.seed, drawn[index])
+            drawn[index] += 1
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
+def add_keys(loader: DataLoader, seed: int = 0) -> bool:
+    """Let the samples of a built loader depend on the epoch, whatever its sampler.
+
+    Args:
+        loader: of a data set that takes :class:`SampleKey`.
+        seed: of the samples.
+
+    Returns:
+        Whether its sampler was another than :class:`EpochSampler`.
+    """
+    batches: Any = loader.batch_sampler
+    sampler = getattr(batches, "sampler", None)
+    if sampler is None or isinstance(sampler, (EpochSampler, KeyedSampler)):
+        return False
+    batches.sampler = KeyedSampler(sampler, seed)
+    return True

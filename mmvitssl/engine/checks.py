@@ -8,13 +8,15 @@ import torch
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmvitssl.checkpoint import load_strict
+from mmvitssl.datasets import SampleKey
+from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.hooks import (
     GradientCosineHook,
     MomentumUpdateHook,
     OnlineProbeHook,
     TaskPicturesHook,
 )
-from mmvitssl.engine.launch import UserError, bare_model
+from mmvitssl.engine.launch import bare_model
 from mmvitssl.engine.sharding import ShardedStrategy
 from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.balancers import ParetoWeights
@@ -84,7 +86,7 @@ def check_views(runner: Runner) -> None:
     grid_of = getattr(getattr(model, "encoder", None), "grid_of", None)
     if grid_of is None:
         return
-    sample = runner.train_dataloader.dataset[0]
+    sample = runner.train_dataloader.dataset[SampleKey(0)]
     for number, view in enumerate(sample.get("views", ())):
         try:
             grid_of(tuple(view.shape[-2:]))

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.runner import Runner
 
 from mmvitssl.checkpoint.safe import load_file
+from mmvitssl.datasets import SampleKey
 from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.datasets.classes import share_classes
 from mmvitssl.engine.hooks import FeatureCacheHook
@@ -120,7 +121,7 @@ def _check_cache(runner: Runner, model: ImageClassifier, name: str, dataset: Any
 
 
 def _check_size(model: ImageClassifier, name: str, dataset: Any) -> None:
-    for view in dataset[0]["views"]:
+    for view in dataset[SampleKey(0)]["views"]:
         try:
             model.encoder.grid_of(tuple(view.shape[-2:]))
             check_channels(model.encoder, view[None])

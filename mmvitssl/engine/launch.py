@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import gc
-import inspect
 import os
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from pathlib import Path
-from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -24,89 +17,20 @@ from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
 from torch import nn
 
 from mmvitssl import compat
-from mmvitssl.checkpoint import CheckpointError
-from mmvitssl.datasets.images import BrokenImageError
+from mmvitssl.datasets.cached import CachedFeatures
+from mmvitssl.datasets.images import ImageFiles
+from mmvitssl.datasets.labelled import LabelSubset
+from mmvitssl.datasets.sampler import add_keys
 from mmvitssl.engine.dataset_tree import config_leaves
-from mmvitssl.extras import MissingExtraError, require
+from mmvitssl.engine.errors import UserError, building, run_or_explain
+from mmvitssl.extras import require
 
 BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
+# data sets whose samples are drawn by SampleKey
+KEYED = (ImageFiles, LabelSubset, CachedFeatures)
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
-
-class UserError(ValueError):
-    """Something in the config, the options or the data that the user can mend."""
-
-
-@contextmanager
-def building() -> Iterator[None]:
-    """What fails in here fails because of the config or the options, and is said in words.
-
-    Errors of a running training keep their traceback: they may be anything.
-    """
-    try:
-        yield
-    except (UserError, CheckpointError, FileNotFoundError, BrokenImageError):
-        raise
-    except (ValueError, TypeError, KeyError, AssertionError, ImportError, SyntaxError) as error:
-        raise UserError(_in_words(error)) from error
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, TypeError):
-        return _unknown_argument(error) or str(error)
-    if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
-    return f"{error}".strip() or type(error).__name__
-
-
-def _unknown_argument(error: TypeError) -> str | None:
-    """Name the class of a config that was given an argument it does not have."""
-    match = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    builders = [frame for frame, _ in walk_tb(error.__traceback__) if "obj_cls" in frame.f_locals]
-    if match is None or not builders:
-        return None
-    owner, name = builders[-1].f_locals["obj_cls"], match[1]
-    known = [key for key in inspect.signature(owner).parameters if key not in ("self", "kwargs")]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return (
-        f"{owner.__name__} has no argument '{name}': {hint}It knows {', '.join(known)}. "
-        f"({owner.__module__})"
-    )
-
-
-def run_or_explain(main: Callable[[], None]) -> None:
-    """Run a program; what a user can mend ends in one paragraph and exit status 2."""
-    try:
-        main()
-        _leave_processes()
-    except (
-        UserError, CheckpointError, FileNotFoundError, BrokenImageError, MissingExtraError
-    ) as error:  # fmt: skip
-        if os.environ.get("MMVITSSL_TRACEBACK"):
-            raise
-        sys.exit(_explain(error))
-
-
-def _leave_processes() -> None:
-    """Wait for the other processes and close the connections to them.
-
-    gloo's threads may abort a process that exits before they end, and the launcher then ends all
-    others, in the middle of a checkpoint if they are not done.
-    """
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-        gc.collect()  # the wrapped model, if it is still there, keeps the threads alive
-
-
-def _explain(error: Exception) -> int:
-    text = str(error).strip() or type(error).__name__
-    if "Original Traceback" in text:  # a data loader's worker puts its traceback into the message
-        text = text.splitlines()[-1].partition(": ")[2]
-    print(f"\nerror: {text}", file=sys.stderr)
-    print("(set MMVITSSL_TRACEBACK=1 to see where it arose)", file=sys.stderr)
-    return 2
+__all__ = ["UserError", "building", "run_or_explain"]
 
 
 def prepare_scope(config: Config) -> str:
@@ -155,22 +79,79 @@ def set_precision(config: Config, precision: str | None) -> None:
     config.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
-def set_auto_scale_lr(config: Config) -> None:
-    """Scale the learning rate by the real batch size over the one that the config was made for.
+def processes() -> int:
+    """How many processes the launcher started, before they are connected."""
+    for name in ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 1
 
-    The real batch is that of an optimizer step: of all processes and accumulated iterations.
+
+def batch_of_a_step(config: Config) -> int | None:
+    """Images per optimizer step: of all processes and accumulated iterations; None: not stated."""
+    loader = config.get("train_dataloader") or {}
+    each = loader.get("batch_size") or (loader.get("batch_sampler") or {}).get("batch_size")
+    if not isinstance(each, int):
+        return None
+    count = 1 if config.get("launcher", "none") == "none" else processes()
+    wrapper = config.get("optim_wrapper") or {}
+    return each * count * int(wrapper.get("accumulative_counts") or 1)
+
+
+def set_learning_rate(
+    config: Config, scale: bool | None, options: Container[str] = ()
+) -> list[str]:
+    """Scale the learning rates by the real batch size over the one that they were made for.
+
+    That is ``auto_scale_lr.base_batch_size``; the real batch is that of an optimizer step. The last
+    rate of a schedule (``eta_min``) is scaled with the first. The config then says the real batch
+    size and rate, so that a run of the saved config is not scaled again.
+
+    Args:
+        config: changed in place.
+        scale: True: scale, or fail; False: do not; None: unless the config says
+            ``enable=False``, or one of ``options`` sets the rate itself.
+        options: keys that the command line sets.
+
+    Returns:
+        What was done, in words; empty where there was nothing to do.
 
     Raises:
-        UserError: the config does not say that batch size.
+        UserError: it was asked for, and the config does not say that batch size.
     """
-    if "base_batch_size" not in config.get("auto_scale_lr", {}):
-        raise UserError(
-            "--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config."
-        )
-    config.auto_scale_lr.enable = True
-    # MMEngine compares with the batch of one iteration
-    accumulated = config.get("optim_wrapper", {}).get("accumulative_counts", 1)
-    config.auto_scale_lr.base_batch_size /= accumulated
+    settings = config.get("auto_scale_lr") or {}
+    base, real = settings.get("base_batch_size"), batch_of_a_step(config)
+    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    if base is None or real is None or "lr" not in optimizer:
+        if scale:
+            raise UserError(
+                "--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...), "
+                "train_dataloader.batch_size and optim_wrapper.optimizer.lr in the config."
+            )
+        return []
+    if scale is None:
+        scale = settings.get("enable", True) and "optim_wrapper.optimizer.lr" not in options
+    rate, factor = optimizer.lr, real / base
+    config.auto_scale_lr = dict(base_batch_size=base, enable=False)
+    if not scale:
+        if factor == 1:
+            return []
+        return [
+            f"The learning rate {rate:g} is used as it is, at {real} images per step; the config "
+            f"states it for {base}."
+        ]
+    config.auto_scale_lr.base_batch_size = real
+    if factor == 1:
+        return []
+    optimizer.lr = rate * factor
+    schedulers = config.get("param_scheduler") or []
+    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
+        if scheduler.get("eta_min"):
+            scheduler["eta_min"] *= factor
+    return [
+        f"The learning rate {rate:g}, stated for {base} images per step, is scaled to "
+        f"{optimizer.lr:g} for {real} (--no-auto-scale-lr uses it as it is)."
+    ]
 
 
 def set_resume(config: Config, resume: str | None) -> None:
@@ -295,7 +276,14 @@ def link_last(work_dir: str) -> None:
 def build_training(runner: Runner) -> None:
     """Build data loaders and optimizer now rather than in ``train()``: errors come before work."""
     # MMEngine builds a loop and its data loader when asked for it
-    _ = runner.train_loop, runner.val_loop
+    for loop in (runner.train_loop, runner.val_loop):
+        loader = getattr(loop, "dataloader", None)
+        takes_keys = isinstance(getattr(loader, "dataset", None), KEYED)
+        if loader is not None and takes_keys and add_keys(loader, runner.seed or 0):
+            runner.logger.info(
+                f"{type(loader.sampler).__name__} yields indices: samples are drawn from the seed, "
+                f"the epoch and the index."
+            )
     if isinstance(runner, FlexibleRunner):
         # its strategy wraps the model and builds the optimizer when training starts
         runner.model = runner.strategy.build_model(runner.model)

@@ -9,7 +9,19 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from mmvitssl.checkpoint.named import SOURCES
-from mmvitssl.engine import checks, dense_checks, guards, label_checks, launch, own_data, weights
+from mmvitssl.engine import (
+    checks,
+    config_checks,
+    dense_checks,
+    guards,
+    label_checks,
+    launch,
+    own_data,
+    resume,
+    schedules,
+    sizes,
+    weights,
+)
 from mmvitssl.engine.config_files import read_config
 
 
@@ -35,8 +47,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--auto-scale-lr",
-        action="store_true",
-        help="scale the learning rate by the real over the config's batch size",
+        action=argparse.BooleanOptionalAction,
+        help="scale the learning rate by the real over the config's batch size; the default "
+        "where the config states that",
     )
     options.add_argument(
         "--pretrained",
@@ -71,25 +84,35 @@ def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
 
 def prepare(args: argparse.Namespace) -> Runner:
     """Everything that can be wrong with a config is found here, before the first step."""
-    config = read_config(args.config, args.cfg_options)
+    notes: list[str] = []
+    config = read_config(args.config, args.cfg_options, notes)
     own_data.follow_data_root(config, args.cfg_options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("train_dataloader") is None:
         raise launch.UserError(f"{args.config} has no train_dataloader to train on.")
     launch.set_precision(config, args.amp)
     guards.set_guards(config)
-    if args.auto_scale_lr:
-        launch.set_auto_scale_lr(config)
+    config.launcher = args.launcher
+    notes += launch.set_learning_rate(config, args.auto_scale_lr, args.cfg_options or ())
     launch.set_resume(config, args.resume)
     config.setdefault("randomness", dict(seed=0))
-    launch.prepare_scope(config)
+    scope = launch.prepare_scope(config)
     starting = weights.take_weights(config, args.pretrained, args.pretrained_source)
     launch.check_data(config, ("train_dataloader", "val_dataloader"))
+    resume.check_work_dir(config)
+    changes = resume.prepare_resume(config)
     launch.set_devices(config, args.launcher)
     own_data.read_classes(config, args.cfg_options)
+    config_checks.check_hooks(config, scope)
+    config_checks.check_schedulers(config, scope)
     runner = launch.build_runner(config)
+    for note in notes:
+        runner.logger.info(note)
+    runner.register_hook(resume.ChangedResumeHook(changes))
     dense_checks.check_files(config, ("train", "val"))
     launch.build_training(runner)
+    sizes.check_batches(runner)
+    schedules.fit_runner(runner)
     checks.check_sharding(runner)
     checks.check_target(runner)
     label_checks.check_classifier(runner, ("train", "val"))

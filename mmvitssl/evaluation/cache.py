@@ -14,6 +14,7 @@ from mmengine.dist import all_gather_object, barrier
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from mmvitssl.datasets import SampleKey
 from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.distributed import rank, world_size
@@ -33,7 +34,7 @@ def fingerprint(model: Any, dataset: CachedFeatures) -> str:
     for path in dataset.paths:
         digest.update(path.encode())
     for index in {0, len(dataset) - 1}:
-        for view in dataset.dataset[index]["views"]:
+        for view in dataset.dataset[SampleKey(index)]["views"]:
             digest.update(f"{tuple(view.shape)}".encode())
             digest.update(view.numpy().tobytes())
     return digest.hexdigest()

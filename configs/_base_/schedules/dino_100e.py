@@ -8,7 +8,7 @@ optim_wrapper = dict(
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0))
 
-auto_scale_lr = dict(base_batch_size=1024, enable=False)
+auto_scale_lr = dict(base_batch_size=1024)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100)
 
@@ -17,7 +17,7 @@ param_scheduler = [
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=10, end=100,
+        type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=10,
         convert_to_iter_based=True),
 ]
 

@@ -8,7 +8,7 @@ optim_wrapper = dict(
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0))
 
-auto_scale_lr = dict(base_batch_size=512, enable=False)
+auto_scale_lr = dict(base_batch_size=512)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
 
@@ -17,7 +17,7 @@ param_scheduler = [
         type='LinearLR', start_factor=5e-4, by_epoch=True, begin=0, end=5,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=5e-6, by_epoch=True, begin=5, end=300,
+        type='CosineAnnealingLR', eta_min=5e-6, by_epoch=True, begin=5,
         convert_to_iter_based=True),
 ]
 

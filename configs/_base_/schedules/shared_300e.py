@@ -5,7 +5,7 @@ optim_wrapper = dict(
     type='AutocastOptimWrapper',  # bfloat16
     optimizer=dict(type='AdamW', fused=True, lr=2.4e-3, betas=(0.9, 0.999), weight_decay=0.1))
 
-auto_scale_lr = dict(base_batch_size=4096, enable=False)
+auto_scale_lr = dict(base_batch_size=4096)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
 
@@ -14,7 +14,7 @@ param_scheduler = [
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=40,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=40, end=300,
+        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=40,
         convert_to_iter_based=True),
 ]
 

@@ -1,35 +1,13 @@
 # Multi-task ViT-Ti/4 on CIFAR-10: 64 patches of 4 x 4; tasks to choose from, all on both views.
 # tools/experiments/studies/multitask.py compares choices of them with a smaller encoder.
-_base_ = '../../_base_/default_runtime.py'
+_base_ = [
+    '../../_base_/models/mtssl_cifar10_tasks.py',
+    '../../_base_/default_runtime.py',
+]
 
 data_root = 'data/'
 size = 32
-channels = 192
 iterations = 5000
-warmup = 250
-
-# no momentum encoder, so that all choices of tasks cost the same but for their heads
-contrast = dict(
-    type='Contrastive',
-    token='contrast',
-    views=(0, 1),
-    keys='online',
-    projector=dict(
-        type='ProjectionMLP', in_channels=channels, hidden_channels=512, out_channels=128,
-        num_layers=2),
-    head=dict(type='NTXent', temperature=0.2))
-rotation = dict(type='Rotation', in_channels=channels, views=(0, 1), token='rotation')
-# patch-level tasks alter 8 + 4 + 8 + 16 of 64 patches of each view, none of another's
-colour = dict(
-    type='Colorization', in_channels=channels, views=(0, 1), patches=8, predicts='mean', hidden=256)
-place = dict(
-    type='RelativePosition', in_channels=channels, views=(0, 1), pairs=2, distance=1, crop=0.75,
-    jitter=0.2)
-jigsaw = dict(
-    type='Jigsaw', in_channels=channels, views=(0, 1), patches=8, cells=64, position='slot')
-paint = dict(
-    type='Inpainting', in_channels=channels, views=(0, 1), patches=16, modes=('mask', ),
-    patch_size=4, distance='l1')
 
 model = dict(
     type='Pretrainer',
@@ -42,7 +20,9 @@ model = dict(
         patch_size=4,
         position='learned',
         prefix_tokens=('contrast', 'rotation')),
-    tasks=dict(contrast=contrast, rotation=rotation, colour=colour, place=place))
+    tasks=dict(
+        contrast=_base_.contrast, rotation=_base_.rotation, colour=_base_.colour,
+        place=_base_.place))
 
 view = [
     dict(type='RandomResizedCrop', size=size, scale=(0.2, 1.0)),
@@ -74,8 +54,8 @@ optim_wrapper = dict(
         custom_keys={'balancer': dict(lr_mult=10.0, decay_mult=0.0)}))
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=warmup, end=iterations),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=250),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=250),
 ]
 custom_hooks = [dict(type='ReduceLogsHook')]
 default_hooks = dict(

@@ -7,7 +7,7 @@ optim_wrapper = dict(
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=0.65, no_decay=('cls_token', 'pos_embed')))
 
-auto_scale_lr = dict(base_batch_size=1024, enable=False)
+auto_scale_lr = dict(base_batch_size=1024)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=10)
 
@@ -17,7 +17,7 @@ param_scheduler = [
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min_ratio=5e-4, by_epoch=True, begin=5, end=100,
+        type='CosineAnnealingLR', eta_min_ratio=5e-4, by_epoch=True, begin=5,
         convert_to_iter_based=True),
 ]
 

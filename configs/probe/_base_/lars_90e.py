@@ -7,7 +7,7 @@ optim_wrapper = dict(
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0))
 
-auto_scale_lr = dict(base_batch_size=16384, enable=False)
+auto_scale_lr = dict(base_batch_size=16384)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval=10)
 
@@ -16,7 +16,7 @@ param_scheduler = [
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=10, end=90,
+        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=10,
         convert_to_iter_based=True),
 ]
 

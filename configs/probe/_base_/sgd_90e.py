@@ -7,12 +7,12 @@ optim_wrapper = dict(
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0))
 
-auto_scale_lr = dict(base_batch_size=1024, enable=False)
+auto_scale_lr = dict(base_batch_size=1024)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval=10)
 
 param_scheduler = [
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=0, end=90),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=0),
 ]
 
 custom_hooks = [dict(type='ReduceLogsHook')]

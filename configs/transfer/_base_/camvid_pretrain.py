@@ -38,6 +38,6 @@ optim_wrapper = dict(
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=warmup, end=iterations),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=warmup),
 ]
 custom_hooks = [dict(type='MomentumUpdateHook'), dict(type='ReduceLogsHook')]

@@ -19,6 +19,6 @@ optim_wrapper = dict(
             norm=dict(decay_mult=0.0))))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, end=160000, by_epoch=False),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, by_epoch=False),
 ]
 auto_scale_lr = dict(base_batch_size=16)

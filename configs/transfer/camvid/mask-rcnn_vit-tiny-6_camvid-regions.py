@@ -50,9 +50,5 @@ test_dataloader = dict(
 test_evaluator = dict(ann_file=data_root + 'annotations/regions_test.json')
 
 train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=15),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=15, end=iterations),
-]
 default_hooks = dict(checkpoint=dict(interval=iterations))
 auto_scale_lr = dict(base_batch_size=2)

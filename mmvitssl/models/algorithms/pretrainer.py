@@ -64,6 +64,12 @@ class Pretrainer(BaseModel):
         self.observers: list[Callable[[dict[str, TaskResult]], None]] = []
         self.encoder = MODELS.build(encoder)
         self.tasks = nn.ModuleDict({name: MODELS.build(task) for name, task in tasks.items()})
+        for name, task in self.tasks.items():
+            if not isinstance(task, PretextTask):
+                raise TypeError(
+                    f"tasks.{name} is a {type(task).__name__}, which is no pretext task: let it "
+                    f"inherit mmvitssl.models.tasks.PretextTask."
+                )
         self.balancer = MODELS.build(balancer or dict(type="FixedWeights"))
         self.balancer.check(list(self.tasks))
         self.trunk = Trunk(self.encoder)
