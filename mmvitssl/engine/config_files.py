@@ -141,7 +141,8 @@ def _saved(tree: ast.Module) -> bool:
     """
     names = _assigned(tree)
     literal = _names_read(tree) <= {"dict", "list", "tuple", "True", "False", "None", "inf", "nan"}
-    return literal and len(names) == len(tree.body) > 3 and names == sorted(names)
+    alone = len(names) == len(tree.body) > 3 and "_base_" not in names
+    return literal and alone and names == sorted(names)
 
 
 def check_keys(config: Config, path: str) -> None:

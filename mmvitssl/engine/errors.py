@@ -43,7 +43,8 @@ def building() -> Iterator[None]:
     except EXPLAINED:
         raise
     except (ValueError, TypeError, KeyError, AssertionError, ImportError, SyntaxError) as error:
-        if raised_by_user(error):
+        # the frames of this function and of the block inside it come first
+        if raised_by_user(error, skip=2):
             raise
         raise UserError(_in_words(error)) from error
 
@@ -68,11 +69,14 @@ def _owner(file: str) -> str:
     return "user"
 
 
-def raised_by_user(error: BaseException) -> bool:
-    """Whether the user's own code raised an error, itself or through a library that it called."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
+def raised_by_user(error: BaseException, skip: int = 0) -> bool:
+    """Whether the user's own code raised an error, itself or through a library that it called.
+
+    Args:
+        error: with its traceback.
+        skip: outermost frames that do not count.
+    """
+    files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)][skip:]
     owners = [owner for owner in map(_owner, files) if owner != "library"]
     return bool(owners) and owners[-1] == "user"
 
@@ -139,8 +143,8 @@ def _leave_processes() -> None:
 def _explain(error: Exception) -> int:
     text = str(error).strip() or type(error).__name__
     if "Original Traceback" in text:  # a data loader's worker puts its traceback into the message
-        files = [owner for owner in map(_owner, re.findall(r'File "(.+?)"', text))]
-        owners = [owner for owner in files if owner != "library"]
+        found = map(_owner, re.findall(r'File "(.+?)"', text))
+        owners = [owner for owner in found if owner != "library"]
         if not owners or owners[-1] != "user":
             text = text.splitlines()[-1].partition(": ")[2]
     print(f"\nerror: {text}", file=sys.stderr)

@@ -42,7 +42,7 @@ def test_a_config_is_logged_and_saved_without_yapf(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("yapf was called")
 
-    text = "a = [1, (2.5, None)]\nmodel = dict(type='ViT', x={'c d': True}, y=\"it's\")\n"
+    text = "log_level = 'INFO'\nresume = False\na = [1, (2.5, None)]\nmodel = dict(type='ViT', x={'c d': True}, y=\"it's\")\n"
     write(tmp_path / "base.py", text)
     path = write(tmp_path / "config.py", "_base_ = 'base.py'\nmodel = dict(depth=3)\n")
     config = read_config(path)
@@ -55,8 +55,30 @@ def test_a_config_is_logged_and_saved_without_yapf(
 
 
 def test_variables_of_a_config_are_no_mistakes(tmp_path: Path) -> None:
-    path = write(tmp_path / "config.py", "data_root = 'data'\ncrop_size = 224\niterations = 3\n")
-    assert read_config(path, {"crop_size": 96}).crop_size == 96
+    text = "data_root = 'data'\nmodel = dict(size=data_root)\n"
+    path = write(tmp_path / "config.py", text)
+    assert read_config(path).data_root == "data"
+    with pytest.raises(launch.UserError, match="'data_root' is a variable of the config"):
+        read_config(path, {"data_root": "other"})
+    write(tmp_path / "mine.py", "_base_ = 'config.py'\nlog_level = _base_.data_root\n")
+    assert read_config(str(tmp_path / "mine.py")).log_level == "data"
+    # what MMEngine saved holds variables that nothing reads any more
+    read_config(path).dump(tmp_path / "saved.py")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("optim_wraper = dict()", "did you mean 'optim_wrapper'"),
+        ("max_epochs = 5", "belongs to train_cfg.max_epochs"),
+        ("optimizer = dict(type='SGD')", "belongs to optim_wrapper.optimizer"),
+        ("gradient_clip = 1.0", "no variable of the config that another line reads"),
+    ],
+)
+def test_top_level_keys_that_nothing_reads(tmp_path: Path, line: str, words: str) -> None:
+    path = write(tmp_path / "config.py", f"model = dict()\n{line}\nlog_level = 'INFO'\n")
+    with pytest.raises(launch.UserError, match=f"which nothing reads.*{words}"):
+        read_config(path)
 
 
 @pytest.mark.parametrize("scope", ["mmdet", "mmseg"])
@@ -112,17 +134,42 @@ def test_synchronised_norms_are_replaced_on_cpus() -> None:
     assert config.model.head.norm_cfg == dict(type="BN", requires_grad=True)
 
 
-def test_auto_scale_lr_needs_the_batch_size() -> None:
-    with pytest.raises(launch.UserError, match="base_batch_size"):
-        launch.set_auto_scale_lr(Config({}))
-    config = Config(dict(auto_scale_lr=dict(base_batch_size=32, enable=False)))
-    launch.set_auto_scale_lr(config)
-    assert config.auto_scale_lr.enable and config.auto_scale_lr.base_batch_size == 32
-    config = Config(
-        dict(auto_scale_lr=dict(base_batch_size=32), optim_wrapper=dict(accumulative_counts=4))
+def rated(batch: int, **settings: object) -> Config:
+    return Config(
+        dict(
+            train_dataloader=dict(batch_size=batch),
+            optim_wrapper=dict(accumulative_counts=2, optimizer=dict(lr=2.4e-3)),
+            param_scheduler=[dict(type="CosineAnnealingLR", eta_min=1e-5)],
+            auto_scale_lr=dict(base_batch_size=4096, **settings),
+        )
     )
-    launch.set_auto_scale_lr(config)
-    assert config.auto_scale_lr.base_batch_size == 8  # that of one of four iterations
+
+
+def test_the_rate_follows_the_batch_and_a_saved_config_is_not_scaled_again() -> None:
+    config = rated(4)
+    (note,) = launch.set_learning_rate(config, None)
+    assert "0.0024, stated for 4096 images per step, is scaled to 4.6875e-06 for 8" in note
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(2.4e-3 * 8 / 4096)
+    assert config.param_scheduler[0].eta_min == pytest.approx(1e-5 * 8 / 4096)
+    assert launch.set_learning_rate(config, None) == []
+    assert launch.set_learning_rate(config, True) == []
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(2.4e-3 * 8 / 4096)
+
+
+def test_a_rate_is_used_as_it_is_where_that_is_said() -> None:
+    literal = ("optim_wrapper.optimizer.lr",)
+    for config, scale, options in (
+        (rated(4), False, ()), (rated(4, enable=False), None, ()), (rated(4), None, literal),
+    ):  # fmt: skip
+        (note,) = launch.set_learning_rate(config, scale, options)
+        assert "used as it is, at 8 images per step" in note
+        assert config.optim_wrapper.optimizer.lr == 2.4e-3
+    assert launch.set_learning_rate(rated(2048), None) == []
+    scaled = rated(4, enable=False)
+    assert launch.set_learning_rate(scaled, True) and scaled.optim_wrapper.optimizer.lr < 1e-5
+    with pytest.raises(launch.UserError, match="base_batch_size"):
+        launch.set_learning_rate(Config({}), True)
+
 
 
 def test_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,9 +210,51 @@ def test_a_running_training_keeps_its_traceback() -> None:
         launch.run_or_explain(train)
 
 
+USERS_CODE = """
+from mmvitssl.registry import MODELS
+
+@MODELS.register_module(force=True)
+class Mine:
+    def __init__(self, kind):
+        if kind == "key":
+            {}["width"]
+        if kind == "file":
+            open("/no/such/file")
+        if kind == "library":
+            int("seven")
+        raise ValueError("mine")
+"""
+
+
 @pytest.mark.parametrize(
-    "error", [launch.UserError("why"), CheckpointError("why"), FileNotFoundError("why")]
-)
+    ("kind", "error"), [("key", KeyError), ("value", ValueError), ("library", ValueError),
+                        ("file", FileNotFoundError)],
+)  # fmt: skip
+def test_errors_of_the_users_own_class_keep_their_traceback(
+    tmp_path: Path, kind: str, error: type[Exception]
+) -> None:
+    from mmvitssl.registry import MODELS
+
+    code = compile(USERS_CODE, write(tmp_path / "mine.py", USERS_CODE), "exec")
+    exec(code, {"__name__": "mine"})
+
+    def main() -> None:
+        with launch.building():
+            MODELS.build(dict(type="Mine", kind=kind))
+
+    with pytest.raises(error) as caught:
+        launch.run_or_explain(main)
+    assert not isinstance(caught.value, launch.UserError)
+    assert caught.traceback[-1].path == tmp_path / "mine.py"
+
+
+def test_a_missing_key_is_more_than_its_name() -> None:
+    with pytest.raises(launch.UserError, match=r"KeyError: .*looks for the key 'width'.*line \d+"):
+        with launch.building():
+            {}["width"]
+
+
+@pytest.mark.parametrize("error", [launch.UserError("why"), CheckpointError("why")])
 def test_what_a_user_can_mend_is_one_paragraph(
     error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

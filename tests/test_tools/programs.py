@@ -48,10 +48,10 @@ test_cfg = dict()
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.1),
     paramwise_cfg=dict(custom_keys={{'balancer': dict(lr_mult=5.0, decay_mult=0.0)}}))
-auto_scale_lr = dict(base_batch_size=64)
+auto_scale_lr = dict(base_batch_size=64, enable=False)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs={epochs})
 param_scheduler = [dict(
-    type='CosineAnnealingLR', by_epoch=True, begin=0, end=4, convert_to_iter_based=True)]
+    type='CosineAnnealingLR', by_epoch=True, begin=0, convert_to_iter_based=True)]
 custom_hooks = [dict(type='MomentumUpdateHook'), dict(type='ReduceLogsHook')]
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
 log_processor = dict(window_size=1)

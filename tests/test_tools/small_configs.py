@@ -23,12 +23,13 @@ def loader(data: Path, views: list[dict[str, Any]], **settings: Any) -> dict[str
 
 
 def schedule(epochs: int, lr: float) -> dict[str, Any]:
-    cosine = dict(type="CosineAnnealingLR", by_epoch=True, end=epochs, convert_to_iter_based=True)
+    cosine = dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True)
     return {
         "param_scheduler": [cosine],
         "train_cfg.max_epochs": epochs,
         "optim_wrapper.optimizer.lr": lr,
         "optim_wrapper.accumulative_counts": 1,
+        "auto_scale_lr.enable": False,
         "default_hooks.logger.interval": 1,
         "default_hooks.checkpoint.interval": epochs,
         "log_processor.window_size": 1,

@@ -141,7 +141,7 @@ def test_switches_that_this_machine_or_config_cannot_serve(
         assert "needs a CUDA GPU" in fail("train.py", config, "--amp", "fp16")
         assert "needs GPUs" in fail("train.py", config, "--launcher", "mpi")
     text = config.read_text()
-    config.write_text(text.replace("auto_scale_lr = dict(base_batch_size=64)", ""))
+    config.write_text(text.replace("auto_scale_lr = dict(base_batch_size=64, enable=False)", ""))
     assert "base_batch_size" in fail("train.py", config, "--auto-scale-lr")
     config.write_text(text.replace("train_dataloader", "images"))
     assert "has no train_dataloader" in fail("train.py", config)

@@ -96,7 +96,7 @@ def small(name: str, data: Path, folder: Path, **options: Any) -> tuple[Path, Pa
     epochs = LONG.get(name, EPOCHS)
     config.train_cfg.update(max_epochs=epochs, val_interval=epochs)
     config.param_scheduler = [
-        dict(type="CosineAnnealingLR", by_epoch=True, end=epochs, convert_to_iter_based=True)
+        dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True)
     ]
     config.optim_wrapper.update(type="OptimWrapper")
     config.merge_from_dict(

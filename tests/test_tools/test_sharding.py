@@ -45,7 +45,7 @@ def write_config(folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> P
     config = Config.fromfile(path)
     config.custom_hooks = [dict(type="ReduceLogsHook")]
     config.train_dataloader.batch_size = 4
-    config.train_cfg.max_epochs = config.param_scheduler[0].end = 2
+    config.train_cfg.max_epochs = 2
     config.default_hooks.checkpoint.interval = 1
     config.dump(path)
     return path
