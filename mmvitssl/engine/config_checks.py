@@ -88,7 +88,9 @@ def check_schedulers(config: Config, scope: str) -> None:
     """
     stated = config.get("param_scheduler") or []
     groups = stated.values() if isinstance(stated, dict) and "type" not in stated else [stated]
-    schedulers = [one for group in groups for one in (group if isinstance(group, list) else [group])]
+    schedulers = [
+        one for group in groups for one in (group if isinstance(group, list) else [group])
+    ]
     for number, scheduler in enumerate(schedulers):
         if not isinstance(scheduler, dict):
             continue

@@ -121,7 +121,7 @@ def set_learning_rate(
     """
     settings = config.get("auto_scale_lr") or {}
     base, real = settings.get("base_batch_size"), batch_of_a_step(config)
-    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    optimizer: Any = (config.get("optim_wrapper") or {}).get("optimizer") or {}
     if base is None or real is None or "lr" not in optimizer:
         if scale:
             raise UserError(

@@ -35,8 +35,8 @@ def check_work_dir(config: Config) -> None:
     found = sorted(path.name for path in folder.glob("*.pth") if path.name != "last.pth")
     if found and not config.get("resume"):
         raise UserError(
-            f"The work folder {folder.absolute()} holds another run ({found[-1]}): go on with it by "
-            f"--resume, choose another --work-dir, or remove it."
+            f"The work folder {folder.absolute()} holds another run ({found[-1]}): go on with it "
+            f"by --resume, choose another --work-dir, or remove it."
         )
 
 
@@ -116,8 +116,8 @@ def _changes(old: Mapping[str, Any], config: Config) -> list[str]:
     if before and before.get("type") != after.get("type"):
         raise UserError(
             f"The run to resume was trained by {before.get('type')}, the config says "
-            f"{after.get('type')}, which cannot take up its state: start a new run from its weights "
-            f"with --pretrained, or keep the optimizer."
+            f"{after.get('type')}, which cannot take up its state: start a new run from its "
+            f"weights with --pretrained, or keep the optimizer."
         )
     for key in sorted(before.keys() | after.keys()) if before else ():
         if _plain(before.get(key)) != _plain(after.get(key)):
@@ -138,18 +138,18 @@ def _changes(old: Mapping[str, Any], config: Config) -> list[str]:
 def _batch_change(
     old: Mapping[str, Any], config: Config, before: int, now: int, by_epoch: bool
 ) -> list[str]:
-    images = images_per_iteration(old, before), images_per_iteration(config, now)
-    if None in images or images[0] == images[1]:
+    first, second = images_per_iteration(old, before), images_per_iteration(config, now)
+    if first is None or second is None or first == second:
         return []
     if not by_epoch:
-        fits = images[0] is not None and images[0] % now == 0
-        mend = f"set train_dataloader.batch_size={images[0] // now}" if fits else "use as many"
+        fits = first % now == 0
+        mend = f"set train_dataloader.batch_size={first // now}" if fits else "use as many"
         raise UserError(
-            f"The run to resume counts iterations, of {images[0]} images on {before} process(es); "
-            f"now they would have {images[1]} on {now}, so that its schedule and the images that it "
-            f"saw would not go together: {mend}."  # type: ignore[operator]
+            f"The run to resume counts iterations, of {first} images on {before} process(es); now "
+            f"they would have {second} on {now}, so that its schedule and the images that it saw "
+            f"would not go together: {mend}."
         )
-    return [f"images per iteration: {images[0]} before, {images[1]} now"]
+    return [f"images per iteration: {first} before, {second} now"]
 
 
 class ChangedResumeHook(Hook):

@@ -110,9 +110,7 @@ def _resolve_end(
     return []
 
 
-def _place_milestones(
-    scheduler: dict[str, Any], length: int, label: str, unit: str
-) -> list[str]:
+def _place_milestones(scheduler: dict[str, Any], length: int, label: str, unit: str) -> list[str]:
     """``end`` is the length that the milestones were made for: they move in proportion."""
     stated, milestones = scheduler.get("end", length), list(scheduler.get("milestones", ()))
     scheduler["end"] = length

@@ -42,7 +42,8 @@ def test_a_config_is_logged_and_saved_without_yapf(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("yapf was called")
 
-    text = "log_level = 'INFO'\nresume = False\na = [1, (2.5, None)]\nmodel = dict(type='ViT', x={'c d': True}, y=\"it's\")\n"
+    text = "log_level = 'INFO'\nresume = False\na = [1, (2.5, None)]\n"
+    text += "model = dict(type='ViT', x={'c d': True}, y=\"it's\")\n"
     write(tmp_path / "base.py", text)
     path = write(tmp_path / "config.py", "_base_ = 'base.py'\nmodel = dict(depth=3)\n")
     config = read_config(path)
@@ -249,9 +250,9 @@ def test_errors_of_the_users_own_class_keep_their_traceback(
 
 
 def test_a_missing_key_is_more_than_its_name() -> None:
-    with pytest.raises(launch.UserError, match=r"KeyError: .*looks for the key 'width'.*line \d+"):
-        with launch.building():
-            {}["width"]
+    words = r"KeyError: .*looks for the key 'width'.*line \d+"
+    with pytest.raises(launch.UserError, match=words), launch.building():
+        _ = dict[str, int]()["width"]
 
 
 @pytest.mark.parametrize("error", [launch.UserError("why"), CheckpointError("why")])

@@ -1,0 +1,162 @@
+"""Every family of configs trains when inherited by package name from a folder of the user's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+from mmvitssl.engine import launch, training
+from mmvitssl.engine.config_files import read_config
+from mmvitssl.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
+from tests.marks import some
+from tests.test_tools.programs import ENVIRONMENT, ROOT, logged
+
+CONFIGS = ROOT / "configs"
+FAMILIES = sorted(
+    {
+        path.relative_to(CONFIGS).parent: path
+        for path in sorted(CONFIGS.rglob("*.py"), reverse=True)
+        if "_base_" not in path.parts and not path.name.startswith("knn_")
+    }.values()
+)
+STEPPED = {"mae": "mae_vit-base_64xb64-cosine-800e_in1k.py",
+           "mocov3": "mocov3_vit-small_32xb128-cosine-300e_in1k.py"}  # fmt: skip
+
+
+def inherit(folder: Path, path: Path, text: str = "") -> Path:
+    mine = folder / "mine.py"
+    mine.write_text(f"_base_ = 'mmvitssl::{path.relative_to(CONFIGS)}'\n{text}")
+    return mine
+
+
+def scopes(node: Any, found: set[Any]) -> set[Any]:
+    if isinstance(node, dict):
+        found |= {node["_scope_"]} if "_scope_" in node else set()
+        for value in node.values():
+            scopes(value, found)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            scopes(value, found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    some(FAMILIES, lambda path: path.parent.name in ("cae", "coco", "ade20k", "camvid", "probe")),
+    ids=lambda path: str(path.relative_to(CONFIGS).parent),
+)
+def test_the_parts_of_every_family_build(path: Path, tmp_path: Path) -> None:
+    config = read_config(str(inherit(tmp_path, path)))
+    by_path = read_config(str(path))
+    scope = launch.prepare_scope(config)
+    assert scopes(config.to_dict(), set()) <= {scope, None}
+    loader = config.train_dataloader
+    assert "_scope_" not in loader.get("collate_fn", {})
+    names = [[node["type"] for node in (c.model, c.optim_wrapper)] for c in (config, by_path)]
+    assert names[0] == names[1]
+    with DefaultScope.overwrite_default_scope(scope):
+        import torch
+
+        with torch.device("meta"):
+            if scope == "mmvitssl":
+                MODELS.build(config.model)
+            else:
+                assert ROOT_MODELS.get(f"{scope}.{config.model.type}") is not None
+        for hook in config.get("custom_hooks", []):
+            HOOKS.build(hook)
+        dataset = loader.dataset
+        while "dataset" in dataset:
+            dataset = dataset.dataset
+        with DATASETS.switch_scope_and_registry(dataset.get("_scope_")) as registry:
+            assert registry.get(dataset.type) is not None
+        with TRANSFORMS.switch_scope_and_registry(dataset.get("_scope_")) as registry:
+            for step in dataset.get("pipeline", []):
+                assert registry.get(step.type) is not None
+
+
+def tiny(folder: Path, family: str) -> str:
+    """Two steps of a tiny model."""
+    task = (
+        "masked=dict(neck=dict(in_channels=48, out_channels=192, width=32, depth=1, num_heads=2, "
+        "grid=4), target=dict(patch_size=8))"
+        if family == "mae"
+        else "contrastive=dict(projector=dict(in_channels=48, hidden_channels=32, "
+        "out_channels=16), predictor=dict(in_channels=16, hidden_channels=32, out_channels=16))"
+    )
+    return f"""
+view = [dict(type='RandomResizedCrop', size=32)]
+model = dict(
+    encoder=dict(
+        arch=dict(_delete_=True, embed_dim=48, depth=2, num_heads=3), image_size=32, patch_size=8),
+    tasks=dict({task}))
+train_dataloader = dict(
+    batch_size=2, num_workers=0, persistent_workers=False,
+    dataset=dict(root='{folder}', pipeline=[
+        dict(type='LoadImage'), dict(type='MultiView', views=[dict(num=2, transforms=view)]),
+        dict(type='PackViews')]))
+train_cfg = dict(max_epochs=1)
+default_hooks = dict(logger=dict(interval=1))
+visualizer = dict(vis_backends=[dict(type='LocalVisBackend')])
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("family", STEPPED)
+def test_two_steps_from_a_folder_of_the_users_own(family: str, data: Path, tmp_path: Path) -> None:
+    config = inherit(tmp_path, CONFIGS / family / STEPPED[family], tiny(data, family))
+    arguments = [str(config), "--work-dir", str(tmp_path / "run")]
+    training.train(training.parser(None).parse_args(arguments))
+    lines = logged(tmp_path / "run")
+    assert len(lines) == 2 and all(np.isfinite(line["loss"]) for line in lines)
+
+
+PLAIN = """
+from mmengine.config import Config
+from mmengine.runner import Runner
+import sys
+assert 'mmvitssl' not in sys.modules
+config = Config.fromfile('mine.py')
+config.work_dir = 'run'
+Runner.from_cfg(config).train()
+"""
+
+
+@pytest.mark.slow
+def test_plain_mmengine_trains_without_this_package_imported_first(
+    data: Path, tmp_path: Path
+) -> None:
+    """By path; by package name MMEngine finds only what its own table has."""
+    config = inherit(tmp_path, CONFIGS / "mae" / STEPPED["mae"], tiny(data, "mae"))
+    # tools/train.py shortens the warm-up of 40 epochs; MMEngine alone wants it shorter
+    schedule = "param_scheduler = [dict(type='CosineAnnealingLR', convert_to_iter_based=True)]\n"
+    config.write_text(config.read_text().replace("mmvitssl::", f"{CONFIGS}/") + schedule)
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN], cwd=tmp_path, env=ENVIRONMENT, timeout=600,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "Epoch(train) [1][2/2]" in done.stdout
+
+
+def test_a_config_of_the_users_own_scope_finds_inherited_classes(tmp_path: Path) -> None:
+    base = CONFIGS / "mae" / STEPPED["mae"]
+    config = Config.fromfile(inherit(tmp_path, base, "default_scope = 'mmdet'\n"))
+    assert config.default_scope == "mmdet" and config.model._scope_ == "mmvitssl"
