@@ -143,7 +143,7 @@ def test_switches_that_this_machine_or_config_cannot_serve(
     text = config.read_text()
     config.write_text(text.replace("auto_scale_lr = dict(base_batch_size=64, enable=False)", ""))
     assert "base_batch_size" in fail("train.py", config, "--auto-scale-lr")
-    config.write_text(text.replace("train_dataloader", "images"))
+    config.write_text(text.replace("train_dataloader", "val_dataloader"))
     assert "has no train_dataloader" in fail("train.py", config)
 
 
