@@ -17,6 +17,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
 
 from mmvitssl.datasets.sampler import SampleKey
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.optim import AutocastOptimWrapper
 from mmvitssl.registry import HOOKS, MODELS, TRANSFORMS
 
@@ -48,7 +49,7 @@ LARS = ("simclr/simclr_vit-small_lars-32xb128-cosine-300e_in1k.py",
 
 @cache
 def original(path: str) -> Config:
-    return Config.fromfile(CONFIGS / path)
+    return read_config(str(CONFIGS / path))
 
 
 def read(path: str) -> Config:

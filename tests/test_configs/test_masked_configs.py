@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.optim import AutocastOptimWrapper
 from mmvitssl.registry import MODELS, TRANSFORMS
 
@@ -44,7 +45,7 @@ TRAINED = {
 
 
 def read(path: str) -> Config:
-    return Config.fromfile(CONFIGS / path)
+    return read_config(str(CONFIGS / path))
 
 
 def build(path: str) -> Any:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.models.algorithms import ImageClassifier
 from mmvitssl.registry import MODELS
 
@@ -65,7 +66,7 @@ IDENTITY = ("arch", "patch_size", "qkv_bias", "layer_scale", "position", "relati
 
 @cache
 def config(name: str) -> Config:
-    return Config.fromfile(PROBE / f"{name}.py")
+    return read_config(str(PROBE / f"{name}.py"))
 
 
 def method_of(name: str) -> str:
