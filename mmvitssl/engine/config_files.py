@@ -32,6 +32,8 @@ RUNNER_KEYS = tuple(
         | READ_BY_TOOLS
     )
 )
+# a `test_pipeline` is no misspelt `tta_pipeline`
+MEANT = tuple(key for key in RUNNER_KEYS if not key.startswith("tta_"))
 # of tools/knn.py, whose configs name a bank of images
 KNN_KEYS = ("encoder", "data_preprocessor", "readout", "bank", "queries", "workers", "batch_size")
 # names of OpenMMLab's first generation and of other tools, and where the value belongs today
@@ -160,7 +162,7 @@ def check_keys(config: Config, path: str) -> None:
         return
     variables, own = _variables(config, path)
     for key in unknown:
-        near = difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85)
+        near = difflib.get_close_matches(key, MEANT, n=1, cutoff=0.85)
         if key not in variables and (near or key in own):
             raise UserError(f"{path} sets '{key}', which nothing reads{_meant(key, near)}")
 
@@ -192,7 +194,7 @@ def _meant(key: str, near: list[str]) -> str:
         return f": did you mean '{near[0]}'?"
     if key in ELSEWHERE:
         return f": the value belongs to {ELSEWHERE[key]}."
-    close = difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(key, MEANT, n=1, cutoff=0.6)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return (
         f": it is no key of the runner and no variable of the config that another line reads.{hint}"
@@ -217,5 +219,5 @@ def _check_options(config: Config, options: Iterable[str]) -> None:
                 f"the config was read: set the keys that it goes into, or write a config that "
                 f"inherits this one."
             )
-        near = difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85)
+        near = difflib.get_close_matches(key, MEANT, n=1, cutoff=0.85)
         raise UserError(f"--cfg-options sets '{key}', which nothing reads{_meant(key, near)}")

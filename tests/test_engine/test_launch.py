@@ -64,7 +64,13 @@ def test_variables_of_a_config_are_no_mistakes(tmp_path: Path) -> None:
     write(tmp_path / "mine.py", "_base_ = 'config.py'\nlog_level = _base_.data_root\n")
     assert read_config(str(tmp_path / "mine.py")).log_level == "data"
     # what MMEngine saved holds variables that nothing reads any more
-    read_config(path).dump(tmp_path / "saved.py")
+    write(
+        tmp_path / "pipelines.py",
+        "test_pipeline = []\ntest_dataloader = dict(pipeline=test_pipeline)\n"
+        "log_level = 'INFO'\nmodel = dict()\n",
+    )
+    read_config(str(tmp_path / "pipelines.py")).dump(tmp_path / "saved.py")
+    assert read_config(str(tmp_path / "saved.py")).test_pipeline == []
 
 
 @pytest.mark.parametrize(
