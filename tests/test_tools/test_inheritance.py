@@ -122,7 +122,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("family", STEPPED)
 def test_two_steps_from_a_folder_of_the_users_own(family: str, data: Path, tmp_path: Path) -> None:
     config = inherit(tmp_path, CONFIGS / family / STEPPED[family], tiny(data, family))
-    arguments = [str(config), "--work-dir", str(tmp_path / "run")]
+    # runs of one process and second are told apart by their names
+    named = ("--cfg-options", f"experiment_name=inherited-{family}")
+    arguments = [str(config), "--work-dir", str(tmp_path / "run"), *named]
     training.train(training.parser(None).parse_args(arguments))
     lines = logged(tmp_path / "run")
     assert len(lines) == 2 and all(np.isfinite(line["loss"]) for line in lines)
