@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from mmvitssl.engine.hooks import (
 )
 from mmvitssl.engine.launch import bare_model
 from mmvitssl.engine.sharding import ShardedStrategy
+from mmvitssl.models.backbones import ViT
 from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.balancers import ParetoWeights
 
@@ -76,8 +78,8 @@ def check_views(runner: Runner) -> None:
 
     Raises:
         UserError: a view has a size that the patch does not divide, or other channels than the
-            encoder, a task reads a view that the pipeline does not make, or a masker does not fit
-            the grid.
+            encoder, none has the size that the encoder's positions are for, a task reads a view
+            that the pipeline does not make, or a masker does not fit the grid.
         CheckpointError: a tokenizer's file is missing or does not fit.
     """
     model: Any = bare_model(runner)
@@ -93,8 +95,28 @@ def check_views(runner: Runner) -> None:
             check_channels(model.encoder, view[None])
         except ValueError as error:
             raise UserError(f"View {number} of the training pipeline: {error}") from error
+    _check_image_size(model.encoder, [view.shape[-2:] for view in sample.get("views", ())])
     if hasattr(model, "named_tasks"):
         _check_tasks(model, runner.train_dataloader.collate_fn([sample]))
+
+
+def _check_image_size(encoder: Any, sizes: Sequence[Sequence[int]]) -> None:
+    """Refuse an encoder whose positions are for images of a size that no view has.
+
+    They would be interpolated in every step. Smaller crops beside views of the size are meant so.
+    """
+    if not isinstance(encoder, ViT) or encoder.pos_embed is None or not sizes:
+        return
+    grids = [encoder.grid_of((size[0], size[1])) for size in sizes]
+    if encoder.grid in grids:
+        return
+    height, width = (side * encoder.patch_size for side in encoder.grid)
+    made = ", ".join(sorted({f"{size[0]}x{size[1]}" for size in sizes}))
+    raise UserError(
+        f"The encoder's positions are for images of {height}x{width} pixels (image_size), and no "
+        f"view of the training pipeline has that size: they are {made}. Set the encoder's "
+        f"image_size, or the size of the crops, to the other."
+    )
 
 
 def _check_tasks(model: Any, batch: dict[str, Any]) -> None:

@@ -99,6 +99,12 @@ def test_an_image_size_that_the_patch_does_not_divide(
     assert "View 0 of the training pipeline" in message and "36x36" in message
 
 
+def test_an_image_size_that_no_crop_has(tmp_path: Path, data: Path, fail: Call) -> None:
+    config = write_config(tmp_path, data)
+    error = fail("train.py", config, "--cfg-options", "model.encoder.image_size=64")
+    assert "64x64" in error and "they are 32x32" in error and "image_size" in error
+
+
 def test_unknown_keys_of_modules_and_of_the_config(tmp_path: Path, data: Path, fail: Call) -> None:
     config = write_config(tmp_path, data)
     message = fail("train.py", config, "--cfg-options", "model.encoder.drop_paht=0.1")
