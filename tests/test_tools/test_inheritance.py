@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from gpu_checks.small import IMAGE_SIZE, METHODS, SIZES, shrunk
+from mmvitssl.benchmark import StepBench
+from mmvitssl.benchmark.configs import find_config, resize_config
 from mmvitssl.engine import launch, training
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
@@ -64,8 +68,6 @@ def test_the_parts_of_every_family_build(path: Path, tmp_path: Path) -> None:
     names = [[node["type"] for node in (c.model, c.optim_wrapper)] for c in (config, by_path)]
     assert names[0] == names[1]
     with DefaultScope.overwrite_default_scope(scope):
-        import torch
-
         with torch.device("meta"):
             if scope == "mmvitssl":
                 MODELS.build(config.model)
@@ -128,6 +130,27 @@ def test_two_steps_from_a_folder_of_the_users_own(family: str, data: Path, tmp_p
     training.train(training.parser(None).parse_args(arguments))
     lines = logged(tmp_path / "run")
     assert len(lines) == 2 and all(np.isfinite(line["loss"]) for line in lines)
+
+
+@pytest.mark.parametrize("name", some(METHODS, lambda name: name in ("cae", "dino", "mtssl-all")))
+def test_every_method_steps_when_inherited_by_package_name(name: str, tmp_path: Path) -> None:
+    method, _, arch = name.partition("/")
+    try:
+        path = find_config(method, arch or "ViT-S/16")
+    except ValueError:  # published from ViT-B on
+        path = find_config(method, "ViT-B/16")
+    config = read_config(str(inherit(tmp_path, path)))
+    if not arch:
+        resize_config(config, IMAGE_SIZE)
+    launch.prepare_scope(config)
+    config = shrunk(config, SIZES["cpu"], is_swin=bool(arch))
+    bench = StepBench(name, config, 4, "cpu", "fp32", tokenizer_width=8)
+    before = [parameter.detach().clone() for parameter in bench.model.parameters()]
+    bench.step()
+    bench.step()
+    after = list(bench.model.parameters())
+    assert all(value.isfinite().all() for value in after)
+    assert any(not torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
 PLAIN = """

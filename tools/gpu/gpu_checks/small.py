@@ -92,7 +92,18 @@ def small_config(name: str, size: Size) -> Config:
     """
     method, _, arch = name.partition("/")
     config = load_config(method, arch or "ViT-S/16", None if arch else IMAGE_SIZE)
-    if not arch:
+    return shrunk(config, size, is_swin=bool(arch))
+
+
+def shrunk(config: Config, size: Size, is_swin: bool = False) -> Config:
+    """Make a method's config small and without stochastic depth, in place.
+
+    Args:
+        config: of a ViT with 12 blocks, or of a Swin Transformer.
+        size: how small.
+        is_swin: which of the two.
+    """
+    if not is_swin:
         set_arch(config, dict(embed_dim=size.width, depth=DEPTH, num_heads=size.heads))
     elif size.narrow:
         config.model.encoder.arch = SWIN
