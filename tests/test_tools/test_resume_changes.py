@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
-from mmvitssl.engine import training
+from mmvitssl.engine import resume, training
 from mmvitssl.engine.errors import UserError
-from tests.test_tools.programs import logged, write_config
+from tests.test_tools import programs
+from tests.test_tools.programs import ROOT, logged, write_config
 
 
 def images(folder: Path, number: int) -> Path:
@@ -69,6 +72,33 @@ def test_changes_are_followed(run: Run, tmp_path: Path) -> None:
         run("train_cfg.max_epochs=4")
     with pytest.raises(UserError, match="trained by AdamW, the config says SGD"):
         run("train_cfg.max_epochs=5", "optim_wrapper.optimizer.type=SGD", resume=True)
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_in_one(run: Run, tmp_path: Path) -> None:
+    """Epochs, images seen and rates are those of a run that had one process from the start."""
+    batch = ("train_dataloader.batch_size=2", "train_cfg.max_epochs=4")
+    programs.run(
+        ROOT / "tools/dist_train.sh", tmp_path / "config.py", "2", "--work-dir",
+        tmp_path / "run", "--cfg-options", "train_dataloader.batch_size=2",
+        "train_cfg.max_epochs=2", PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin",
+    )  # fmt: skip
+    state = torch.load(tmp_path / "run/epoch_2.pth", weights_only=False)
+    assert (state["meta"]["iter"], state["meta"]["processes"]) == (4, 2)
+    alone = run(*batch, resume=True)
+    expected = run(*batch, folder="whole")
+    assert len(alone) == 8
+    torch.testing.assert_close(torch.tensor(alone), torch.tensor(expected[8:]))
+    state = torch.load(tmp_path / "run/epoch_4.pth", weights_only=False)
+    assert (state["meta"]["iter"], state["meta"]["processes"]) == (16, 1)
+
+
+def test_iterations_of_another_size_are_refused_with_the_mend() -> None:
+    config = Config(dict(train_dataloader=dict(batch_size=4)))
+    change = dict(old=dict(train_dataloader=dict(batch_size=4)), config=config, by_epoch=False)
+    assert resume._batch_change(before=1, now=1, **change) == []
+    with pytest.raises(UserError, match=r"of 16 images on 4 process.*batch_size=8"):
+        resume._batch_change(before=4, now=2, **change)
 
 
 @pytest.mark.parametrize(
