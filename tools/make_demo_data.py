@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make the demo data: labelled scenes over photographs, and photographs to pretrain on."""
+"""Make the demo data: labelled scenes over photographs, and close-ups to pretrain on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("out", help="folder to write")
     parser.add_argument("--train", type=int, default=240, help="scenes to train on")
     parser.add_argument("--val", type=int, default=60, help="scenes to evaluate on")
-    parser.add_argument("--pretrain", type=int, default=330, help="cuts of photographs, no labels")
+    parser.add_argument("--pretrain", type=int, default=330, help="close-ups, no labels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--image-size", type=int, default=224, help="side of a scene in pixels")
     parser.add_argument(
@@ -30,7 +30,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     print(
         f"{args.out}: {args.train} + {args.val} scenes of {', '.join(CLASSES)}; "
-        f"{args.pretrain} cuts of photographs"
+        f"{args.pretrain} close-ups without labels"
     )
 
 

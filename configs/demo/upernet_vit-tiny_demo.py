@@ -9,17 +9,22 @@ metainfo = dict(
     classes=('background', 'ball', 'box', 'star', 'ring', 'leaf'),
     palette=[(128, 128, 128), (220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90),
              (160, 80, 190)])
-iterations = 150
-channels = 96
+iterations = 300
+size = 128
+channels = 64
 
 model = dict(
-    data_preprocessor=dict(size=(224, 224)),
-    backbone=dict(encoder=dict(arch='tiny', image_size=112)),
+    data_preprocessor=dict(size=(size, size)),
+    backbone=dict(
+        levels=(0, 1, 2, 3),
+        # outputs of pretrained blocks are many times as large as those of random weights
+        level_norms='plain',
+        encoder=dict(arch=dict(base='tiny', depth=4), image_size=size)),
     neck=dict(in_channels=192, norm_cfg=dict(type='BN')),
     decode_head=dict(
         in_channels=[192] * 4, channels=channels, num_classes=6, norm_cfg=dict(type='BN')),
     auxiliary_head=dict(
-        in_channels=192, channels=64, num_classes=6, norm_cfg=dict(type='BN')),
+        in_channels=192, channels=32, num_classes=6, norm_cfg=dict(type='BN')),
     test_cfg=dict(_delete_=True, mode='whole'))
 
 train_pipeline = [
@@ -34,7 +39,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),

@@ -11,6 +11,7 @@ from mmvitssl.demo.steps import Step
 
 PRETRAIN_CONFIG = "configs/demo/repre-mocov3_vit-tiny_demo.py"
 INITIALISATIONS = ("pretrained", "random")
+IMAGE_SIZE = 128  # side of the scenes in pixels
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,15 @@ class Sizes:
     """How much of everything; the defaults are the demo's, tests use less.
 
     Attributes:
-        train, val, pretrain: images, see :func:`mmvitssl.demo.make_demo_data`.
+        train, val: labelled scenes, see :func:`mmvitssl.demo.make_demo_data`.
+        pretrain: close-ups without labels.
         epochs: of the pretraining; None: as the config says.
         iterations: of each transfer; None: as the configs say.
     """
 
-    train: int = 240
-    val: int = 60
-    pretrain: int = 330
+    train: int = 20
+    val: int = 80
+    pretrain: int = 2000
     epochs: int | None = None
     iterations: int | None = None
 
@@ -73,12 +75,22 @@ class DemoJob:
     Args:
         work_dir: everything goes here; relative to the repository or absolute.
         sizes: how much of everything.
+        seed: of the data, the pretraining and both transfers.
     """
 
-    def __init__(self, work_dir: Path, sizes: Sizes | None = None) -> None:
+    def __init__(self, work_dir: Path, sizes: Sizes | None = None, seed: int = 0) -> None:
         self.work_dir = work_dir
         self.sizes = sizes or Sizes()
+        self.seed = seed
         self.data = work_dir / "data"
+
+    def _step(
+        self, name: str, title: str, command: list[str], expected: float, result: Path
+    ) -> Step:
+        """A step whose log and title tell its seed, but for the first."""
+        if self.seed:
+            name, title = f"seed{self.seed}_{name}", f"{title}, seed {self.seed}"
+        return Step(name, title, command, expected, result)
 
     def _python(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, *map(str, arguments)]
@@ -86,6 +98,10 @@ class DemoJob:
     def _options(self, *options: str | None) -> list[str]:
         given = [option for option in options if option]
         return ["--cfg-options", *given] if given else []
+
+    @property
+    def _seeds(self) -> list[str]:
+        return [f"randomness.seed={self.seed}"] if self.seed else []
 
     def folder(self, transfer: Transfer, init: str) -> Path:
         """Work folder of one transfer."""
@@ -100,17 +116,19 @@ class DemoJob:
         sizes = self.sizes
         command = self._python(
             "tools/make_demo_data.py", self.data, "--train", str(sizes.train), "--val",
-            str(sizes.val), "--pretrain", str(sizes.pretrain), "--seed", "0",
+            str(sizes.val), "--pretrain", str(sizes.pretrain), "--image-size",
+            str(IMAGE_SIZE), "--seed", str(self.seed),
         )  # fmt: skip
-        return Step("data", "make the data", command, 45, self.data / "dataset.json")
+        return self._step("data", "make the data", command, 45, self.data / "dataset.json")
 
     def pretrain_steps(self) -> list[Step]:
-        roots = f"train_dataloader.dataset.root=[{self.data}/pretrain,{self.data}/images/train]"
+        root = f"train_dataloader.dataset.root={self.data}/pretrain"
         test_root = f"test_dataloader.dataset.root={self.data}/images/val"
         epochs = self.sizes.epochs
+        shorter = f"train_cfg.max_epochs={epochs}" if epochs else None
         train = self._python(
             "tools/train.py", PRETRAIN_CONFIG, "--work-dir", self.work_dir / "pretrain",
-            *self._options(roots, f"train_cfg.max_epochs={epochs}" if epochs else None),
+            *self._options(root, *self._seeds, shorter),
         )  # fmt: skip
         out = self.work_dir / "pretrain" / "held_out.json"
         test = self._python(
@@ -119,14 +137,15 @@ class DemoJob:
             self.work_dir / "pretrain" / "pictures", *self._options(test_root),
         )  # fmt: skip
         return [
-            Step("pretrain", "pretrain RePre on MoCo v3", train, 300, self.pretrained),
-            Step("pretrain_test", "pretext tasks on held-out scenes", test, 25, out),
+            self._step("pretrain", "pretrain RePre on MoCo v3", train, 300, self.pretrained),
+            self._step("pretrain_test", "pretext tasks on held-out scenes", test, 25, out),
         ]
 
     def _transfer_options(self) -> list[str]:
         data = f"{self.data}/"
         iterations = self.sizes.iterations
         return self._options(
+            *self._seeds,
             f"train_dataloader.dataset.data_root={data}",
             f"test_dataloader.dataset.data_root={data}",
             f"train_cfg.max_iters={iterations}" if iterations else None,
@@ -152,8 +171,8 @@ class DemoJob:
         name = f"{transfer.name}_{init}"
         title = f"{transfer.title} from {init} weights"
         return [
-            Step(name, f"train {title}", train, transfer.train_seconds, checkpoint),
-            Step(f"{name}_test", f"test {title}", test, transfer.test_seconds, out),
+            self._step(name, f"train {title}", train, transfer.train_seconds, checkpoint),
+            self._step(f"{name}_test", f"test {title}", test, transfer.test_seconds, out),
         ]
 
     def steps(self) -> list[Step]:

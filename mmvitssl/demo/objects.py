@@ -1,4 +1,4 @@
-"""The objects of the demo scenes: five classes that differ in shape, colour and texture."""
+"""The objects of the demo scenes: five classes told by shape and texture, of any colour."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ CLASSES = ("ball", "box", "star", "ring", "leaf")
 PALETTE = ((220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90), (160, 80, 190))
 
 SUPERSAMPLING = 3
-# hue, hue spread, saturation, texture: what a class looks like beside its shape
-LOOKS = {
-    "ball": (0.03, 0.03, 0.80, None),
-    "box": (0.60, 0.04, 0.65, "brick"),
-    "star": (0.14, 0.02, 0.85, "gravel"),
-    "ring": (0.38, 0.05, 0.70, "grass"),
-    "leaf": (0.80, 0.04, 0.60, "chelsea"),
-}
+# the photograph that a class's texture is cut out of; None: stripes
+TEXTURES = {"ball": None, "box": "brick", "star": "gravel", "ring": "grass", "leaf": "chelsea"}
+# of every class alike: colour says nothing of the class
+SATURATION = (0.45, 1.0)
+VALUE = (0.65, 0.95)
 
 
 @dataclass(frozen=True)
@@ -143,12 +140,7 @@ def place_object(
         rng: of this object.
     """
     name = CLASSES[label]
-    hue, spread, saturation, pattern = LOOKS[name]
-    colour = colorsys.hsv_to_rgb(
-        (hue + rng.uniform(-spread, spread)) % 1.0,
-        float(np.clip(saturation + rng.uniform(-0.15, 0.15), 0, 1)),
-        rng.uniform(0.65, 0.95),
-    )
+    colour = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*SATURATION), rng.uniform(*VALUE))
     alpha = coverage(name, size, centre, radius, rng.uniform(0, 2 * math.pi), rng)
-    light = texture(pattern, size, rng) * shading(size, centre, radius, rng)
+    light = texture(TEXTURES[name], size, rng) * shading(size, centre, radius, rng)
     return PlacedObject(label, alpha, np.clip(np.asarray(colour) * light[..., None], 0, 1))

@@ -12,6 +12,9 @@ from mmvitssl.demo.photographs import PHOTOGRAPHS, read_photograph
 
 SPLITS = ("train", "val", "pretrain")
 LEAST_VISIBLE = 0.3
+RADII = (0.15, 0.28)  # of the side of a scene
+CLOSEUP_RADII = (0.42, 0.58)  # of the side of a close-up
+BLUR = 0.05  # of the side of a close-up
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def _objects(size: int, rng: np.random.Generator) -> list[tuple[PlacedObject, fl
     for _ in range(12 * number):
         if len(placed) == number:
             break
-        radius = rng.uniform(0.15, 0.28) * size
+        radius = rng.uniform(*RADII) * size
         centre = rng.uniform(0.8 * radius, size - 0.8 * radius, size=2)
         label = int(rng.integers(len(CLASSES)))
         candidate = place_object(label, size, (centre[0], centre[1]), radius, rng)
@@ -98,6 +101,43 @@ def _visible_shares(objects: list[PlacedObject]) -> list[float]:
     return [float(v.sum() / max(w.sum(), 1)) for v, w in zip(visible, whole, strict=True)]
 
 
+def _paste(
+    image: np.ndarray, item: PlacedObject, radius: float, rng: np.random.Generator
+) -> np.ndarray:
+    """An object and its shadow in front of an image, (H, W, 3) in [0, 1]."""
+    image = image * _shadow(item.alpha, radius, rng)[..., None]
+    return image * (1 - item.alpha[..., None]) + item.colour * item.alpha[..., None]
+
+
+def _exposed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(H, W, 3) uint8 of an image in [0, 1], with a camera's noise."""
+    noise = rng.normal(0, 0.012, size=image.shape)
+    return (np.clip(image + noise, 0, 1) * 255).round().astype(np.uint8)
+
+
+def compose_closeup(photograph: str, size: int, scene: int, rng: np.random.Generator) -> np.ndarray:
+    """One object that fills the picture, without a label; what is behind is out of focus.
+
+    Args:
+        photograph: name of the one behind.
+        size: side in pixels.
+        scene: side of the scenes in pixels, which decides how large textures are.
+        rng: of this image.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    backdrop = cut_photograph(photograph, size, size, rng)
+    blurred = backdrop.filter(ImageFilter.GaussianBlur(BLUR * size))
+    image = np.asarray(blurred, dtype=np.float32) / 255
+    radius = rng.uniform(*CLOSEUP_RADII) * size
+    column, row = size / 2 + rng.uniform(-0.06, 0.06, size=2) * size
+    label = int(rng.integers(len(CLASSES)))
+    item = place_object(label, scene, (column, row), radius, rng)
+    item = PlacedObject(label, item.alpha[:size, :size], item.colour[:size, :size])
+    return _exposed(_paste(image, item, radius, rng), rng)
+
+
 def compose_scene(size: int, rng: np.random.Generator) -> Scene:
     """A square scene of ``size`` pixels with one to three objects."""
     names = [photograph.name for photograph in PHOTOGRAPHS if photograph.backdrop]
@@ -105,10 +145,8 @@ def compose_scene(size: int, rng: np.random.Generator) -> Scene:
     image = np.asarray(backdrop, dtype=np.float32) / 255
     objects = _objects(size, rng)
     for item, radius in objects:
-        image = image * _shadow(item.alpha, radius, rng)[..., None]
-        image = image * (1 - item.alpha[..., None]) + item.colour * item.alpha[..., None]
-    noise = rng.normal(0, 0.012, size=image.shape)
-    pixels = (np.clip(image + noise, 0, 1) * 255).round().astype(np.uint8)
+        image = _paste(image, item, radius, rng)
+    pixels = _exposed(image, rng)
     masks = visible_masks([item for item, _ in objects])
     instances = tuple(
         Instance(item.label, mask) for (item, _), mask in zip(objects, masks, strict=True)

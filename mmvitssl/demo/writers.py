@@ -14,11 +14,12 @@ from rich.progress import Progress
 
 from mmvitssl.demo.objects import CLASSES
 from mmvitssl.demo.photographs import PHOTOGRAPHS
-from mmvitssl.demo.scenes import Scene, compose_scene, cut_photograph, generator
+from mmvitssl.demo.scenes import Scene, compose_closeup, compose_scene, generator
 from mmvitssl.extras import require
 
 QUALITY = 90
-VERSION = 1
+VERSION = 2
+CLOSEUP = 0.75  # side of a close-up, of a scene's
 # of Cityscapes' 19 classes, by train id: what each class of the demo, and what is behind, is called
 CITY = "demo"
 CITY_BACKGROUND = 9  # terrain
@@ -33,7 +34,7 @@ class DemoData:
 
     Attributes:
         train, val: number of scenes.
-        pretrain: number of cuts of photographs.
+        pretrain: number of close-ups to pretrain on.
         seed: of everything.
         image_size: side of the scenes in pixels.
         cityscapes: whether the scenes are also there in Cityscapes' layout.
@@ -157,14 +158,16 @@ def _write_split(out: Path, split: str, number: int, wanted: DemoData) -> Iterat
     yield path
 
 
-def _write_cuts(out: Path, wanted: DemoData) -> Iterator[str]:
+def _write_closeups(out: Path, wanted: DemoData) -> Iterator[str]:
+    names = [photograph.name for photograph in PHOTOGRAPHS if photograph.backdrop]
+    size = round(CLOSEUP * wanted.image_size)
     for index in range(wanted.pretrain):
+        name = names[index % len(names)]
         rng = generator(wanted.seed, "pretrain", index)
-        photograph = PHOTOGRAPHS[index % len(PHOTOGRAPHS)]
-        height, width = (int(side) for side in rng.integers(160, 289, size=2))
-        path = f"pretrain/{photograph.name}/{index:05d}.jpg"
+        path = f"pretrain/{name}/{index:05d}.jpg"
         (out / path).parent.mkdir(parents=True, exist_ok=True)
-        cut_photograph(photograph.name, height, width, rng).save(out / path, quality=QUALITY)
+        pixels = compose_closeup(name, size, wanted.image_size, rng)
+        Image.fromarray(pixels).save(out / path, quality=QUALITY)
         yield path
 
 
@@ -193,7 +196,7 @@ def make_demo_data(
         train, val: number of scenes.
         seed: of everything.
         image_size: side of a scene in pixels.
-        pretrain: number of cuts of photographs without objects.
+        pretrain: number of close-ups: one object in the middle of a photograph, without labels.
         quiet: show no progress.
         cityscapes: write the scenes in Cityscapes' layout, too.
 
@@ -216,7 +219,7 @@ def make_demo_data(
         for part in (
             _write_split(out, "train", train, wanted),
             _write_split(out, "val", val, wanted),
-            _write_cuts(out, wanted),
+            _write_closeups(out, wanted),
         ):
             for name in part:
                 files.append(name)

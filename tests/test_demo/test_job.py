@@ -11,7 +11,7 @@ import torch
 
 from mmvitssl.checkpoint import load_file
 from mmvitssl.demo.job import INITIALISATIONS, TRANSFERS, DemoJob
-from mmvitssl.demo.report import chance
+from mmvitssl.demo.outcome import chance
 from mmvitssl.demo.steps import Step, StepFailed, StepRunner, seconds_left
 from tests.test_tools.programs import ROOT, run
 
@@ -85,7 +85,12 @@ def test_the_whole_demo_tiny(tmp_path: Path) -> None:
     work = tmp_path / "demo"
     assert f"report: {work / 'report.html'}" in done.stdout and "mask AP" in done.stdout
     page = (work / "report.html").read_text()
-    assert page.count("<img") >= 12 and "tools/train.py" in page and "CC BY 2.0" in page
+    assert (
+        page.count("<img") >= 12
+        and "from random weights" in page
+        and "tools/train.py" in page
+        and "CC BY 2.0" in page
+    )
     for transfer in TRANSFERS:
         for init in INITIALISATIONS:
             metrics = json.loads((work / f"{transfer.name}_{init}" / "metrics.json").read_text())

@@ -15,8 +15,9 @@ from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.backbones import ViT
 from mmvitssl.models.necks import MultiHierarchyFusion
 from mmvitssl.models.necks.fusion import TransformerFusion
+from mmvitssl.models.tasks.contrastive import feature_of
 from mmvitssl.registry import MODELS
-from mmvitssl.structures import View
+from mmvitssl.structures import Encoded, View
 from tests.builders import make_samples, make_views
 from tests.test_models.test_contrastive_heads import (
     byol64,
@@ -609,6 +610,13 @@ def refuse(task: Config, target: Config | None, message: str) -> None:
     )
     with pytest.raises(ValueError, match=message):
         MODELS.build(config)
+
+
+def test_the_mean_of_the_patches_can_stand_for_an_image() -> None:
+    patches = torch.tensor([[[1.0, 2.0], [3.0, 6.0]], [[0.0, 0.0], [-2.0, 4.0]]])
+    encoded = Encoded(torch.zeros(2, 2), {}, patches, {}, (1, 2))
+    assert feature_of(encoded, "mean").tolist() == [[2.0, 4.0], [-1.0, 2.0]]
+    assert feature_of(encoded, "cls").tolist() == [[0.0, 0.0]] * 2
 
 
 @pytest.mark.parametrize(

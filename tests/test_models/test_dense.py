@@ -117,3 +117,26 @@ def test_export_to_mmdet_leaves_the_final_norm() -> None:
         f"norm{i}.{part}" for i in STAGES for part in ("weight", "bias")
     }
     assert isinstance(swin().encoder, SwinTransformer)
+
+
+def test_plain_norms_bring_maps_of_any_encoder_to_one_scale() -> None:
+    vit = dict(
+        type="mmvitssl.ViT", arch=dict(embed_dim=8, depth=2, num_heads=2), image_size=32,
+        patch_size=8,
+    )  # fmt: skip
+    model = DenseFeatures(vit, levels=(0, 1), level_norms="plain").eval()
+    assert not list(model.norms.parameters())
+    with torch.no_grad():
+        model.encoder.blocks[1].mlp.fc2.bias.mul_(0).add_(torch.randn(8) * 20)
+        images = torch.randn(2, 3, 32, 32)
+        raw = model.encoder.forward_levels(images, (0, 1))
+        maps = model(images)
+    for level, found in enumerate(maps):
+        expected = F.layer_norm(raw[level], (8,), eps=1e-5).transpose(1, 2)
+        torch.testing.assert_close(found.flatten(2), expected, atol=1e-5, rtol=1e-5)
+        assert found.pow(2).mean() == pytest.approx(1, abs=1e-3) and found.is_contiguous()
+
+
+def test_another_kind_of_norm_is_refused() -> None:
+    with pytest.raises(ValueError, match="False, True or 'plain', not 'batch'"):
+        DenseFeatures(SWIN, levels=STAGES, level_norms="batch")

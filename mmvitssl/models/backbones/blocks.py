@@ -24,6 +24,20 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     return (logits if mask is None else logits + mask).softmax(dim=-1)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention of (R, heads, L, d) queries, keys and values.
+
+    On a CPU in bfloat16 it is computed in float32: PyTorch's kernel takes three times as long for
+    the backward pass of short sequences (37 tokens: 44 ms against 15), and is less exact.
+    """
+    if q.dtype != torch.bfloat16 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    with torch.autocast("cpu", enabled=False):
+        mask = mask.float() if mask is not None and mask.is_floating_point() else mask
+        out = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask)
+    return out.to(q.dtype)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention.
 
@@ -127,7 +141,7 @@ class Attention(nn.Module):
         if windows is not None:
             x = windows.cut(x)
         q, k, v, mask = self._projected(x, bias, index, grid)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out = attend(q, k, v, mask)
         out = self.proj(out.transpose(1, 2).reshape(x.shape))
         return out if windows is None else windows.join(out)
 

@@ -29,6 +29,13 @@ def freeze_unused(encoder: ViT | SwinTransformer, last: int) -> None:
             token.requires_grad_(False)
 
 
+def _level_norm(kind: bool | str, channels: int) -> nn.Module:
+    """The norm of one map; see :class:`DenseFeatures`."""
+    if kind not in (False, True, "plain"):
+        raise ValueError(f"DenseFeatures.level_norms may be False, True or 'plain', not {kind!r}.")
+    return LayerNorm2d(channels, eps=1e-5, affine=kind is True) if kind else nn.Identity()
+
+
 @MODELS.register_module()
 class DenseFeatures(nn.Module):
     """Feature maps of an encoder for detectors and segmentors.
@@ -45,10 +52,12 @@ class DenseFeatures(nn.Module):
             11 of 12, Swin detectors stages 0, 1, 2, 3.
         level_norms: whether every map gets a LayerNorm of its own. Swin's detectors and segmentors
             have them, for the outputs of stages are not normed; they start fresh, because
-            pretraining knows a norm behind the last stage only.
+            pretraining knows a norm after the last stage only. 'plain': a LayerNorm without
+            parameters, so that maps of any encoder have the same scale (raw outputs of pretrained
+            blocks are 5 to 20 times as large as those of random weights).
 
     Raises:
-        ValueError: ``levels`` are empty, not ascending or do not exist.
+        ValueError: ``levels`` are empty, not ascending or do not exist, or another ``level_norms``.
     """
 
     # the maps do not depend on it, and some files have none: those of models with mean pooling,
@@ -59,7 +68,7 @@ class DenseFeatures(nn.Module):
         self,
         encoder: Mapping[str, Any],
         levels: Sequence[int] = (3, 5, 7, 11),
-        level_norms: bool = False,
+        level_norms: bool | str = False,
     ) -> None:
         super().__init__()
         if not levels or list(levels) != sorted(set(levels)):
@@ -72,7 +81,7 @@ class DenseFeatures(nn.Module):
                 f"0..{self.encoder.depth - 1} (Swin counts stages, a ViT blocks)."
             )
         self.norms = nn.ModuleList(
-            LayerNorm2d(channels, eps=1e-5) if level_norms else nn.Identity()
+            _level_norm(level_norms, channels)
             for channels in self.encoder.level_channels(self.levels)
         )
         freeze_unused(self.encoder, self.levels[-1])

@@ -15,19 +15,22 @@ from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded
 
 KEYS = ("target", "detached", "online")
+READOUTS = ("cls", "mean")
 
 
 def check_token(task: nn.Module, token: str, encoder: Any) -> None:
     """Raise ValueError unless the encoder has the token."""
-    if token != "cls" and token not in encoder.prefix_tokens:
+    if token not in READOUTS and token not in encoder.prefix_tokens:
         raise ValueError(
             f"{type(task).__name__}.token='{token}' is no prefix token of the encoder: add it to "
-            f"prefix_tokens."
+            f"prefix_tokens, or use 'cls' or 'mean'."
         )
 
 
 def feature_of(encoded: Encoded, token: str) -> Tensor:
-    """(B, C) class token (or pooled feature), or a named token."""
+    """(B, C) class token (or pooled feature), mean of the patches, or a named token."""
+    if token == "mean":
+        return encoded.patches.mean(dim=1)
     return encoded.cls if token == "cls" else encoded.prefix[token]
 
 
@@ -49,7 +52,8 @@ class Contrastive(PretextTask):
         keys: 'target' (MoCo, BYOL, MoBY: the momentum branch), 'detached' (SimSiam: the online
             embeddings, as constants) or 'online' (SimCLR: with gradient); None: 'target' where
             the model has a momentum target, else 'detached'.
-        token: 'cls', or the name of one of the encoder's prefix tokens.
+        token: 'cls'; 'mean' of all patches, which contrasts what dense predictors read (MoCo v3,
+            section 5, compares both); or the name of one of the encoder's prefix tokens.
     """
 
     def __init__(
