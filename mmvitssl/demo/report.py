@@ -25,7 +25,7 @@ def side_by_side(pictures: Sequence[Path]) -> bytes:
     Returns:
         a PNG.
     """
-    parts = []
+    parts: list[Image.Image] = []
     for path in pictures:
         with Image.open(path) as opened:
             drawn = opened.convert("RGB")
