@@ -52,8 +52,8 @@ class Contrastive(PretextTask):
         keys: 'target' (MoCo, BYOL, MoBY: the momentum branch), 'detached' (SimSiam: the online
             embeddings, as constants) or 'online' (SimCLR: with gradient); None: 'target' where
             the model has a momentum target, else 'detached'.
-        token: 'cls'; 'mean' of all patches, which contrasts what dense predictors read (MoCo v3,
-            section 5, compares both); or the name of one of the encoder's prefix tokens.
+        token: 'cls'; 'mean' of all patches, which contrasts what dense predictors read; or the
+            name of one of the encoder's prefix tokens.
     """
 
     def __init__(
