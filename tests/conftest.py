@@ -36,3 +36,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Refuse the mark elsewhere, where ``-m gpu`` would not find it."""
     if item.get_closest_marker("gpu") and not item.path.is_relative_to(GPU_TESTS):
         raise pytest.UsageError(f"{item.nodeid}: tests with the mark 'gpu' belong to {GPU_TESTS}.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many of the documentation's blocks ran, and why others did not."""
+    reports = terminalreporter.stats
+    ran = {
+        outcome: [r for r in reports.get(outcome, ()) if "::test_block_runs[" in r.nodeid]
+        for outcome in ("passed", "failed")
+    }
+    if not any(ran.values()):
+        return
+    from tests.test_docs.blocks import summary
+
+    terminalreporter.section("code blocks of README.md and docs/")
+    terminalreporter.line(summary(GPU_TESTS.parents[1], len(ran["passed"]), len(ran["failed"])))

@@ -43,7 +43,8 @@ def _child(arguments: list[str], env: dict[str, str], folder: Path, output: str)
     random.seed()
     np.random.seed()
     sys.argv = arguments
-    sys.path.insert(0, str(Path(arguments[0]).parent))
+    places = [place for place in env.get("PYTHONPATH", "").split(os.pathsep) if place]
+    sys.path[:0] = [str(Path(arguments[0]).parent), *(str(folder / place) for place in places)]
     runpy.run_path(arguments[0], run_name="__main__")
 
 

@@ -158,7 +158,10 @@ def official_file(method: str, path: Path) -> Path:
 @pytest.fixture(scope="module")
 def dall_e(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with DALL-E's pickled encoder and decoder, and its package."""
-    folder = tmp_path_factory.mktemp("dalle")
+    return write_dall_e(tmp_path_factory.mktemp("dalle"))
+
+
+def write_dall_e(folder: Path) -> Path:
     (folder / "dall_e").mkdir()
     for name, source in DALL_E.items():
         (folder / "dall_e" / name).write_text(source)
