@@ -1,5 +1,6 @@
 """Images with and without labels, view pipelines and the sampler; importing registers them."""
 
+from mmvitssl.datasets.archives import ImageArchive
 from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.datasets.images import ImageFolder, ImageList
@@ -26,6 +27,7 @@ __all__ = [
     "ColorJitter",
     "EpochSampler",
     "GaussianBlur",
+    "ImageArchive",
     "ImageFolder",
     "ImageList",
     "LabelSubset",

@@ -21,6 +21,7 @@ from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.datasets.images import ImageFiles
 from mmvitssl.datasets.labelled import LabelSubset
 from mmvitssl.datasets.sampler import add_keys
+from mmvitssl.engine.console import with_short_console
 from mmvitssl.engine.dataset_tree import config_leaves
 from mmvitssl.engine.errors import UserError, building, run_or_explain
 from mmvitssl.extras import require
@@ -257,10 +258,11 @@ def default_work_dir(config: Config, path: str, work_dir: str | None) -> None:
 
 
 def build_runner(config: Config) -> Runner:
-    """The runner that the config names, MMEngine's by default."""
-    if "runner_type" in config:
-        return RUNNERS.build(config)
-    return Runner.from_cfg(config)
+    """The runner that the config names, MMEngine's by default, with a short console log."""
+    kind = RUNNERS.get(config.runner_type) if "runner_type" in config else Runner
+    if kind is None:
+        raise UserError(f"runner_type = '{config.runner_type}' is not registered as a runner.")
+    return with_short_console(kind).from_cfg(config)
 
 
 def link_last(work_dir: str) -> None:

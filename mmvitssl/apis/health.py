@@ -1,0 +1,64 @@
+"""Whether a finished pretraining looks sound, in one sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmvitssl.engine.hooks.collapse import effective_rank, relative_std
+
+LEAST_STD, LEAST_RANK = 0.1, 2.0  # as CollapseHook's
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a run looks like.
+
+    Attributes:
+        sound: whether nothing is wrong.
+        sentence: for people.
+    """
+
+    sound: bool
+    sentence: str
+
+
+def logged_losses(work_dir: Path) -> list[float]:
+    """The total loss at each line of the log of the last run in a work folder."""
+    files = sorted(work_dir.glob("*/vis_data/scalars.json"))
+    lines = files[-1].read_text().splitlines() if files else []
+    return [values["loss"] for line in lines if "loss" in (values := json.loads(line))]
+
+
+def judge(losses: Sequence[float], features: np.ndarray) -> Health:
+    """Judge a run by its losses and by features of some images.
+
+    Args:
+        losses: as logged, in order.
+        features: (N, C) of different images.
+    """
+    if not losses or not all(math.isfinite(loss) for loss in losses):
+        return Health(False, "NOT HEALTHY: the loss is not finite. Lower the learning rate in "
+                      "config.py (optim_wrapper.optimizer.lr), or train in fp32.")  # fmt: skip
+    part = max(len(losses) // 10, 1)
+    first, last = (float(np.mean(some)) for some in (losses[:part], losses[-part:]))
+    change = f"the loss went from {first:.4g} to {last:.4g}"
+    if len(features) < 3:
+        return Health(last < first, f"{change}; too few images to look at their features.")
+    values = torch.from_numpy(features)
+    spread, rank = relative_std(values), effective_rank(values)
+    seen = f"features of {len(features)} images: spread {spread:.2f} of 1, effective rank {rank:.1f}"
+    if spread < LEAST_STD or rank < LEAST_RANK:
+        return Health(False, f"NOT HEALTHY: {change}, but different images have nearly the same "
+                      f"features ({seen}): the run collapsed, or was too short. Train longer "
+                      f"(--epochs), with a larger batch, or a smaller learning rate.")  # fmt: skip
+    if len(losses) > 1 and last >= first:
+        return Health(False, f"DOUBTFUL: {change}, it did not fall ({seen}). Train longer "
+                      f"(--epochs), or lower the learning rate.")  # fmt: skip
+    return Health(True, f"Healthy: {change}; {seen}.")

@@ -1,0 +1,199 @@
+"""One call from a folder of images to a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+import mmvitssl
+from mmvitssl.apis.embedding import load
+from mmvitssl.apis.health import Health, judge, logged_losses
+from mmvitssl.apis.machine import Machine, find_machine
+from mmvitssl.apis.next_steps import Command, next_steps
+from mmvitssl.apis.plan import Plan, choose_image_size, make_plan
+from mmvitssl.apis.recipes import known_method, load_recipe
+from mmvitssl.apis.sources import ImageSource, class_folders, dataset_config, look
+from mmvitssl.apis.written_configs import config_text, fit, write_config
+from mmvitssl.engine import training
+from mmvitssl.engine.launch import UserError, building
+
+OUT = "work_dirs/pretrain"
+LOOKED_AT = 64  # images whose features are looked at in the end
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pretraining that can start.
+
+    Attributes:
+        source: its images.
+        plan: what was chosen.
+        config: path of the config file.
+        out: its folder.
+    """
+
+    source: ImageSource
+    plan: Plan
+    config: Path
+    out: Path
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A finished pretraining.
+
+    Attributes:
+        checkpoint: path of the last one.
+        config: path of the config, which trains the same again.
+        health: whether the run looks sound.
+        commands: to go on with.
+    """
+
+    checkpoint: Path
+    config: Path
+    health: Health
+    commands: tuple[Command, ...]
+
+
+def prepare(
+    images: str | Path,
+    method: str = "repre",
+    arch: str = "vit-small",
+    image_size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    out: str | Path = OUT,
+    init: str | Path | None = None,
+    machine: Machine | None = None,
+    say: Callable[[str], None] = print,
+) -> Prepared:
+    """Look at images and machine, choose the settings and write the config.
+
+    Args:
+        images, method, arch, image_size, epochs, batch_size, out, init: see :func:`pretrain`.
+        machine: that trains; None: this one.
+        say: takes the lines that say what was found and chosen.
+
+    Raises:
+        UserError: something of it is impossible, in words.
+        FileNotFoundError, BrokenImageError: there are no images that can be read.
+    """
+    out = Path(out)
+    if any(out.glob("*.pth")):
+        raise UserError(
+            f"{out.absolute()} holds the checkpoints of another run: choose another folder with "
+            f"--out, or remove it."
+        )
+    if init is not None and not Path(init).is_file():
+        raise FileNotFoundError(f"There is no checkpoint {Path(init).absolute()} (--init).")
+    with building():
+        method = known_method(method)
+        source = look(images)
+        machine = machine or find_machine()
+        size = choose_image_size(image_size, source.shorter_side, machine)
+        recipe, path = load_recipe(method, arch, int(size.value))
+        number = len(source.good)
+        plan = make_plan(recipe, number, size, machine, epochs, batch_size)
+    say("Images")
+    for line in source.lines():
+        say(f"  {line}")
+    say(f"Machine\n  {machine.line()}")
+    say(f"Settings of {method} on {arch}, from {path.name}")
+    for choice in plan.choices:
+        say(f"  {choice.line()}")
+    pipeline = recipe.train_dataloader.dataset.pipeline
+    dataset = dataset_config(source, out, [step.to_dict() for step in pipeline])
+    fit(recipe, plan, dataset, number)
+    recipe.work_dir = str(out.absolute())
+    if init is not None:
+        recipe.pretrained = str(Path(init).absolute())
+    header = [
+        f"mmvitssl pretrain, version {mmvitssl.__version__}: {method} on {arch}, {path.name} made "
+        f"to fit",
+        f"{number} images of {source.path.absolute()} and {machine.line()}.",
+        f"Train the same again: mmvitssl train {out}/config.py --work-dir ANOTHER_FOLDER",
+    ]
+    target = out / "config.py"
+    write_config(target, config_text(recipe, plan, header))
+    return Prepared(source, plan, target, out)
+
+
+def _train(prepared: Prepared, init: str | Path | None) -> None:
+    """Train in this process, or in one process per device."""
+    options = [str(prepared.config), *([] if init is None else ["--pretrained", str(init)])]
+    text = prepared.config.read_text(encoding="utf-8")
+    if prepared.plan.devices == 1:
+        os.environ.setdefault("LOCAL_RANK", "0")
+        training.train(training.parser(None).parse_args(options))
+    else:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone",
+                    f"--nproc_per_node={prepared.plan.devices}"]  # fmt: skip
+        program = ["-m", "mmvitssl.cli", "train", *options, "--launcher", "pytorch"]
+        done = subprocess.run([*launcher, *program], check=False)
+        if done.returncode:
+            raise UserError(f"The training ended with status {done.returncode}; see above.")
+    # MMEngine wrote its own text of the config in this place
+    write_config(prepared.config, text)
+
+
+def pretrain(
+    images: str | Path,
+    method: str = "repre",
+    arch: str = "vit-small",
+    image_size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    out: str | Path = OUT,
+    init: str | Path | None = None,
+    say: Callable[[str], None] = print,
+) -> Pretrained:
+    """Pretrain an encoder on images without labels.
+
+    What is not stated is chosen from the images and the machine, and said with its reason.
+
+    Args:
+        images: a folder (nested or not), a zip or tar file, or a text file with a path per line.
+        method: such as 'repre', 'mae', 'dino'; see :func:`~mmvitssl.apis.list_models`.
+        arch: 'vit-tiny', 'vit-small', 'vit-base', 'vit-large', 'vit-huge' or 'swin-tiny'.
+        image_size: side in pixels.
+        epochs: passes over the images.
+        batch_size: images per device and step.
+        out: folder for config, log and checkpoints.
+        init: checkpoint whose encoder the training starts from.
+        say: takes the lines that say what was found and chosen.
+
+    Raises:
+        UserError: something of it is impossible, in words.
+        FileNotFoundError, BrokenImageError: there are no images that can be read.
+        CheckpointError: ``init`` does not fit.
+    """
+    prepared = prepare(images, method, arch, image_size, epochs, batch_size, out, init, say=say)
+    say(f"Config\n  {prepared.config}")
+    _train(prepared, init)
+    return finish(prepared, say)
+
+
+def finish(prepared: Prepared, say: Callable[[str], None] = print) -> Pretrained:
+    """Look at a finished run, and say how to go on."""
+    out, source = prepared.out, prepared.source
+    checkpoint = out / "last.pth"
+    model = load(checkpoint)
+    some = ImageSource(
+        source.path, source.kind, source.good[:: max(len(source.good) // LOOKED_AT, 1)][:LOOKED_AT],
+        archive=source.archive,
+    )  # fmt: skip
+    features = model.embed_source(some)
+    health = judge(logged_losses(out), features.values)
+    config = Config.fromfile(prepared.config)
+    commands = next_steps(source.path, out, checkpoint, class_folders(source), config)
+    say(f"\nCheckpoint\n  {checkpoint}\nHealth\n  {health.sentence}\nGo on with")
+    for command in commands:
+        needs = f" (needs {command.needs})" if command.needs else ""
+        say(f"  # {command.purpose}{needs}\n  {command.text}")
+    return Pretrained(checkpoint, prepared.config, health, tuple(commands))
