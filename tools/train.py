@@ -1,13 +1,12 @@
 #!/usr/bin/env python
-"""Train from a config: pretraining, and mmdet and mmseg configs alike."""
+"""Train from a config: pretraining, and mmdet and mmseg configs alike.
+
+``mmvitssl train`` is the same program.
+"""
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
-from mmvitssl.engine import launch, training
-
-
-def main() -> None:
-    training.train(training.parse(training.parser(__doc__)))
-
+from mmvitssl.cli.train import main
+from mmvitssl.engine import launch
 
 if __name__ == "__main__":
     launch.run_or_explain(main)

@@ -86,7 +86,8 @@ class Transform:
             kind = getattr(image, "dtype", "")
             raise TypeError(
                 f"An image is a path, a PIL image or an (H, W, C) array of uint8, not "
-                f"{type(image).__name__} {kind}".rstrip() + "."
+                f"{type(image).__name__} {kind}".rstrip()
+                + "."
             )
         array = np.atleast_3d(image)
         if array.shape[2] == 1 and self.channels == 3:
@@ -140,6 +141,9 @@ class ImageModel(nn.Module):
         transform: image -> (C, H, W) normalised tensor.
     """
 
+    encoder: Any
+    preprocessor: Any
+
     def __init__(self, encoder: Any, preprocessor: nn.Module, readout: str = "cls") -> None:
         super().__init__()
         check_readout(encoder, readout)
@@ -163,8 +167,8 @@ class ImageModel(nn.Module):
                 raise BrokenImageError("; ".join(found.broken.values()))
             return torch.from_numpy(found.values)
         single = isinstance(images, (Image.Image, np.ndarray))
-        batch = torch.stack([self.transform.pixels(one) for one in ([images] if single else images)])
-        return self._encode(batch).cpu()
+        several = [images] if single else images
+        return self._encode(torch.stack([self.transform.pixels(one) for one in several])).cpu()
 
     def _encode(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, C') float32."""
@@ -238,6 +242,7 @@ def load(
     config: str | Path | None = None,
     device: str | None = None,
     readout: str = "cls",
+    source: str | None = None,
 ) -> ImageModel:
     """The encoder of a checkpoint as a model of images, in evaluation mode.
 
@@ -246,6 +251,7 @@ def load(
         config: describes the encoder where the checkpoint does not.
         device: where it runs; None: on the GPU if there is one.
         readout: 'cls', 'mean', ...: see :func:`~mmvitssl.evaluation.features.read_out`.
+        source: which encoder of the checkpoint; see :func:`~mmvitssl.checkpoint.load_encoder`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -253,7 +259,8 @@ def load(
         ValueError: a readout that the encoder does not have.
     """
     prepare_scope(Config())
-    encoder, description = rebuild_encoder(str(checkpoint), config, log=_silent)
+    chosen: dict[str, Any] = {} if source is None else {"source": source}
+    encoder, description = rebuild_encoder(str(checkpoint), config, log=_silent, **chosen)
     model = ImageModel(encoder, build_preprocessor(description.preprocessor), readout)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
@@ -266,8 +273,8 @@ def embed(
     Args:
         images: a folder, archive, list file, or a list of paths.
         checkpoint: a file, or what :func:`load` returned.
-        options: ``config``, ``device`` and ``readout`` of :func:`load`, ``batch_size`` and
-            ``workers`` of :meth:`ImageModel.embed`.
+        options: ``config``, ``device``, ``readout`` and ``source`` of :func:`load`,
+            ``batch_size`` and ``workers`` of :meth:`ImageModel.embed`.
     """
     how = {key: options.pop(key) for key in ("batch_size", "workers") if key in options}
     model = checkpoint if isinstance(checkpoint, ImageModel) else load(checkpoint, **options)

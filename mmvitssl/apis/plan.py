@@ -86,7 +86,8 @@ def choose_image_size(stated: int | None, shorter_side: int, machine: Machine) -
         return Choice(name, stated, STATED)
     if shorter_side < 160:
         fitting = min(max(-(-shorter_side // 16) * 16, SMALLEST), USUAL)
-        return Choice(name, fitting, f"half of the images have fewer than {shorter_side + 1} pixels")
+        reason = f"half of the images have a side of {shorter_side} pixels or fewer"
+        return Choice(name, fitting, reason)
     if machine.device == "cpu":
         return Choice(name, ON_CPU, f"a CPU needs a quarter of the time that {USUAL} take")
     return Choice(name, USUAL, "as published")
@@ -101,8 +102,8 @@ def bytes_per_image(config: Config) -> int:
         sizes = architecture(encoder.get("arch", "base"))
         depth, width = sizes["depth"], sizes["embed_dim"]
     patch = encoder.get("patch_size", 16)
-    tokens = sum((height // patch) * (columns // patch) + 1 for height, columns in view_sizes(config))
-    return 2 * STORED * tokens * depth * width // 2
+    tokens = sum((height // patch) * (row // patch) + 1 for height, row in view_sizes(config))
+    return STORED * tokens * depth * width
 
 
 def choose_batch(

@@ -20,10 +20,12 @@ from mmvitssl.apis.plan import Plan, choose_image_size, make_plan
 from mmvitssl.apis.recipes import known_method, load_recipe
 from mmvitssl.apis.sources import ImageSource, class_folders, dataset_config, look
 from mmvitssl.apis.written_configs import config_text, fit, write_config
+from mmvitssl.checkpoint import CheckpointError
 from mmvitssl.engine import training
 from mmvitssl.engine.launch import UserError, building
 
 OUT = "work_dirs/pretrain"
+NO_TOKENIZER = "Methods that need none: --method mae, simmim, lomar or cae:rgb."
 LOOKED_AT = 64  # images whose features are looked at in the end
 
 
@@ -130,7 +132,12 @@ def _train(prepared: Prepared, init: str | Path | None) -> None:
     text = prepared.config.read_text(encoding="utf-8")
     if prepared.plan.devices == 1:
         os.environ.setdefault("LOCAL_RANK", "0")
-        training.train(training.parser(None).parse_args(options))
+        try:
+            training.train(training.parser(None).parse_args(options))
+        except CheckpointError as error:
+            if "no tokenizer" in str(error):
+                raise CheckpointError(f"{error} {NO_TOKENIZER}") from error
+            raise
     else:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone",
                     f"--nproc_per_node={prepared.plan.devices}"]  # fmt: skip
@@ -189,8 +196,9 @@ def finish(prepared: Prepared, say: Callable[[str], None] = print) -> Pretrained
         archive=source.archive,
     )  # fmt: skip
     features = model.embed_source(some)
-    health = judge(logged_losses(out), features.values)
     config = Config.fromfile(prepared.config)
+    contrastive = any(hook.type == "CollapseHook" for hook in config.get("custom_hooks") or [])
+    health = judge(logged_losses(out), features.values, contrastive)
     commands = next_steps(source.path, out, checkpoint, class_folders(source), config)
     say(f"\nCheckpoint\n  {checkpoint}\nHealth\n  {health.sentence}\nGo on with")
     for command in commands:

@@ -75,9 +75,10 @@ def known_method(name: str) -> str:
     """
     known = methods()
     plain = name.lower().replace("_", "-").replace(" ", "-")
+    plain, colon, variant = plain.partition(":")
     for candidate in (plain, ALIASES.get(plain, ""), plain.replace("-v", "v")):
         if candidate in known:
-            return candidate
+            return candidate + colon + variant
     near = difflib.get_close_matches(plain, [*known, *ALIASES], n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise ValueError(f"--method {name} is unknown: {hint}Methods: {', '.join(known)}.")
@@ -225,3 +226,18 @@ def resize_config(config: Config, image_size: int) -> None:
         for key in ("num_masked", "patches", "cells"):
             if isinstance(node.get(key), int):
                 node[key] = max(round(node[key] * share), 1)
+
+
+def config_path(name: str) -> str:
+    """The file of a config: a path, or the name of a shipped one.
+
+    Names are paths below ``configs/``, with or without ``.py`` and ``mmvitssl::``, or the name of
+    the file alone. What is none of these is returned as it is.
+    """
+    if Path(name).exists():
+        return name
+    plain = name.removeprefix("mmvitssl::").removeprefix("configs/").removesuffix(".py")
+    if (CONFIGS / f"{plain}.py").is_file():
+        return str(CONFIGS / f"{plain}.py")
+    found = [path for path in CONFIGS.glob("*/**/*.py") if path.stem == plain]
+    return str(found[0]) if len(found) == 1 else name

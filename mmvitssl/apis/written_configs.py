@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pprint
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,27 +87,37 @@ def _schedule(config: Config, plan: Plan, factor: float) -> list[dict[str, Any]]
     schedule: list[dict[str, Any]] = []
     if plan.warm_up and rising:
         schedule.append({**rising[0], "begin": 0, "end": plan.warm_up})
-    last = dict(falling[-1]) if falling else dict(type="CosineAnnealingLR", eta_min=0.0)
-    if "Cosine" not in str(last["type"]):  # steps (SimMIM) have no place in a short training
-        last = dict(type="CosineAnnealingLR", eta_min=0.0)
+    last: dict[str, Any] = dict(type="CosineAnnealingLR", eta_min=0.0)
+    if falling and "Cosine" in str(falling[-1].type):  # steps (SimMIM) do not fit short trainings
+        last = dict(falling[-1])
     last.pop("T_max", None)
-    last["eta_min"] = last.get("eta_min", 0.0) * factor
+    last["eta_min"] = float(last.get("eta_min", 0.0)) * factor
     end = dict(by_epoch=True, begin=plan.warm_up, end=plan.epochs, convert_to_iter_based=True)
     return [*schedule, {**last, **end}]
+
+
+def assignment(key: str, value: Any) -> str:
+    """A line of Python, or several, that sets a variable of a config."""
+    start = f"{key} = "
+    text = pprint.pformat(value, width=100 - len(start), sort_dicts=False)
+    return start + text.replace("\n", "\n" + " " * len(start))
 
 
 def config_text(config: Config, plan: Plan, header: Sequence[str]) -> str:
     """A config that stands alone, as Python, with the reason of each choice above its part."""
     lines = [f"# {line}" for line in header]
     for key, value in config.to_dict().items():
-        if key not in RUNNER_KEYS or value is None:
+        if key not in (*RUNNER_KEYS, "pretrained") or value is None:
             continue
         lines.append("")
         for choice in plan.choices:
             if PLACES.get(choice.name) == key:
                 lines.append(f"# {choice.name}: {choice.value} ({choice.reason})")
-        lines.append(f"{key} = {pprint.pformat(value, width=100, sort_dicts=False)}")
-    return "\n".join(lines) + "\n"
+        lines.append(assignment(key, value))
+    text = "\n".join(lines) + "\n"
+    names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    numbers = [f"{name} = float('{name}')\n" for name in ("inf", "nan") if name in names]
+    return "".join(numbers) + text
 
 
 def write_config(path: Path, text: str) -> None:
