@@ -169,20 +169,21 @@ def choose_epochs(stated: int | None, images: int, published: int, machine: Mach
     )  # fmt: skip
 
 
-def choose_warm_up(epochs: int, published: int, steps: int) -> Choice:
-    """A tenth of the epochs, at most as many as published, and two steps at least.
+def choose_warm_up(epochs: int, published: int, length: int, steps: int) -> Choice:
+    """The recipe's part of the training, at most as many epochs, and two steps at least.
 
     Args:
         epochs: of the training.
         published: epochs of the recipe's warm-up.
+        length: epochs of the recipe.
         steps: per epoch.
     """
-    warm_up = min(published, max(round(epochs / 10), 1))
+    warm_up = min(published, max(round(epochs * published / length), 1))
     if warm_up * steps < 2:  # a rise of one step has no slope
         warm_up = min(published, -(-2 // steps))
     if 2 * warm_up >= epochs:
         return Choice("warm-up", 0, "the training is too short for any")
-    reason = "as published" if warm_up == published else f"about a tenth of {epochs}"
+    reason = "as published" if warm_up == published else f"{published} of {length} are published"
     return Choice("warm-up", warm_up, reason)
 
 
@@ -201,8 +202,8 @@ def choose_rate(rate: float, published: int, real: int, optimizer: str) -> Choic
 def choose_devices(images: int, machine: Machine) -> Choice:
     """GPUs that train together: no more than the images keep busy."""
     number = min(machine.devices, max(images // IMAGES_PER_GPU, 1))
-    if machine.device == "cpu":
-        return Choice("devices", 1, "the CPU")
+    if machine.devices == 1:
+        return Choice("devices", 1, "the CPU" if machine.device == "cpu" else machine.name)
     if number == machine.devices:
         return Choice("devices", number, f"all of this machine, {machine.name}")
     return Choice("devices", number, f"of {machine.devices}: {images} images keep no more busy")
@@ -274,7 +275,7 @@ def make_plan(
     size = int(batch.value)
     passes = choose_epochs(epochs, images, length, machine)
     steps = images // (size * machine.devices)
-    warm_up = choose_warm_up(int(passes.value), published_warm_up(config), steps)
+    warm_up = choose_warm_up(int(passes.value), published_warm_up(config), length, steps)
     optimizer = config.optim_wrapper.optimizer
     rate = choose_rate(optimizer.lr, published, size * machine.devices, optimizer.type)
     workers = choose_workers(size, images, machine)

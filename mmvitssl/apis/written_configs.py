@@ -67,7 +67,7 @@ def fit(config: Config, plan: Plan, dataset: dict[str, Any], images: int) -> Non
         queue["size"] = max(size // step * step, step)
     hooks = config.default_hooks
     hooks.checkpoint.update(
-        interval=max(plan.epochs // CHECKPOINTS, 1), max_keep_ckpts=2, save_last=True
+        interval=-(-plan.epochs // CHECKPOINTS), max_keep_ckpts=2, save_last=True
     )
     hooks.logger.interval = max(min(images // step * plan.epochs // LINES, 50), 1)
     for hook in config.get("custom_hooks") or []:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 PRELOADED = (
+    "mmvitssl.apis.pretraining",
     "mmvitssl.engine.training",
     "mmvitssl.checkpoint.convert",
     *(f"{package}.{part}" for package in ("mmdet", "mmseg")
