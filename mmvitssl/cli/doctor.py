@@ -170,8 +170,11 @@ def check_config(path: str, changes: dict[str, Any] | None) -> Iterator[Finding]
         check_data(config, tuple(part for part in PARTS if config.get(part)))
     except UserError as error:
         yield Finding(WRONG, "data", str(error))
+    fields: dict[str, list[str]] = {}  # by path: several loaders may read the same images
     for field, path in _sources(config):
-        yield _images(field, path)
+        fields.setdefault(path, []).append(field)
+    for path, names in fields.items():
+        yield _images(names, path)
 
 
 def _sources(config: Config) -> Iterator[tuple[str, str]]:
@@ -186,12 +189,14 @@ def _sources(config: Config) -> Iterator[tuple[str, str]]:
                         yield f"{field}.{key}", one
 
 
-def _images(field: str, path: str) -> Finding:
-    """The images that a data set reads."""
+def _images(fields: list[str], path: str) -> Finding:
+    """The images that data sets read."""
+    field = ", ".join(fields)
     try:
         source = look(path, most_headers=2000, most_decoded=50)
     except (FileNotFoundError, BrokenImageError, ValueError) as error:
-        return Finding(WRONG, f"{field} = {path}", f"{error} (--cfg-options {field}=YOUR_IMAGES)")
+        options = " ".join(f"{name}=YOUR_IMAGES" for name in fields)
+        return Finding(WRONG, f"{field} = {path}", f"{error} (--cfg-options {options})")
     mend = f"remove or mend them: {', '.join(source.broken)}" if source.broken else ""
     return Finding(WRONG if source.broken else OK, f"{field}: " + "; ".join(source.lines()), mend)
 

@@ -35,9 +35,9 @@ def test_every_plan_trains(images: int, machine: Machine) -> None:
     plan, config = planned(images, machine)
     step = plan.batch_size * plan.devices
     steps = images // step * plan.epochs
-    assert 2 <= plan.batch_size and step <= images
+    assert plan.batch_size >= 2 and step <= images
     assert plan.warm_up * (images // step) >= 2 and 2 * plan.warm_up < plan.epochs
-    assert 100 <= steps and plan.bf16 == (machine.device == "cuda")
+    assert steps >= 100 and plan.bf16 == (machine.device == "cuda")
     assert plan.workers <= max(images // step, 1) and plan.devices <= machine.devices
     assert all(choice.reason for choice in plan.choices)
     fit(config, plan, dict(type="ImageFolder", root="images", pipeline=[]), images)

@@ -119,7 +119,7 @@ def test_the_printed_transfer_configs_take_the_encoder(done: tuple[Path, str]) -
     from mmvitssl.apis.recipes import config_path
     from mmvitssl.engine.training import parser
 
-    out, text = done
+    _, text = done
     transfers = [words[1:] for words in commands(text) if "--pretrained" in words]
     assert len(transfers) == 2
     for words in transfers:
