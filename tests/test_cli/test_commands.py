@@ -93,7 +93,7 @@ def test_doctor_finds_what_is_wrong_with_data_and_says_the_mend(
     good = write_config(tmp_path, images)
     status, text = call("doctor", good)
     assert status == 0 and "nothing is wrong" in text
-    assert "train_dataloader.dataset.root: 6 images" in text
+    assert "test_dataloader.dataset.root: 6 images" in text
     for key in ("Python", "torch ", "torchvision", "memory", "disk"):
         assert key in text
     status, text = call("doctor", write_config(tmp_path, tmp_path / "nowhere"))
