@@ -126,9 +126,9 @@ def prepare(
     return Prepared(source, plan, target, out)
 
 
-def _train(prepared: Prepared, init: str | Path | None) -> None:
+def train(prepared: Prepared) -> None:
     """Train in this process, or in one process per device."""
-    options = [str(prepared.config), *([] if init is None else ["--pretrained", str(init)])]
+    options = [str(prepared.config)]
     text = prepared.config.read_text(encoding="utf-8")
     if prepared.plan.devices == 1:
         os.environ.setdefault("LOCAL_RANK", "0")
@@ -182,7 +182,7 @@ def pretrain(
     """
     prepared = prepare(images, method, arch, image_size, epochs, batch_size, out, init, say=say)
     say(f"Config\n  {prepared.config}")
-    _train(prepared, init)
+    train(prepared)
     return finish(prepared, say)
 
 

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmvitssl.apis.plan import Plan, power_of_two
 from mmvitssl.engine.config_files import RUNNER_KEYS
 
-CHECKPOINTS = 5  # in all, beside the last
+CHECKPOINTS, STEPS = 5, 200  # of a training, and steps that are worth one
 LINES = 50  # of the log, at least
 QUEUE = 4096  # keys, where a recipe does not say
 # by name of a choice: where it stands in the config, for the comment above that part
@@ -67,7 +67,9 @@ def fit(config: Config, plan: Plan, dataset: dict[str, Any], images: int) -> Non
         queue["size"] = max(size // step * step, step)
     hooks = config.default_hooks
     hooks.checkpoint.update(
-        interval=-(-plan.epochs // CHECKPOINTS), max_keep_ckpts=2, save_last=True
+        interval=min(max(-(-plan.epochs // CHECKPOINTS), STEPS // (images // step)), plan.epochs),
+        max_keep_ckpts=2,
+        save_last=True,
     )
     hooks.logger.interval = max(min(images // step * plan.epochs // LINES, 50), 1)
     for hook in config.get("custom_hooks") or []:
@@ -107,7 +109,7 @@ def config_text(config: Config, plan: Plan, header: Sequence[str]) -> str:
     """A config that stands alone, as Python, with the reason of each choice above its part."""
     lines = [f"# {line}" for line in header]
     for key, value in config.to_dict().items():
-        if key not in (*RUNNER_KEYS, "pretrained") or value is None:
+        if key not in RUNNER_KEYS or value is None:
             continue
         lines.append("")
         for choice in plan.choices:

@@ -41,6 +41,7 @@ def test_every_plan_trains(images: int, machine: Machine) -> None:
     assert plan.workers <= max(images // step, 1) and plan.devices <= machine.devices
     assert all(choice.reason for choice in plan.choices)
     fit(config, plan, dict(type="ImageFolder", root="images", pipeline=[]), images)
+    assert 1 <= config.default_hooks.checkpoint.interval <= plan.epochs
     last = config.param_scheduler[-1]
     assert (last.begin, last.end, config.train_cfg.max_epochs) == (
         plan.warm_up, plan.epochs, plan.epochs

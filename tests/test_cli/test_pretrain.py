@@ -197,15 +197,15 @@ def test_health_is_judged_by_losses_and_features() -> None:
 def test_two_processes_train_together(images: Path, tmp_path: Path) -> None:
     """As on a machine with two GPUs, with gloo."""
     from mmvitssl.apis.machine import Machine
-    from mmvitssl.apis.pretraining import _train, prepare
+    from mmvitssl.apis import pretraining
 
     two = Machine("cpu", 2, "CPU", 2**34, 2, 2**30, "")
     many = make_images(tmp_path / "many", 130)
-    prepared = prepare(
+    prepared = pretraining.prepare(
         many, "mae", "vit-tiny", 32, 2, 8, tmp_path / "out", machine=two, say=lambda line: None
     )
     assert prepared.plan.devices == 2
-    _train(prepared, None)
+    pretraining.train(prepared)
     assert (tmp_path / "out" / "last.pth").exists()
     assert json.loads(Path(next((tmp_path / "out").glob("*/vis_data/scalars.json"))).read_text()
                       .splitlines()[-1])["epoch"] == 2  # fmt: skip
