@@ -163,6 +163,39 @@ def test_errors_name_the_extra_that_is_missing(python: Path, tmp_path: Path) -> 
     assert "pip install 'mmvitssl[umap]'" in fourth
 
 
+FIVE_MINUTES = """
+import sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from mmvitssl.apis import embed, load, pretrain, reconstruct
+assert "mmcv" not in sys.modules
+rng = np.random.default_rng(0)
+Path("images").mkdir()
+for number in range(10):
+    pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(f"images/{number}.png")
+run = pretrain("images", method="mae", arch="vit-tiny", image_size=32, epochs=2, out="out")
+assert embed("images", run.checkpoint).values.shape == (10, 192)
+assert load(run.checkpoint)(Image.open("images/0.png")).shape == (1, 192)
+assert reconstruct("images/0.png", run.checkpoint, out="pictures")[0].is_file()
+assert "mmcv" not in sys.modules
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_the_first_five_minutes_need_no_mmcv(python: Path, tmp_path: Path) -> None:
+    """A notebook's calls, and the program as pip installs it."""
+    assert run(python, FIVE_MINUTES, tmp_path).endswith("done\n")
+    program = "import sys; from mmvitssl.cli import main; sys.argv = ['mmvitssl', {}]; main()"
+    assert "pretrain" in run(python, program.format("'--help'"), tmp_path)
+    found = run(python, program.format("'models', 'mae_vit-small'"), tmp_path)
+    assert "mae/mae_vit-small_64xb64-cosine-800e_in1k.py" in found
+    points = 'from importlib.metadata import entry_points as points; print(points(name="mmvitssl"))'
+    assert "mmvitssl.cli:main" in run(python, points, tmp_path)
+
+
 LIGHT = """
 import sys, mmvitssl
 heavy = ("torchvision", "timm", "mmengine.runner", "matplotlib", "scipy", "sklearn", "mmcv")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmengine.config import Config
 
@@ -144,6 +143,8 @@ def _check_pair(leaf: Any, image: str, mask: str) -> None:
 
 def _labels(field: str, leaf: Any, loader: Any, info: dict[str, Any]) -> tuple[set[int], set[int]]:
     """Values of a mask in its file, and after ``reduce_zero_label`` and the map of classes."""
+    import mmcv  # of the extra `transfer`, without which this package pretrains
+
     path = info["seg_map_path"]
     stored = mmcv.imfrombytes(
         Path(path).read_bytes(), flag="unchanged", backend=loader.imdecode_backend

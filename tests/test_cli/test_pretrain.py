@@ -196,8 +196,8 @@ def test_health_is_judged_by_losses_and_features() -> None:
 @pytest.mark.long
 def test_two_processes_train_together(images: Path, tmp_path: Path) -> None:
     """As on a machine with two GPUs, with gloo."""
-    from mmvitssl.apis.machine import Machine
     from mmvitssl.apis import pretraining
+    from mmvitssl.apis.machine import Machine
 
     two = Machine("cpu", 2, "CPU", 2**34, 2, 2**30, "")
     many = make_images(tmp_path / "many", 130)

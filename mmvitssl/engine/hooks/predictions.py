@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-import mmcv
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -100,6 +99,8 @@ class PredictionPicturesHook(Hook):
 
 def _image(sample: Any) -> Any:
     """(H, W, 3) uint8 RGB of a tested image, turned by EXIF if the pipeline turned it."""
+    import mmcv  # of the extra `transfer`, without which this package pretrains
+
     content = Path(sample.img_path).read_bytes()
     image = mmcv.imfrombytes(content, channel_order="rgb")
     if image.shape[:2] != tuple(sample.ori_shape):
