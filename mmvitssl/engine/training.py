@@ -23,6 +23,7 @@ from mmvitssl.engine import (
     weights,
 )
 from mmvitssl.engine.config_files import read_config
+from mmvitssl.engine.progress_bar import progress_bar
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -129,6 +130,7 @@ def train(args: argparse.Namespace) -> Runner:
     """Prepare and train; the runner that did it."""
     with launch.building():
         runner = prepare(args)
-    runner.train()
+    with progress_bar(runner):
+        runner.train()
     launch.link_last(runner.work_dir)
     return runner
