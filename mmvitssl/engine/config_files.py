@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
 from mmvitssl.engine.errors import UserError
-from mmvitssl.engine.schedules import resolve_schedules
+from mmvitssl.engine.schedules import release_ends, resolve_schedules
 from mmvitssl.extras import missing_extra
 
 # read by tools/train.py, tools/test.py, MMEngine's Config and the detectors' and segmentors' tools
@@ -73,12 +73,16 @@ def unformatted(config: Config) -> Config:
     )
 
 
+LENGTHS = {"train_cfg.max_epochs", "train_cfg.max_iters"}
+
+
 def read_config(
     path: str, options: dict[str, Any] | None = None, notes: list[str] | None = None
 ) -> Config:
     """Read a config file and merge options into it.
 
-    Schedules are resolved: see :func:`~mmvitssl.engine.schedules.resolve_schedules`.
+    Schedules are resolved: see :func:`~mmvitssl.engine.schedules.resolve_schedules`. A saved
+    config states where they end; an option with another length of training moves these ends.
 
     Args:
         path: of the file.
@@ -105,6 +109,8 @@ def read_config(
     check_keys(config, path)
     if options:
         _check_options(config, options)
+        if LENGTHS & options.keys():
+            release_ends(config)
         config.merge_from_dict(options)
     changed = resolve_schedules(config)
     if notes is not None:

@@ -50,6 +50,18 @@ def training_length(config: Config) -> tuple[int | None, bool]:
     return loop.get("max_epochs" if by_epoch else "max_iters"), bool(by_epoch)
 
 
+def release_ends(config: Config) -> None:
+    """Remove ends that are the config's own length, in place, so that they follow another one."""
+    length, by_epoch = training_length(config)
+    for _, schedulers in _sequences(config):
+        for scheduler in schedulers[-1:]:
+            stated = isinstance(scheduler, dict) and scheduler.get("by_epoch", True) == by_epoch
+            if not stated or _kind(scheduler) not in DECAYS or scheduler.get("end") != length:
+                continue
+            if scheduler.get("T_max") == scheduler.pop("end") - scheduler.get("begin", 0):
+                del scheduler["T_max"]
+
+
 def resolve_schedules(config: Config) -> list[str]:
     """Fill in where schedules end, in place, from the length of the training.
 

@@ -121,6 +121,16 @@ def test_a_recipe_at_a_third_of_its_length(tmp_path: Path) -> None:
     ]
 
 
+def test_a_saved_config_follows_another_length_by_option(tmp_path: Path) -> None:
+    """It states the ends that were filled in; an end of its own is no contradiction."""
+    saved = tmp_path / "saved.py"
+    read_config(str(CONFIGS / "mae/mae_vit-base_64xb64-cosine-800e_in1k.py")).dump(saved)
+    last = read_config(str(saved), {"train_cfg.max_epochs": 100}).param_scheduler[-1]
+    assert (last.begin, last.end) == (40, 100)
+    with pytest.raises(UserError, match="ends at 90, and train_cfg.max_epochs is 100"):
+        read_config(str(saved), {"train_cfg.max_epochs": 100, "param_scheduler.1.end": 90})
+
+
 def test_a_stated_end_that_contradicts_is_an_error_with_both_values() -> None:
     with pytest.raises(UserError, match=r"param_scheduler\.0 .*ends at 300, .*max_epochs is 100"):
         resolve_schedules(config([cosine(end=300)], max_epochs=100))

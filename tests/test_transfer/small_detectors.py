@@ -99,7 +99,6 @@ def shrink_schedule(config: Config) -> None:
     """Two steps of two images, and what runs on CPUs."""
     config.train_dataloader.batch_size = 2
     steps = config.train_cfg.type == "IterBasedTrainLoop"
-    config.train_cfg.update(dict(max_iters=2) if steps else dict(max_epochs=1))
     config.train_cfg.val_interval = 2 if steps else 1
     config.default_hooks.checkpoint.interval = config.train_cfg.val_interval
     config.default_hooks.logger.interval = 1
@@ -113,6 +112,10 @@ def shrink_schedule(config: Config) -> None:
 def small_detector(path: Path, data: Path | None = None) -> Config:
     """The config, small; with ``data`` also its loaders, for scenes of :data:`SIDE` pixels."""
     config = read_config(str(path))
+    if data is not None:
+        steps = config.train_cfg.type == "IterBasedTrainLoop"
+        length = {"train_cfg.max_iters": 2} if steps else {"train_cfg.max_epochs": 1}
+        config = read_config(str(path), length)
     launch.prepare_scope(config)
     shrink_neck(config.model.neck, shrink_backbone(config.model.backbone))
     shrink_heads(config.model)

@@ -101,7 +101,7 @@ def shrink_data(config: Config, data: Path, benchmark: str) -> None:
 def shrink_schedule(config: Config) -> None:
     """Two steps of two images, and what runs on CPUs."""
     config.train_dataloader.batch_size = 2
-    config.train_cfg.update(max_iters=2, val_interval=2 if "val_dataloader" in config else 3)
+    config.train_cfg.val_interval = 2 if "val_dataloader" in config else 3
     config.default_hooks.checkpoint.interval = 2
     config.default_hooks.logger.interval = 1
     if config.optim_wrapper.type == "AmpOptimWrapper":
@@ -110,7 +110,7 @@ def shrink_schedule(config: Config) -> None:
 
 def small_segmentor(path: Path, data: Path | None = None) -> Config:
     """The config, small; with ``data`` also its loaders, for scenes of the demo."""
-    config = read_config(str(path))
+    config = read_config(str(path), {} if data is None else {"train_cfg.max_iters": 2})
     launch.prepare_scope(config)
     shrink_model(config.model)
     if data is not None:
