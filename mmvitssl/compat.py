@@ -208,6 +208,17 @@ def keep_boxes_in_float32() -> None:
         setattr(owner, name, staticmethod(wrapped) if isinstance(own, staticmethod) else wrapped)
 
 
+def keep_compiled_graphs() -> None:
+    """Let graphs of compiled modules be gone through more than once.
+
+    torch.compile gives the buffers of a backward pass away by default, and a second pass through
+    the same graph (``retain_graph=True``), as gradients of single tasks need, is then refused.
+    """
+    from torch._functorch import config
+
+    config.donated_buffer = False
+
+
 @contextmanager
 def drawing_in_every_process() -> Iterator[None]:
     """Let MMEngine's visualizers draw in processes other than the first.

@@ -120,9 +120,22 @@ UNKNOWN = ("__rmatmul__", "addbmm", "addmm_", "baddbmm_", "bilinear", "chain_mat
            "convolution", "multi_head_attention_forward", "tensordot")  # fmt: skip
 
 
-def _needed(tensors: Iterable[Any]) -> bool:
-    """Whether the backward pass that runs now goes on to one of these gradient edges."""
-    return any(torch._C._will_engine_execute_node(edge.node) for edge in tensors)
+def _needed(edges: Iterable[Any], inputs: Sequence[Tensor] | None) -> bool:
+    """Whether the backward pass that runs now goes on to one of these gradient edges.
+
+    Args:
+        edges: of tensors.
+        inputs: what ``torch.autograd.grad`` asks for, in which torch does not tell of leaves; None:
+            the pass is of ``Tensor.backward``.
+    """
+    for edge in edges:
+        leaf = getattr(edge.node, "variable", None)
+        if inputs is not None and leaf is not None:
+            if any(leaf is tensor for tensor in inputs):
+                return True
+        elif torch._C._will_engine_execute_node(edge.node):
+            return True
+    return False
 
 
 def _edges(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
@@ -152,6 +165,7 @@ class StepFlops(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.forward = self.backward = self.recomputed = 0
+        self._inputs: Sequence[Tensor] | None = None
 
     @property
     def total(self) -> int:
@@ -164,6 +178,8 @@ class StepFlops(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is Tensor.backward:
             return self._backward(*args, **kwargs)
+        if func is torch.autograd.grad:
+            return self._grad(*args, **kwargs)
         output = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name in FORMULAS:
@@ -194,6 +210,14 @@ class StepFlops(TorchFunctionMode):
                 allow_unreachable=True, accumulate_grad=True,
             )  # fmt: skip
 
+    def _grad(self, outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        """``torch.autograd.grad``, which runs only what leads to its inputs."""
+        self._inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        try:
+            return torch.autograd.grad(outputs, inputs, *args, **kwargs)
+        finally:
+            self._inputs = None
+
     def _count(self, products: list[Product], output: Tensor) -> None:
         flops = sum(product.flops for product in products)
         if torch._C._current_graph_task_id() >= 0:  # inside a backward pass
@@ -209,4 +233,4 @@ class StepFlops(TorchFunctionMode):
             output.register_hook(lambda _: self._count_gradients(factors))
 
     def _count_gradients(self, factors: list[tuple[int, tuple[Any, ...]]]) -> None:
-        self.backward += sum(flops for flops, edges in factors if _needed(edges))
+        self.backward += sum(flops for flops, edges in factors if _needed(edges, self._inputs))

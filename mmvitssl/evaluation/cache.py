@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, barrier
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from mmvitssl.datasets import SampleKey
 from mmvitssl.datasets.cached import CachedFeatures
@@ -44,9 +44,10 @@ def encoded(
     model: Any, dataset: CachedFeatures, rows: Sequence[int], batch_size: int, workers: int
 ) -> Iterator[Tensor]:
     """Features of some images, a batch at a time, on the CPU in float32."""
-    loader = DataLoader(
-        Subset(dataset.dataset, rows),
+    loader: DataLoader[Any] = DataLoader(
+        dataset.dataset,
         batch_size=batch_size,
+        sampler=[SampleKey(row) for row in rows],
         num_workers=workers,
         collate_fn=collate_views,
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmvitssl.datasets.collate import collate_views
+from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.structures import Encoded
 
 READOUTS = ("cls", "mean", "cls+mean", "cls-last4", "blocks", "token:NAME")
@@ -160,8 +161,14 @@ def extract_features(
     check_readout(encoder, readout)
     device = next(encoder.parameters()).device
     preprocessor.to(device)
-    loader = DataLoader(
-        dataset, batch_size=batch_size, num_workers=workers, collate_fn=collate_views
+    # keys in place of indices: images of a bare index draw from torch's global generator
+    keys = [SampleKey(index) for index in range(len(dataset))]  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=keys,
+        num_workers=workers,
+        collate_fn=collate_views,
     )
     values, indices, paths = [], [], []
     with evaluating(encoder), torch.autocast(device.type, torch.bfloat16, precision == "bf16"):

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from mmvitssl.checkpoint import load_encoder
 from mmvitssl.datasets import collate_views
 from mmvitssl.datasets.classes import common_files, share_classes
+from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.evaluation.features import Features, check_readout, extract_features
 from mmvitssl.evaluation.knn import knn_accuracy, linear_accuracy
 from mmvitssl.models.backbones.embedding import check_channels
@@ -97,7 +98,7 @@ class FeatureProbe:
 
     def _check_sample(self, name: str, dataset: Any) -> None:
         """Raise ValueError unless encoder and preprocessor take an image of a data set."""
-        sample = dataset[0]
+        sample = dataset[SampleKey(0)]
         if "views" in sample:
             batch = collate_views([sample])
             try:

@@ -20,6 +20,7 @@ from mmvitssl.benchmark.data import (
     pipeline_line,
     write_photographs,
 )
+from mmvitssl.datasets import SampleKey
 from mmvitssl.datasets.images import BrokenImageError, list_images
 from mmvitssl.engine.launch import UserError
 
@@ -71,7 +72,7 @@ def test_what_is_timed_is_what_training_reads(config: Config, paths: list[str]) 
     dataset = mmvitssl.registry.DATASETS.build(
         {**loader.dataset, "root": str(Path(paths[0]).parent)}
     )
-    expected = collate([dataset[0], dataset[1]])
+    expected = collate([dataset[SampleKey(0)], dataset[SampleKey(1)]])
     assert [len(batches), len(batches[0]["views"])] == [1, 2]
     for mine, theirs in zip(batches[0]["views"], expected["views"], strict=True):
         torch.testing.assert_close(mine, theirs)

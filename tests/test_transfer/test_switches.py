@@ -53,8 +53,10 @@ def test_all_switches(
     ).stdout  # fmt: skip
     losses = [line["loss"] for line in programs.logged(tmp_path / "run") if "loss" in line]
     assert np.isfinite(losses).all() and losses
-    scaled = re.search(r"Scaling the original LR by ([\d.e-]+\d)", output)
-    assert scaled is not None and float(scaled[1]) == 2 / base
+    pattern = r"learning rate (\S+), stated for (\d+) images per step, is scaled to (\S+)"
+    scaled = re.search(pattern, output)
+    assert scaled is not None and int(scaled[2]) == base
+    assert float(scaled[3]) == pytest.approx(float(scaled[1]) * 2 / base, rel=1e-5)
     programs.test(
         tmp_path / "config.py", tmp_path / "run/last.pth", "--work-dir", tmp_path / "test",
         "--show-dir", tmp_path / "show", "--cfg-options", "test_cfg.fp16=True",

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.compat import keep_compiled_graphs
 from mmvitssl.distributed import mean_over_processes
 from mmvitssl.models.precision import full_precision
 
@@ -28,6 +29,7 @@ class Trunk:
     """
 
     def __init__(self, encoder: Any) -> None:
+        keep_compiled_graphs()
         self._encoder = encoder
         self._layer: int | None = None
 
