@@ -130,7 +130,9 @@ def _place_milestones(scheduler: dict[str, Any], length: int, label: str, unit: 
         moved = [milestone * length / stated for milestone in milestones]
         # a milestone between two epochs needs iterations, see fit_schedules
         whole = all(value.is_integer() for value in moved) or unit == "iterations"
-        scheduler["milestones"] = [round(value) if whole else value for value in moved]
+        if whole:  # one that is rounded to the end would never come
+            moved = [max(1, min(round(value), length - 1)) for value in moved]
+        scheduler["milestones"] = moved
         if not whole:
             scheduler["convert_to_iter_based"] = True
         shown = ", ".join(f"{value:g}" for value in scheduler["milestones"])
