@@ -99,8 +99,56 @@ def refuse_unsafe_checkpoints(checkpoint: ModuleType) -> None:
     checkpoint.CheckpointLoader.register_scheme(prefixes="", loader=_load_local, force=True)
 
 
+def _save_durably(checkpoint: ModuleType) -> Callable[..., None]:
+    by_backend = checkpoint.save_checkpoint
+
+    @wraps(by_backend)
+    def save_checkpoint(content: dict[str, Any], filename: Any, *args: Any, **kwargs: Any) -> None:
+        from mmvitssl.checkpoint import durable
+
+        if "://" in str(filename) or any(args) or any(kwargs.values()):
+            durable.add_sums(content)
+            by_backend(content, filename, *args, **kwargs)
+        else:
+            durable.save(content, filename)
+
+    return save_checkpoint
+
+
+def _newest_good(path: str) -> str | None:
+    from mmvitssl.checkpoint.durable import newest_good
+
+    return newest_good(path)
+
+
+def keep_checkpoints_whole(checkpoint: ModuleType) -> None:
+    """Let MMEngine write checkpoints by :mod:`mmvitssl.checkpoint.durable`, and find good ones.
+
+    MMEngine overwrites in place, so that a crash or a full disk leaves half a file, and takes up
+    what ``last_checkpoint`` names, damaged or not.
+
+    Args:
+        checkpoint: the module ``mmengine.runner.checkpoint``.
+    """
+    if getattr(checkpoint.save_checkpoint, "durable", False):
+        return
+    save = _save_durably(checkpoint)
+    save.durable = True  # type: ignore[attr-defined]
+    for name in ("", ".runner", "._flexible_runner", ".checkpoint"):
+        module = sys.modules.get(f"mmengine.runner{name}")
+        for function, new in (("save_checkpoint", save), ("find_latest_checkpoint", _newest_good)):
+            if hasattr(module, function):
+                setattr(module, function, new)
+
+
+def adjust_checkpoints(checkpoint: ModuleType) -> None:
+    """All that ``mmengine.runner.checkpoint`` needs."""
+    refuse_unsafe_checkpoints(checkpoint)
+    keep_checkpoints_whole(checkpoint)
+
+
 AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
-    "mmengine.runner.checkpoint": refuse_unsafe_checkpoints,
+    "mmengine.runner.checkpoint": adjust_checkpoints,
 }
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What dist_train.sh and dist_test.sh share: one program on several processes, through torchrun.
+# Its exit status is the program's: 75 where a training was told to stop and saved.
 #   dist_run.sh PROCESSES PROGRAM [ARGUMENTS]
 set -euo pipefail
 
@@ -24,5 +25,5 @@ elif [[ -n ${PORT:-} ]]; then
 fi
 
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python}" -m torch.distributed.run --nnodes "$nodes" --nproc_per_node "$processes" \
+exec "${PYTHON:-python}" "$root/tools/dist_run.py" --nnodes "$nodes" --nproc_per_node "$processes" \
     "${meeting[@]}" "$root/tools/$program" "$@" --launcher pytorch

@@ -17,4 +17,7 @@ fi
 partition=$1
 job=$2
 shift 2
-exec bash "$(dirname "${BASH_SOURCE[0]}")/slurm_run.sh" "$partition" "$job" test.py "$@"
+tools=$(dirname "${BASH_SOURCE[0]}")
+# sbatch runs a copy of this script, from a folder of its own
+if [[ ! -f $tools/slurm_run.sh ]]; then tools=${SLURM_SUBMIT_DIR:-.}/tools; fi
+exec bash "$tools/slurm_run.sh" "$partition" "$job" test.py "$@"

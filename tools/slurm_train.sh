@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Train as a Slurm job.
+# Train as a Slurm job, which saves before its time is over and is queued again.
+#SBATCH --signal=USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
 set -euo pipefail
 
 if (($# < 3)); then
@@ -9,6 +12,7 @@ usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py
   GPUS           GPUs in all (8)
   GPUS_PER_NODE  GPUs of a machine (8, or GPUS if fewer)
   CPUS_PER_TASK  CPU cores of a process (5)
+  SIGNAL         Slurm's signal before the end, and how many seconds before (USR1@120)
   SRUN_ARGS      further arguments of srun, separated by spaces
 PYTHON names the interpreter (python).
 USAGE
@@ -17,4 +21,7 @@ fi
 partition=$1
 job=$2
 shift 2
-exec bash "$(dirname "${BASH_SOURCE[0]}")/slurm_run.sh" "$partition" "$job" train.py "$@"
+tools=$(dirname "${BASH_SOURCE[0]}")
+# sbatch runs a copy of this script, from a folder of its own
+if [[ ! -f $tools/slurm_run.sh ]]; then tools=${SLURM_SUBMIT_DIR:-.}/tools; fi
+exec bash "$tools/slurm_run.sh" "$partition" "$job" train.py "$@"

@@ -21,9 +21,11 @@ from safetensors import SafetensorError, safe_open
 
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.locate import check_weights_file
+from mmvitssl.checkpoint.sums import damage_of_file, damage_of_tensors
 
 # what the unpickler stumbles over in files that are no pickles, or cut short ones
 DAMAGED = (
+    OSError,
     RuntimeError,
     EOFError,
     ValueError,
@@ -68,12 +70,15 @@ def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], s
     return [*named, *dtypes, *methods, *containers]
 
 
-def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Read a checkpoint with ``weights_only=True``.
+def load_file(
+    path: str | Path, map_location: Any = "cpu", mmap: bool = False
+) -> dict[str, Any]:
+    """Read a checkpoint with ``weights_only=True``, and compare it with the checksums in it.
 
     Args:
         path: a file written by ``torch.save`` or MMEngine, or a ``.safetensors`` file.
         map_location: as :func:`torch.load`.
+        mmap: read tensors when they are looked at, and compare nothing: for a look at the rest.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -83,9 +88,10 @@ def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     path = check_weights_file(path)
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
+    _check_damage(path, damage_of_file(path))
     try:
         with torch.serialization.safe_globals(_harmless_globals()):
-            content = torch.load(path, map_location=map_location, weights_only=True)
+            content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         refused = _refused(path, error)
         if not refused:
@@ -104,7 +110,16 @@ def load_file(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint's dict.")
+    _check_damage(path, "" if mmap else damage_of_tensors(content))
     return content
+
+
+def _check_damage(path: Path, damage: str) -> None:
+    if damage:
+        raise CheckpointError(
+            f"{path} is damaged: {damage}. Use an earlier checkpoint, or copy it again; --resume "
+            f"without a path takes the newest good one of the work folder."
+        )
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
@@ -137,7 +152,7 @@ def _refused(path: Path, error: Exception) -> list[str]:
                 found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
             return sorted(named | set(found))
         return sorted(named or _globals_of_pickle(path))
-    except DAMAGED:  # cut short: what the error says is all that is known
+    except (pickle.UnpicklingError, *DAMAGED):  # what the error says is all that is known
         return sorted(named)
 
 

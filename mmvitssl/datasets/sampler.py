@@ -91,10 +91,19 @@ class EpochSampler(Sampler[SampleKey]):
         self.infinite = infinite
         self.repeats = repeats
         self.epoch = 0
+        self._done = 0
 
     def set_epoch(self, epoch: int) -> None:
         """MMEngine's hook calls this before each epoch, after a resume too."""
         self.epoch = epoch
+
+    def skip(self, num_samples: int) -> None:
+        """Begin the next pass behind that many samples of this process, over any number of epochs.
+
+        Args:
+            num_samples: counted from the first of the epoch that is set.
+        """
+        self._done = num_samples
 
     def _order(self, epoch: int) -> list[tuple[int, int]]:
         """Samples of this process, each with the number of its drawing."""
@@ -111,10 +120,12 @@ class EpochSampler(Sampler[SampleKey]):
         return order[self.rank :: self.world_size]
 
     def __iter__(self) -> Iterator[SampleKey]:
-        epoch = self.epoch
+        epochs, done = divmod(self._done, max(len(self), 1))
+        epoch, self._done = self.epoch + epochs, 0
         while True:
-            for index, repeat in self._order(epoch):
+            for index, repeat in self._order(epoch)[done:]:
                 yield SampleKey(index, epoch, self.seed, repeat)
+            done = 0
             if not self.infinite:
                 return
             epoch += 1

@@ -1,5 +1,5 @@
 """Hooks, optimizers, wrappers and launching."""
 
-from mmvitssl.engine import hooks, optim, sharding, wrappers
+from mmvitssl.engine import hooks, loops, optim, sharding, wrappers
 
-__all__ = ["hooks", "optim", "sharding", "wrappers"]
+__all__ = ["hooks", "loops", "optim", "sharding", "wrappers"]

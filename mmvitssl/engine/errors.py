@@ -18,7 +18,9 @@ from traceback import walk_tb
 import torch
 
 from mmvitssl.checkpoint import CheckpointError
+from mmvitssl.checkpoint.durable import FULL
 from mmvitssl.datasets.files import BrokenImageError
+from mmvitssl.engine.stopping import Preempted
 from mmvitssl.extras import MissingExtraError
 
 
@@ -120,12 +122,22 @@ def run_or_explain(main: Callable[[], None]) -> None:
     try:
         main()
         _leave_processes()
+    except Preempted as stop:
+        _leave_processes()
+        print(f"\n{stop}", file=sys.stderr, flush=True)
+        stop.let_others_end()
+        sys.exit(stop.status)
     except EXPLAINED as error:
         traceback = os.environ.get("MMVITSSL_TRACEBACK")
         # our own words are clear wherever they come from; a missing file may be anything
         if traceback or (type(error) is FileNotFoundError and raised_by_user(error)):
             raise
         sys.exit(_explain(error))
+    except OSError as error:
+        if os.environ.get("MMVITSSL_TRACEBACK") or error.errno not in FULL:
+            raise
+        words = f"The disk is full: {error}. Make room, and go on with --resume."
+        sys.exit(_explain(UserError(words)))
 
 
 def _leave_processes() -> None:

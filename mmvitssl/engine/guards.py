@@ -8,6 +8,9 @@ from mmengine.config import Config, ConfigDict
 
 PLAIN_WRAPPERS = ("OptimWrapper", "mmengine.OptimWrapper")
 PLAIN_CHECKPOINTS = ("CheckpointHook", "mmengine.CheckpointHook")
+WATCHDOG = "mmvitssl.WatchdogHook"
+PLAIN_LOOPS = {"EpochBasedTrainLoop": "mmvitssl.ExactEpochLoop",
+               "IterBasedTrainLoop": "mmvitssl.ExactIterLoop"}  # fmt: skip
 GUARD, CHECKPOINTS = "mmvitssl.NonFiniteHook", "mmvitssl.FiniteCheckpointHook"
 
 
@@ -16,11 +19,12 @@ def _is(hook: Any, *names: str) -> bool:
 
 
 def set_guards(config: Config) -> None:
-    """Add the guard against NaN and infinity to a config, of MMDetection and MMSegmentation too.
+    """Add the guards of every training to a config, of MMDetection and MMSegmentation too.
 
     The plain ``OptimWrapper`` becomes ``AutocastOptimWrapper(precision='fp32')``, which computes
     the same and looks at gradients before they are clipped; ``CheckpointHook`` becomes
-    :class:`FiniteCheckpointHook`; and :class:`NonFiniteHook` is added unless it is there.
+    :class:`FiniteCheckpointHook`; and :class:`NonFiniteHook` and :class:`WatchdogHook` are added
+    unless they are there. MMEngine's training loops become those that go on within an epoch.
 
     Args:
         config: changed in place.
@@ -38,3 +42,16 @@ def set_guards(config: Config) -> None:
         hooks.checkpoint.setdefault("type", CHECKPOINTS)
     if not any(_is(hook, GUARD, "NonFiniteHook") for hook in [*hooks.values(), *custom]):
         hooks.setdefault("finite", ConfigDict(type=GUARD))
+    if not any(_is(hook, WATCHDOG, "WatchdogHook") for hook in [*hooks.values(), *custom]):
+        hooks.setdefault("watchdog", ConfigDict(type=WATCHDOG))
+    _set_loop(config.get("train_cfg"))
+
+
+def _set_loop(loop: Any) -> None:
+    if not isinstance(loop, dict):
+        return
+    if "type" not in loop:
+        by_epoch = loop.pop("by_epoch", True)
+        loop["type"] = "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop"
+    if isinstance(loop["type"], str):
+        loop["type"] = PLAIN_LOOPS.get(loop["type"].removeprefix("mmengine."), loop["type"])

@@ -13,10 +13,11 @@ from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
+from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
 
 from mmvitssl import compat
+from mmvitssl.checkpoint.durable import newest_good, point_to_last
 from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.datasets.images import ImageFiles
 from mmvitssl.datasets.labelled import LabelSubset
@@ -167,9 +168,12 @@ def set_resume(config: Config, resume: str | None) -> None:
         if not Path(resume).is_file():
             raise UserError(f"There is no checkpoint {Path(resume).absolute()} to resume from.")
         config.load_from = resume
-    elif find_latest_checkpoint(config.work_dir) is None:
-        print_log(f"No checkpoint in {config.work_dir} yet: starting from the beginning.")
-        return
+    else:
+        newest = newest_good(config.work_dir)
+        if newest is None:
+            print_log(f"No checkpoint in {config.work_dir} yet: starting from the beginning.")
+            return
+        config.load_from = newest
     config.resume = True
 
 
@@ -267,12 +271,9 @@ def build_runner(config: Config) -> Runner:
 
 def link_last(work_dir: str) -> None:
     """Let ``last.pth`` in a work folder point to the checkpoint that was saved last."""
-    latest = find_latest_checkpoint(work_dir)
-    if latest is None or get_rank() != 0:
-        return
-    link = Path(work_dir) / "last.pth"
-    link.unlink(missing_ok=True)
-    link.symlink_to(Path(latest).name)
+    latest = newest_good(work_dir)
+    if latest is not None and get_rank() == 0:
+        point_to_last(work_dir, latest)
 
 
 def build_training(runner: Runner) -> None:

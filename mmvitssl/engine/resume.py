@@ -193,7 +193,8 @@ class ChangedResumeHook(Hook):
         if not self.settings or not (loop.iter or loop.epoch):
             return
         epochs = isinstance(loop, EpochBasedTrainLoop)
-        start = loop.epoch * len(loop.dataloader) if epochs else loop.iter
+        within = getattr(loop, "first_batch", 0)  # of an epoch that had begun
+        start = loop.epoch * len(loop.dataloader) + within if epochs else loop.iter
         if not self.changes and start == loop.iter:
             return
         for change in self.changes:
@@ -212,9 +213,10 @@ class ChangedResumeHook(Hook):
 
     def _go(self, runner: Runner, epoch_length: int) -> None:
         """Step the schedules to where the training begins."""
-        schedulers = self._schedulers(runner)
-        for number in range(1, runner.train_loop.iter + 1):
+        schedulers, loop = self._schedulers(runner), runner.train_loop
+        for number in range(1, loop.iter + 1):
             at_end = epoch_length and number % epoch_length == 0
+            at_end = at_end and number <= loop.epoch * epoch_length
             for scheduler in schedulers:
                 if not scheduler.by_epoch or at_end:
                     scheduler.step()

@@ -20,9 +20,12 @@ from mmvitssl.engine import (
     resume,
     schedules,
     sizes,
+    stopping,
     weights,
 )
 from mmvitssl.engine.config_files import read_config
+from mmvitssl.engine.folder_lock import lock_folder
+from mmvitssl.engine.hooks.watchdog import watchdog_of
 from mmvitssl.engine.progress_bar import progress_bar
 
 
@@ -95,6 +98,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     guards.set_guards(config)
     config.launcher = args.launcher
     notes += launch.set_learning_rate(config, args.auto_scale_lr, args.cfg_options or ())
+    lock_folder(config.work_dir)
     launch.set_resume(config, args.resume)
     config.setdefault("randomness", dict(seed=0))
     scope = launch.prepare_scope(config)
@@ -127,10 +131,24 @@ def prepare(args: argparse.Namespace) -> Runner:
 
 
 def train(args: argparse.Namespace) -> Runner:
-    """Prepare and train; the runner that did it."""
+    """Prepare and train; the runner that did it.
+
+    Raises:
+        Preempted: a signal asked for the end, and what there was is saved.
+        WorkerError: a process of a data loader died.
+    """
     with launch.building():
         runner = prepare(args)
-    with progress_bar(runner):
-        runner.train()
+    watchdog = watchdog_of(runner)
+    try:
+        with stopping.listening(), progress_bar(runner):
+            runner.train()
+    except RuntimeError as error:
+        if watchdog is not None:
+            watchdog.explain(error)
+        raise
+    finally:
+        if watchdog is not None:
+            watchdog.stop()
     launch.link_last(runner.work_dir)
     return runner

@@ -80,8 +80,9 @@ def train(
         ),
         default_hooks=dict(
             logger=dict(type="LoggerHook", interval=4),
-            checkpoint=dict(type="mmvitssl.FiniteCheckpointHook", by_epoch=False, interval=2,
-                            max_keep_ckpts=1),
+            checkpoint=settings.pop("checkpoint", None)
+            or dict(type="mmvitssl.FiniteCheckpointHook", by_epoch=False, interval=2,
+                    max_keep_ckpts=1),
             finite=dict(type="mmvitssl.NonFiniteHook", **(hook or {})),
             runtime_info=dict(type="mmvitssl.DeferredLogsHook"),
         ),

@@ -49,6 +49,48 @@ def _child(arguments: list[str], env: dict[str, str], folder: Path, output: str)
     runpy.run_path(arguments[0], run_name="__main__")
 
 
+class Program:
+    """A program that runs beside the test.
+
+    Args:
+        arguments, folder, env: see :func:`run`.
+    """
+
+    def __init__(self, arguments: list[str], folder: Path, env: Mapping[str, str]) -> None:
+        _context.set_forkserver_preload(list(PRELOADED))
+        self.arguments = [str(folder / arguments[0]), *arguments[1:]]
+        self._file = tempfile.NamedTemporaryFile("r", suffix=".txt")  # noqa: SIM115
+        self._process = _context.Process(
+            target=_child, args=(self.arguments, dict(env), folder, self._file.name)
+        )
+        self._process.start()
+
+    @property
+    def output(self) -> str:
+        """What it has written until now."""
+        return Path(self._file.name).read_text()
+
+    def kill(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self._process.exitcode is None and self._process.pid is not None:
+            os.kill(self._process.pid, number)
+
+    def wait(self, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Its end.
+
+        Raises:
+            TimeoutExpired: it took longer, and was killed.
+        """
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+            raise subprocess.TimeoutExpired(self.arguments, timeout, self.output)
+        return subprocess.CompletedProcess(
+            self.arguments, self._process.exitcode, self.output, None
+        )
+
+
 def run(
     arguments: list[str], folder: Path, env: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
@@ -57,15 +99,4 @@ def run(
     Raises:
         TimeoutExpired: it took longer, and was killed.
     """
-    _context.set_forkserver_preload(list(PRELOADED))
-    arguments = [str(folder / arguments[0]), *arguments[1:]]
-    with tempfile.NamedTemporaryFile("r", suffix=".txt") as output:
-        process = _context.Process(target=_child, args=(arguments, dict(env), folder, output.name))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(arguments, timeout, Path(output.name).read_text())
-        text = Path(output.name).read_text()
-        return subprocess.CompletedProcess(arguments, process.exitcode, text, None)
+    return Program(arguments, folder, env).wait(timeout)

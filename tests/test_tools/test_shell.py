@@ -85,3 +85,41 @@ def test_slurm_asks_for_what_was_asked_for(stand_in: Path) -> None:
     assert words[program + 1 :] == ["c.py", "--work-dir", "out", "--launcher", "slurm"]
     words = started(stand_in, "slurm_test.sh", "gpu", "job", "c.py", "c.pth", GPUS="1")
     assert {"--ntasks=1", "--ntasks-per-node=1", "--gres=gpu:1"} <= set(words)
+
+
+def test_slurm_starts_a_stopped_training_again(tmp_path: Path) -> None:
+    srun = f"#!/bin/sh\nprintf '%s|' \"$@\" >> {tmp_path}/calls; echo >> {tmp_path}/calls\n"
+    for name, lines in (
+        ("srun", srun + f"[ $(wc -l < {tmp_path}/calls) -ge 3 ] || exit 75\nexit 3\n"),
+        ("scontrol", f'#!/bin/sh\necho "$@" > {tmp_path}/requeued\n'),
+    ):
+        (tmp_path / name).write_text(lines)
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = call("slurm_train.sh", "gpu", "job", "c.py", "--work-dir", "out", PATH=path)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert done.returncode == 3 and len(calls) == 3  # until it ends in another way
+    assert all("--signal=USR1@120|" in line for line in calls)
+    assert ["--resume|--launcher|slurm|" in line for line in calls] == [False, True, True]
+
+    (tmp_path / "calls").unlink()  # within a batch job
+    done = call("slurm_train.sh", "gpu", "job", "c.py", PATH=path, SLURM_JOB_ID="17",
+                SLURM_RESTART_COUNT="2")  # fmt: skip
+    assert (tmp_path / "requeued").read_text() == "requeue 17\n" and done.returncode == 75
+    assert "--resume|" in (tmp_path / "calls").read_text()
+
+    (tmp_path / "calls").write_text("\n\n")  # a failure is a failure, of a test too
+    done = call("slurm_test.sh", "gpu", "job", "c.py", "c.pth", PATH=path)
+    assert done.returncode == 3 and "--signal" not in (tmp_path / "calls").read_text()
+
+
+def test_a_batch_script_is_found_from_slurms_copy_of_it(stand_in: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "slurm_script"
+    copy.write_text((TOOLS / "slurm_train.sh").read_text())
+    path = f"{stand_in}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(copy), "gpu", "job", "c.py"], text=True, capture_output=True,
+        env={"PATH": path, "SLURM_SUBMIT_DIR": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0 and str(TOOLS / "train.py") in done.stdout
+    assert "#SBATCH --signal=USR1@120\n#SBATCH --requeue\n" in copy.read_text()

@@ -11,6 +11,7 @@ from mmvitssl.engine.hooks.predictions import PredictionPicturesHook
 from mmvitssl.engine.hooks.probe import FeatureCacheHook, OnlineProbeHook
 from mmvitssl.engine.hooks.progress import ProgressHook
 from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
+from mmvitssl.engine.hooks.watchdog import WatchdogHook
 
 __all__ = [
     "CollapseHook",
@@ -27,5 +28,6 @@ __all__ = [
     "ProgressHook",
     "ReduceLogsHook",
     "TaskPicturesHook",
+    "WatchdogHook",
     "WeightDecayHook",
 ]

@@ -1,0 +1,153 @@
+"""Training loops that go on in the middle of an epoch, with no data repeated or read twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+from torch.utils.data import BatchSampler, DataLoader
+
+from mmvitssl.distributed import world_size
+from mmvitssl.engine.hooks.watchdog import begin_step, loading
+from mmvitssl.registry import LOOPS
+
+END = object()
+
+
+class SkippingBatches:
+    """A batch sampler whose next pass can begin later; what is skipped is never read.
+
+    Args:
+        batches: the batch sampler inside, whose attributes this one has.
+    """
+
+    def __init__(self, batches: Any) -> None:
+        self.batches = batches
+        self.skip = 0  # batches, of the next pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["batches"], name)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        # a loader may ask for two iterators, and uses one: the skip is taken at the first batch
+        skip, self.skip = self.skip, 0
+        yield from islice(self.batches, skip, None)
+
+
+def skipping(loader: DataLoader) -> SkippingBatches:
+    """Put :class:`SkippingBatches` around a loader's batch sampler, once.
+
+    Raises:
+        ValueError: the loader has none (an iterable data set).
+    """
+    batches: Any = loader.batch_sampler
+    if batches is None:
+        raise ValueError(
+            "A data set that yields batches by itself cannot be taken up within an epoch."
+        )
+    if not isinstance(batches, SkippingBatches):
+        batches = SkippingBatches(batches)
+        object.__setattr__(loader, "batch_sampler", batches)  # a loader refuses it, to be safe
+    return batches
+
+
+@LOOPS.register_module()
+class ExactEpochLoop(EpochBasedTrainLoop):
+    """MMEngine's EpochBasedTrainLoop, which can begin in the middle of an epoch.
+
+    Args:
+        args, kwargs: see :class:`mmengine.runner.EpochBasedTrainLoop`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.first_batch = 0  # of the next epoch
+
+    def start_at(self, batches: int, batch_size: int | None) -> None:
+        """Begin behind some batches of the epoch that comes next.
+
+        Args:
+            batches: that were done.
+            batch_size: their images on all processes; where it is another one now, as many
+                images are left out, rounded down to whole batches.
+        """
+        loader = self.dataloader
+        size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", 0)
+        now = size * world_size()
+        if batch_size and now and now != batch_size:
+            batches = batches * batch_size // now
+        self.first_batch = min(batches, len(loader))
+
+    def run_epoch(self) -> None:
+        """Iterate one epoch, or the rest of one."""
+        first, self.first_batch = self.first_batch, 0
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        if first:
+            skipping(self.dataloader).skip = first
+            self.runner.logger.info(f"Going on after {first} iterations of epoch {self._epoch + 1}")
+        for idx, data_batch in enumerate(self._batches(), start=first):
+            self.run_iter(idx, data_batch)
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+    def _batches(self) -> Iterator[Any]:
+        """The batches of the loader; the watchdog knows when one is waited for."""
+        batches: Iterator[Any] | None = None
+        while True:
+            with loading(self.runner, self.dataloader):
+                batches = iter(self.dataloader) if batches is None else batches
+                batch = next(batches, END)
+            if batch is END:
+                return
+            begin_step(self.runner, batch, self.dataloader)
+            yield batch
+
+
+class _SkippingIterator(_InfiniteDataloaderIterator):
+    """MMEngine's endless iterator over a loader, which skips without reading."""
+
+    def __init__(self, runner: Any, loader: DataLoader) -> None:
+        super().__init__(loader)
+        self._runner = runner
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Begin after some iterations."""
+        batches: Any = self._dataloader.batch_sampler
+        sampler: Any = getattr(batches, "sampler", None)
+        inside: Any = getattr(sampler, "sampler", sampler)  # of one that adds keys
+        if getattr(inside, "infinite", hasattr(inside, "skip")):
+            if inside is sampler and type(batches) is BatchSampler:
+                inside.skip(num_iters * batches.batch_size)  # it can count
+            else:
+                skipping(self._dataloader).skip = num_iters
+            return
+        self._epoch, rest = divmod(num_iters, len(self._dataloader))
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(self._epoch)
+        skipping(self._dataloader).skip = rest
+
+    def __next__(self) -> Any:
+        with loading(self._runner, self._dataloader):
+            batch = super().__next__()
+        begin_step(self._runner, batch, self._dataloader)
+        return batch
+
+
+@LOOPS.register_module()
+class ExactIterLoop(IterBasedTrainLoop):
+    """MMEngine's IterBasedTrainLoop, which is taken up without reading what was done.
+
+    Args:
+        args, kwargs: see :class:`mmengine.runner.IterBasedTrainLoop`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.dataloader_iterator = _SkippingIterator(self.runner, self.dataloader)

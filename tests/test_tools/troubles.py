@@ -1,0 +1,84 @@
+"""What goes wrong with a training, as hooks and data sets that a config names."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from mmvitssl.datasets.images import ImageFolder
+from mmvitssl.datasets.sampler import SampleKey
+from mmvitssl.registry import DATASETS, HOOKS
+
+
+@HOOKS.register_module()
+class SignalAt(Hook):
+    """Sends this process a signal in the middle of an iteration, counted from 1."""
+
+    def __init__(self, iteration: int, name: str) -> None:
+        self.iteration, self.name = iteration, name
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter + 1 == self.iteration:
+            os.kill(os.getpid(), getattr(signal, self.name))
+
+
+@HOOKS.register_module()
+class SleepAt(Hook):
+    """Stays in an iteration for a long time."""
+
+    def __init__(self, iteration: int, only_rank: int = 0) -> None:
+        self.iteration, self.only_rank = iteration, only_rank
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter + 1 == self.iteration and runner.rank == self.only_rank:
+            time.sleep(600)
+
+
+@HOOKS.register_module()
+class FullDiskAt(Hook):
+    """From an iteration on, no file can become longer than so many bytes."""
+
+    def __init__(self, iteration: int, size: int) -> None:
+        self.iteration, self.size = iteration, size
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter + 1 == self.iteration:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
+
+
+@DATASETS.register_module()
+class NotedFolder(ImageFolder):
+    """Writes down each sample that is read: epoch and index."""
+
+    def __init__(self, note: str, **settings: Any) -> None:
+        self.note = note
+        super().__init__(**settings)
+
+    def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
+        if isinstance(key, SampleKey):
+            with open(self.note, "a") as file:
+                file.write(f"{key.epoch} {key.index}\n")
+        return super().__getitem__(key)
+
+
+@DATASETS.register_module()
+class TroubledFolder(ImageFolder):
+    """One file is a pipe that nobody writes to, or ends the process that reads it."""
+
+    def __init__(self, trouble: str, index: int, pipe: str, **settings: Any) -> None:
+        self.trouble, self.index, self.pipe = trouble, index, pipe
+        super().__init__(**settings)
+
+    def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
+        if isinstance(key, SampleKey) and key.index == self.index:
+            if self.trouble == "stuck":
+                Path(self.pipe).read_bytes()
+            with open(self.paths[self.index], "rb"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(key)
