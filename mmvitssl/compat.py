@@ -6,7 +6,9 @@ Libraries that take seconds to import are adjusted when they are first imported,
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -16,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
 from mmengine.config import Config
@@ -81,22 +84,88 @@ def scope_inherited_configs() -> None:
     Config._dict_to_config_dict = staticmethod(scoped)
 
 
-def _load_local(filename: str, map_location: Any = None) -> dict[str, Any]:
+def _without_program(content: Any) -> Any:
+    """A checkpoint without the text that MMEngine would run as a config when it resumes."""
+    meta = content.get("meta") if isinstance(content, dict) else None
+    if isinstance(meta, dict):
+        meta.pop("config", None)
+    return content
+
+
+def _load_safely(
+    file: Any, map_location: Any = None, weights_only: bool | None = True
+) -> dict[str, Any]:
+    """The weights-only reader in place of MMEngine's; a stream is copied to a file first."""
     # Imported late: the checkpoint package imports registries, which import this module.
     from mmvitssl.checkpoint.safe import load_file
 
-    return load_file(filename, map_location=map_location)
+    if isinstance(file, str | Path):
+        return _without_program(load_file(file, map_location=map_location))
+    with tempfile.NamedTemporaryFile(suffix=".pth") as copy:
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+        return _without_program(load_file(copy.name, map_location=map_location))
+
+
+def _load_local(filename: str, map_location: Any = None) -> dict[str, Any]:
+    return _load_safely(filename, map_location)
+
+
+def _load_address(
+    url: str,
+    model_dir: str | None = None,
+    map_location: Any = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+) -> dict[str, Any]:
+    """As :func:`torch.hub.load_state_dict_from_url`, which unpickles what it downloads."""
+    folder = Path(model_dir or Path(torch.hub.get_dir()) / "checkpoints")
+    file = folder / (file_name or Path(urlparse(url).path).name)
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        found = torch.hub.HASH_REGEX.search(file.name) if check_hash else None
+        torch.hub.download_url_to_file(url, str(file), found and found[1], progress=progress)
+    return _load_safely(file, map_location)
 
 
 def refuse_unsafe_checkpoints(checkpoint: ModuleType) -> None:
-    """Make MMEngine's local checkpoint loading (resume included) use the weights-only loader.
+    """Make MMEngine's loading of checkpoints (resume included) use the weights-only loader.
 
-    MMEngine falls back to full unpickling, which runs code from the file, with only a warning.
+    MMEngine falls back to full unpickling, which runs code from the file, with only a warning. It
+    also runs the text of a config inside a checkpoint that it resumes from.
 
     Args:
         checkpoint: the module ``mmengine.runner.checkpoint``.
     """
     checkpoint.CheckpointLoader.register_scheme(prefixes="", loader=_load_local, force=True)
+    names = {"_safe_torch_load": _load_safely, "load_url": _load_address}
+    for name, function in names.items():
+        if not hasattr(checkpoint, name):
+            raise ImportError(
+                f"This version of MMEngine has no mmengine.runner.checkpoint.{name}, which reads "
+                f"checkpoints and is replaced by a reader that runs nothing: install the version "
+                f"of requirements/lock.txt."
+            )
+        setattr(checkpoint, name, function)
+
+
+def refuse_pickles(handlers: ModuleType) -> None:
+    """Let ``mmengine.load`` refuse pickles, such as an ``ann_file`` that ends in ``.pkl``.
+
+    Args:
+        handlers: the module ``mmengine.fileio.handlers.pickle_handler``.
+    """
+
+    def refuse(self: Any, file: Any, **kwargs: Any) -> Any:
+        name = file if isinstance(file, str | Path) else getattr(file, "name", "The file")
+        raise ValueError(
+            f"{name} is a pickle, and reading it would run code from it; it was refused. Write its "
+            f"content as JSON."
+        )
+
+    handlers.PickleHandler.load_from_fileobj = refuse
+    handlers.PickleHandler.load_from_path = refuse
 
 
 def _save_durably(checkpoint: ModuleType) -> Callable[..., None]:
@@ -148,6 +217,7 @@ def adjust_checkpoints(checkpoint: ModuleType) -> None:
 
 
 AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
+    "mmengine.fileio.handlers.pickle_handler": refuse_pickles,
     "mmengine.runner.checkpoint": adjust_checkpoints,
 }
 

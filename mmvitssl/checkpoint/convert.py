@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mmvitssl.checkpoint.formats.masked import encoder_only
 from mmvitssl.checkpoint.named import PARTS
 from mmvitssl.checkpoint.onnx_model import check_installed, image_size_of, write_onnx
 from mmvitssl.checkpoint.own import write_own
+from mmvitssl.checkpoint.own_types import bytes_of
 from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted, needed
 from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
 from mmvitssl.checkpoint.strict import check_keys, rename_task
@@ -253,7 +255,8 @@ def _task_of_format(state: State, target: Format, description: Description | Non
 def _encoder(state: State, description: Description, path: Path) -> Any:
     """The encoder that a description and a state are of."""
     own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
-    encoder: Any = build_encoder(fitted(description.encoder, state))
+    fitting = replace(description, encoder=fitted(description.encoder, state))
+    encoder: Any = build_encoder(fitting, path, bytes_of(state))
     check_keys(encoder.state_dict(), own, path, "an encoder")
     encoder.load_state_dict(own, strict=True)
     return encoder

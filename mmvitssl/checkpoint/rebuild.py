@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,17 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from mmvitssl.checkpoint.entries import state_dict_of
 from mmvitssl.checkpoint.normalisation import MeanStd, mean_std_of
-from mmvitssl.checkpoint.safe import CheckpointError, load_file
+from mmvitssl.checkpoint.own_types import ENCODER, build_own, bytes_of, own_settings
+from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
 from mmvitssl.checkpoint.strict import load_encoder
 from mmvitssl.registry import MODELS
 
 # what stands where MMEngine's text of a config has a number that Python has no literal for
 NUMBERS = {"inf": float("inf"), "nan": float("nan")}
+FLAT = ("encoder", "data_preprocessor", "readout", "normalisation", "tasks")  # of a description
+PLACE = re.compile(r"model\.(?:backbone\.)?(?=encoder\b|data_preprocessor\b)")
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Description:
         normalisation: mean and standard deviation of images, for pixels in [0, 1]; None: the
             config does not say.
         tasks: types of the pretext tasks, without a scope, by name.
+        from_file: whether a checkpoint said it; then it is plain values and types of this package.
     """
 
     encoder: dict[str, Any]
@@ -39,6 +46,31 @@ class Description:
     readout: str = "cls"
     normalisation: MeanStd | None = None
     tasks: Mapping[str, str] = field(default_factory=dict)
+    from_file: bool = False
+
+    def to_json(self) -> str:
+        """What a checkpoint keeps of it, under ``meta['mmvitssl']``.
+
+        Raises:
+            TypeError: the config holds a value that JSON has no place for.
+        """
+        kept = {
+            "encoder": _named(self.encoder),
+            "data_preprocessor": _named(self.preprocessor),
+            "readout": self.readout,
+            "normalisation": self.normalisation,
+            "tasks": dict(self.tasks),
+        }
+        return json.dumps({key: value for key, value in kept.items() if value is not None})
+
+
+def _named(node: Any) -> Any:
+    """A config with the names of its classes in place of the classes."""
+    if isinstance(node, Mapping):
+        return {key: _named(value) for key, value in node.items() if key != "_scope_"}
+    if isinstance(node, list | tuple):
+        return [_named(value) for value in node]
+    return node.__name__ if isinstance(node, type) else node
 
 
 def _literal(node: ast.expr) -> Any:
@@ -66,15 +98,15 @@ def read_config_text(text: str, names: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         ValueError: the text is no Python, or one of the variables is more than a literal.
     """
-    try:
-        statements = ast.parse(text).body
-    except SyntaxError as error:
-        raise ValueError(str(error)) from error
     found = {}
-    for statement in statements:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            if statement.targets[0].id in names:
-                found[statement.targets[0].id] = _literal(statement.value)
+    try:
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                if statement.targets[0].id in names:
+                    found[statement.targets[0].id] = _literal(statement.value)
+    # nesting without end, and keys that no dict takes
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
     return found
 
 
@@ -131,34 +163,108 @@ def describe(
         FileNotFoundError: there is no such config.
         CheckpointError: the config has no encoder, or is not readable without running code.
     """
-    meta = content.get("meta") or {}
     if config is not None:
         if not Path(config).is_file():
             raise FileNotFoundError(f"There is no config {Path(config).absolute()}.")
-        told: Mapping[str, Any] = Config.fromfile(str(config)).to_dict()
-    elif "encoder" in meta:
-        told = {key: meta[key] for key in ("encoder", "data_preprocessor") if key in meta}
-    elif "cfg" in meta:
-        try:
-            told = read_config_text(meta["cfg"], ("model", "encoder", "data_preprocessor"))
-        except ValueError as error:
-            raise CheckpointError(
-                f"The config inside {path} is not made of plain values ({error}): give it with "
-                f"--config."
-            ) from error
+        stated: Mapping[str, Any] | None = Config.fromfile(str(config)).to_dict()
     else:
+        stated = _stated(content, path)
+    if stated is None:
         return None
     if options:
-        changed = Config(dict(told))
-        changed.merge_from_dict(dict(options))
-        told = changed.to_dict()
-    found = find_encoder(told)
+        flat = "model" not in stated
+        names = {PLACE.sub("", key) if flat else key: value for key, value in options.items()}
+        changed = Config(dict(stated))
+        changed.merge_from_dict(names)
+        stated = changed.to_dict()
+    words = str(config or f"The config inside {path}")
+    if config is None:
+        _check_parts(stated, words)
+    try:
+        found = find_encoder(stated)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{words} cannot be read: {error}") from error
     if found is None:
         raise CheckpointError(
-            f"{config or f'The config inside {path}'} describes no encoder: it needs model.encoder,"
-            f" model.backbone.encoder or encoder."
+            f"{words} describes no encoder: it needs model.encoder, model.backbone.encoder or "
+            f"encoder."
         )
-    return found
+    return found if config is not None else _own(found, stated, words)
+
+
+def _stated(content: Mapping[str, Any], path: str | Path) -> Mapping[str, Any] | None:
+    """What a checkpoint says of its model, as plain values; None: nothing.
+
+    Raises:
+        CheckpointError: it is not readable without running code.
+    """
+    meta = content.get("meta") or {}
+    if not isinstance(meta, Mapping):
+        raise CheckpointError(f"The entry 'meta' of {path} is a {type(meta).__name__}, no dict.")
+    try:
+        if isinstance(meta.get(OWN_METADATA), str):
+            stated = json.loads(meta[OWN_METADATA])
+        elif "encoder" in meta:
+            stated = {key: meta[key] for key in FLAT if key in meta}
+        elif "cfg" in meta:
+            stated = read_config_text(meta["cfg"], ("model", "encoder", "data_preprocessor"))
+        else:
+            return None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"The config inside {path} is not made of plain values ({error}): give it with "
+            f"--config."
+        ) from error
+    if not isinstance(stated, Mapping):
+        raise CheckpointError(f"The config inside {path} is a {type(stated).__name__}, no dict.")
+    return stated
+
+
+def _check_parts(stated: Mapping[str, Any], words: str) -> None:
+    """Refuse a config out of a file whose parts are no configs.
+
+    Raises:
+        CheckpointError: a part is something else.
+    """
+    model = stated.get("model") or {}
+    parts = {key: stated.get(key) for key in ("model", "encoder", "data_preprocessor", "tasks")}
+    if isinstance(model, Mapping):
+        names = ("encoder", "backbone", "data_preprocessor", "tasks")
+        parts |= {f"model.{key}": model.get(key) for key in names}
+        parts |= {
+            f"model.tasks.{key}": task
+            for key, task in (model.get("tasks") or {}).items()
+            if isinstance(model.get("tasks"), Mapping)
+        }
+    for key, part in parts.items():
+        if part is not None and not isinstance(part, Mapping):
+            raise CheckpointError(f"{words}: {key} is a {type(part).__name__}, no config.")
+
+
+def _own(found: Description, stated: Mapping[str, Any], words: str) -> Description:
+    """A description out of a file: types of this package, plain values, and no augmentation.
+
+    Raises:
+        CheckpointError: it is of something else; nothing was imported or run.
+    """
+    encoder = own_settings(found.encoder, ENCODER, f"{words}: encoder")
+    try:
+        normalisation = found.normalisation
+        if stated.get("normalisation") is not None:
+            mean, std = stated["normalisation"]
+            normalisation = tuple(map(float, mean)), tuple(map(float, std))
+        preprocessor = None
+        if found.preprocessor is not None and normalisation is not None:
+            mean, std = normalisation
+            preprocessor = {"type": "ViewPreprocessor", "mean": list(mean), "std": list(std)}
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{words}: its normalisation cannot be read: {error}") from error
+    readout = str(stated.get("readout", found.readout))
+    tasks = found.tasks or {k: str(v) for k, v in (stated.get("tasks") or {}).items()}
+    return replace(
+        found, encoder=encoder, preprocessor=preprocessor, normalisation=normalisation,
+        readout=readout, tasks=tasks, from_file=True,
+    )  # fmt: skip
 
 
 def needed(description: Description | None, path: str | Path) -> Description:
@@ -171,10 +277,23 @@ def needed(description: Description | None, path: str | Path) -> Description:
     return description
 
 
-def build_encoder(settings: Mapping[str, Any]) -> nn.Module:
-    """An encoder of this package from its config, in evaluation mode."""
+def build_encoder(
+    description: Description, path: str | Path, state_bytes: int | None = None
+) -> nn.Module:
+    """The encoder of a description, in evaluation mode.
+
+    Args:
+        description: from a config of the user, whose types may be of any package, or from a file.
+        path: of the checkpoint, for messages.
+        state_bytes: size of its tensors; None: not compared with what would be built.
+
+    Raises:
+        CheckpointError: the description of a file cannot be built.
+    """
+    if description.from_file:
+        return build_own(description.encoder, ENCODER, path, state_bytes).eval()
     with DefaultScope.overwrite_default_scope("mmvitssl"):
-        encoder: nn.Module = MODELS.build(dict(settings))
+        encoder: nn.Module = MODELS.build(dict(description.encoder))
     return encoder.eval()
 
 
@@ -211,7 +330,8 @@ def rebuild_encoder(
         FileNotFoundError: there is no such file.
         CheckpointError: the file does not say how its encoder is built, or does not fit.
     """
-    description = needed(describe(load_file(path), path, config, options), path)
-    encoder = build_encoder(description.encoder)
+    content = load_file(path)
+    description = needed(describe(content, path, config, options), path)
+    encoder = build_encoder(description, path, bytes_of(state_dict_of(content, path)))
     load_encoder(encoder, path, source, log)
     return encoder, description

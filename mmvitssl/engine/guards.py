@@ -11,6 +11,7 @@ PLAIN_CHECKPOINTS = ("CheckpointHook", "mmengine.CheckpointHook")
 WATCHDOG = "mmvitssl.WatchdogHook"
 PLAIN_LOOPS = {"EpochBasedTrainLoop": "mmvitssl.ExactEpochLoop",
                "IterBasedTrainLoop": "mmvitssl.ExactIterLoop"}  # fmt: skip
+DESCRIPTION = "mmvitssl.DescriptionHook"
 GUARD, CHECKPOINTS = "mmvitssl.NonFiniteHook", "mmvitssl.FiniteCheckpointHook"
 
 
@@ -24,7 +25,8 @@ def set_guards(config: Config) -> None:
     The plain ``OptimWrapper`` becomes ``AutocastOptimWrapper(precision='fp32')``, which computes
     the same and looks at gradients before they are clipped; ``CheckpointHook`` becomes
     :class:`FiniteCheckpointHook`; and :class:`NonFiniteHook` and :class:`WatchdogHook` are added
-    unless they are there. MMEngine's training loops become those that go on within an epoch.
+    unless they are there. Checkpoints get the description of their encoder
+    (:class:`DescriptionHook`). MMEngine's training loops become those that go on within an epoch.
 
     Args:
         config: changed in place.
@@ -40,6 +42,7 @@ def set_guards(config: Config) -> None:
             hook["type"] = CHECKPOINTS
     if isinstance(hooks.checkpoint, dict):
         hooks.checkpoint.setdefault("type", CHECKPOINTS)
+    hooks.setdefault("description", ConfigDict(type=DESCRIPTION))
     if not any(_is(hook, GUARD, "NonFiniteHook") for hook in [*hooks.values(), *custom]):
         hooks.setdefault("finite", ConfigDict(type=GUARD))
     if not any(_is(hook, WATCHDOG, "WatchdogHook") for hook in [*hooks.values(), *custom]):

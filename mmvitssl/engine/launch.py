@@ -239,7 +239,7 @@ def check_data(config: Config, parts: tuple[str, ...]) -> None:
     """Look for the data of mmdet and mmseg datasets before models are built.
 
     Raises:
-        UserError: a folder or annotation file is not there.
+        UserError: a folder or annotation file is not there, or it is a pickle.
     """
     for part in parts:
         leaves = config_leaves((config.get(part) or {}).get("dataset"), f"{part}.dataset")
@@ -250,6 +250,11 @@ def check_data(config: Config, parts: tuple[str, ...]) -> None:
                     f"{part} reads {path.absolute()}, which does not exist: set data_root (and "
                     f"ann_file, data_prefix) in the config, --cfg-options {field}.data_root="
                     f"YOUR_FOLDER, or --cfg-options data_root=YOUR_FOLDER for all loaders."
+                )
+            if path.suffix in (".pkl", ".pickle"):
+                raise UserError(
+                    f"{part} reads {path.absolute()}, a pickle, which runs code when it is read: "
+                    f"write the annotations as JSON and name that file in {field}.ann_file."
                 )
 
 

@@ -49,7 +49,14 @@ class Fixture:
             raise CheckpointError(f"{path} is no .npz file of plain arrays: {error}") from error
         if "meta" not in arrays:
             raise CheckpointError(f"{path} has no entry 'meta' with the sizes as JSON.")
-        meta = json.loads(str(arrays.pop("meta")))
+        try:
+            meta = json.loads(str(arrays.pop("meta")))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}: its entry 'meta' is no JSON: {error}") from error
+        if not isinstance(meta, dict) or not all(
+            isinstance(value, str | int | float) for value in meta.values()
+        ):
+            raise CheckpointError(f"{path}: its entry 'meta' holds more than numbers and names.")
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         state = {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
         rest = {k: v for k, v in tensors.items() if not k.startswith("state/")}

@@ -2,6 +2,7 @@
 
 from mmvitssl.engine.hooks.checkpoints import FiniteCheckpointHook
 from mmvitssl.engine.hooks.collapse import CollapseHook
+from mmvitssl.engine.hooks.description import DescriptionHook
 from mmvitssl.engine.hooks.finite import NonFiniteError, NonFiniteHook
 from mmvitssl.engine.hooks.gradients import GradientCosineHook
 from mmvitssl.engine.hooks.logs import DeferredLogsHook, ReduceLogsHook
@@ -16,6 +17,7 @@ from mmvitssl.engine.hooks.watchdog import WatchdogHook
 __all__ = [
     "CollapseHook",
     "DeferredLogsHook",
+    "DescriptionHook",
     "FeatureCacheHook",
     "FiniteCheckpointHook",
     "FreezeHook",

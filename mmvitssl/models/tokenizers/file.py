@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from mmvitssl.checkpoint.own_types import TOKENIZER, build_own, bytes_of, own_settings
 from mmvitssl.checkpoint.safe import CheckpointError
 from mmvitssl.checkpoint.strict import check_keys
 from mmvitssl.models.tokenizers.base import Tokenizer
-from mmvitssl.registry import MODELS
 
 ENTRY = "mmvitssl_tokenizer"
 HOW = (
@@ -43,7 +43,7 @@ def load_tokenizer(path: str | Path, vocabulary: int | None = None) -> Tokenizer
 
     Raises:
         CheckpointError: there is no such file (the message says how to get one), it is none of a
-            tokenizer, or its vocabulary is another.
+            tokenizer of this package, or its vocabulary is another.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -56,7 +56,13 @@ def load_tokenizer(path: str | Path, vocabulary: int | None = None) -> Tokenizer
         raise CheckpointError(f"{path} is no safetensors file ({error}). {HOW}") from error
     if ENTRY not in metadata:
         raise CheckpointError(f"{path} does not say which tokenizer it holds. {HOW}")
-    tokenizer = MODELS.build(json.loads(metadata[ENTRY]))
+    words = f"The tokenizer's config inside {path}"
+    try:
+        config = json.loads(metadata[ENTRY])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{words} is no JSON ({error}). {HOW}") from error
+    settings = own_settings(config, TOKENIZER, words)
+    tokenizer: Any = build_own(settings, TOKENIZER, words, bytes_of(state))
     if vocabulary is not None and tokenizer.vocabulary != vocabulary:
         raise CheckpointError(
             f"{path} has a vocabulary of {tokenizer.vocabulary}, but the config says {vocabulary}: "

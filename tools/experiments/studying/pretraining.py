@@ -18,6 +18,7 @@ from mmengine.runner import save_checkpoint
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmvitssl.checkpoint import load_file
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.engine import launch
@@ -106,7 +107,7 @@ def _last_iteration(folder: Path) -> int:
     link = folder / "last.pth"
     if not link.exists():
         return -1
-    return int(torch.load(link, map_location="cpu", weights_only=False)["meta"]["iter"])
+    return int(load_file(link)["meta"]["iter"])
 
 
 def loss_curve(folder: Path, points: int = 20) -> list[list[float]]:
