@@ -19,9 +19,11 @@ from mmvitssl.checkpoint.named import PARTS
 from mmvitssl.checkpoint.onnx_model import check_installed, image_size_of, write_onnx
 from mmvitssl.checkpoint.own import write_own
 from mmvitssl.checkpoint.own_types import bytes_of
+from mmvitssl.checkpoint.plausible import check_scale
 from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted, needed
 from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
 from mmvitssl.checkpoint.strict import check_keys, rename_task
+from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
 
 State = dict[str, Tensor]
@@ -104,6 +106,7 @@ def _own(content: Mapping[str, Any]) -> bool:
 def _import_own(content: dict[str, Any], state: State, path: Path, out: Path) -> list[str]:
     """A safetensors file of this package as a torch file, bit for bit."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    add_sums(content)
     torch.save(content, out)
     return [f"{path}: this package's", f"used {len(state)} tensors", f"wrote {out}"]
 
@@ -130,6 +133,7 @@ def import_file(path: str | Path, out: str | Path, name: str | None = None) -> l
     source = _format(name, bare.state, path)
     imported = source.import_state(bare.state)
     check_finite(imported.state, path)
+    check_scale(imported.state, path, "encoder.")
     meta: dict[str, Any] = {"imported_from": source.name, "file": path.name}
     encoder = {k[8:]: v for k, v in imported.state.items() if k.startswith("encoder.")}
     heads = facts_of(content, path, source, encoder).heads
@@ -141,7 +145,9 @@ def import_file(path: str | Path, out: str | Path, name: str | None = None) -> l
         "prefixes": list(imported.prefixes),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"meta": meta, "state_dict": imported.state, "carried": carried}, out)
+    written = {"meta": meta, "state_dict": imported.state, "carried": carried}
+    add_sums(written)
+    torch.save(written, out)
     used = len(imported.state) - len(source.fresh)
     lines = [f"{path}: {source.words}", f"used {used} tensors"]
     by_reason: dict[str, list[str]] = {}

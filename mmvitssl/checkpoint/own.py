@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmvitssl.checkpoint.rebuild import Description, fitted
 from mmvitssl.checkpoint.safe import CARRIED, OWN_METADATA, CheckpointError
+from mmvitssl.checkpoint.sums import seal
 
 State = dict[str, Tensor]
 
@@ -51,10 +52,11 @@ def write_own(
         said["encoder"] = fitted(description.encoder, state)
         if description.preprocessor is not None:
             said["data_preprocessor"] = description.preprocessor
-    tensors = dict(state)
+    others = {} if carried is None else dict(carried["tensors"])
     if carried is not None:
         said["carried"] = {key: carried[key] for key in ("format", "prefixes") if key in carried}
-        tensors |= {CARRIED + key: tensor for key, tensor in carried["tensors"].items()}
+    said = seal(said, {"state_dict": state, "carried": others})
+    tensors = {**state, **{CARRIED + key: tensor for key, tensor in others.items()}}
     # safetensors refuses tensors that share memory
     copies = {
         key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors.items()

@@ -21,7 +21,12 @@ from safetensors import SafetensorError, safe_open
 
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.locate import check_weights_file
-from mmvitssl.checkpoint.sums import damage_of_file, damage_of_tensors
+from mmvitssl.checkpoint.sums import (
+    broken_seals,
+    damage_of_file,
+    damage_of_tensors,
+    some_of,
+)
 
 # what the unpickler stumbles over in files that are no pickles, or cut short ones
 DAMAGED = (
@@ -70,9 +75,7 @@ def _harmless_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], s
     return [*named, *dtypes, *methods, *containers]
 
 
-def load_file(
-    path: str | Path, map_location: Any = "cpu", mmap: bool = False
-) -> dict[str, Any]:
+def load_file(path: str | Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
     """Read a checkpoint with ``weights_only=True``, and compare it with the checksums in it.
 
     Args:
@@ -110,7 +113,7 @@ def load_file(
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint's dict.")
-    _check_damage(path, "" if mmap else damage_of_tensors(content))
+    _check_damage(path, "" if mmap else damage_of_tensors(path, content))
     return content
 
 
@@ -128,17 +131,25 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(str(path), framework="pt") as file:
             said = json.loads((file.metadata() or {}).get(OWN_METADATA, "null"))
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise CheckpointError(
             f"{path} is not a safetensors file, or it is damaged: {_first_line(error)}"
         ) from error
     if said is None:
         return {"state_dict": state}
+    if not isinstance(said, dict):
+        raise CheckpointError(f"{path}: its entry '{OWN_METADATA}' is no dict.")
     own = {key: tensor for key, tensor in state.items() if not key.startswith(CARRIED)}
+    others = {key[len(CARRIED) :]: state[key] for key in state if key not in own}
+    broken = broken_seals(said, {"state_dict": own, "carried": others})
+    if broken:
+        raise CheckpointError(
+            f"{path} is damaged: the checksums of {some_of(broken)} differ. Copy or write it again."
+        )
     content = {"meta": said, "state_dict": own}
-    if "carried" in said:
-        tensors = {key[len(CARRIED) :]: state[key] for key in state if key not in own}
-        content["carried"] = {**said.pop("carried"), "tensors": tensors}
+    carried = said.pop("carried", None)
+    if isinstance(carried, dict):
+        content["carried"] = {**carried, "tensors": others}
     return content
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.named import SOURCES, named_weights, take_encoder
+from mmvitssl.checkpoint.plausible import check_dtypes, check_scale
 from mmvitssl.checkpoint.safe import load_file
 
 if TYPE_CHECKING:  # formats know the encoders' tables, whose package reads checkpoints
@@ -106,7 +107,8 @@ def load_encoder(
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is no checkpoint, misses keys of the encoder, has tensors of
-            other shapes or with values that are not finite, has encoder tensors that this encoder
+            other shapes or types or with values that no trained encoder has (NaN, a million times
+            too large), has encoder tensors that this encoder
             has no place for, or says that it was trained with another number of attention heads.
     """
     from mmvitssl.checkpoint.facts import Facts, check_heads, facts_of
@@ -128,7 +130,9 @@ def load_encoder(
     state, fresh = _allow_missing(backbone, encoder, state, [*left_out, *named.carried])
     check_keys(own, state, path, words)
     notes += check_heads(encoder, facts, path, state)
+    check_dtypes(own, state, path)
     check_finite(state, path)
+    check_scale({key: state[key] for key in state if key not in fresh}, path)
     encoder.load_state_dict(state, strict=True)
     told = None if facts.mean is None or facts.std is None else (facts.mean, facts.std)
     warning = differing(told, mean_std_in(preprocessor))
@@ -216,8 +220,8 @@ def load_strict(model: nn.Module, path: str | Path, outside: bool = True) -> lis
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: keys or shapes differ, values are not finite, or an official file was
-            trained with another number of heads; the message lists them.
+        CheckpointError: keys, shapes or types differ, values are those of no trained encoder, or
+            an official file was trained with another number of heads; the message lists them.
     """
     from mmvitssl.checkpoint.facts import check_heads, facts_of
 
@@ -237,7 +241,10 @@ def load_strict(model: nn.Module, path: str | Path, outside: bool = True) -> lis
                 model.encoder, facts_of(content, path, named.origin, encoder), path, encoder
             )
     check_keys(own, state, path, words)
+    check_dtypes(own, state, path)
     check_finite(state, path)
+    for front in ("encoder.", "backbone.encoder.", "target.modules_by_name.encoder."):
+        check_scale(state, path, front)
     model.load_state_dict(state, strict=True)
     for note in notes:
         _to_logger(f"{note}.")

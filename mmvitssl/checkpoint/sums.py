@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 SUMS = "checksums"  # in the meta of a checkpoint
+SEAL = "checksum"  # of the metadata of a safetensors file
 SHOWN = 3
 
 
@@ -64,10 +66,52 @@ def take_sums(content: dict[str, Any]) -> list[str]:
     ]
 
 
-def damaged_records(path: Path) -> list[str]:
-    """Records of a file of ``torch.save``, beside tensors, that differ from their CRC-32.
+def seal(content: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of a safetensors file with the checksums of its tensors and of itself.
 
-    torch does not look at it. These records hold names, shapes and all that is no tensor.
+    Args:
+        content: the metadata, of plain values.
+        tensors: what is written beside it, as :func:`broken_seals` will find it.
+    """
+    sealed = {**content, SUMS: {name: checksum(tensor) for name, tensor in tensors_of(tensors)}}
+    return {**sealed, SEAL: _sum_of(sealed)}
+
+
+def broken_seals(content: dict[str, Any], tensors: Mapping[str, Any]) -> list[str]:
+    """What differs from its checksum in a file with sealed metadata; the sums are taken out.
+
+    Files of earlier versions have none, and nothing differs.
+    """
+    said, sums = content.pop(SEAL, None), content.get(SUMS)
+    names = ["the metadata"] if said is not None and said != _sum_of(content) else []
+    content.pop(SUMS, None)
+    if said is None and sums is None:
+        return []
+    found = {name: checksum(tensor) for name, tensor in tensors_of(tensors)}
+    expected = sums if isinstance(sums, dict) else {}
+    every = [*expected, *(name for name in found if name not in expected)]
+    return names + [name for name in every if found.get(name) != expected.get(name)]
+
+
+def _sum_of(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def some_of(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def damaged_records(path: Path, tensors: bool = False) -> list[str]:
+    """Records of a file of ``torch.save`` that differ from their CRC-32.
+
+    torch does not look at it. Records beside tensors hold names, shapes and all that is no tensor.
+
+    Args:
+        path: of the file.
+        tensors: whether the values of tensors are compared too.
     """
     if not zipfile.is_zipfile(path):
         return []
@@ -77,7 +121,7 @@ def damaged_records(path: Path) -> list[str]:
         if len({record.CRC for record in records}) == 1:
             return []  # written without
         for record in records:
-            if "/data/" in record.filename:
+            if "/data/" in record.filename and not tensors:
                 continue
             try:
                 archive.read(record)
@@ -86,19 +130,28 @@ def damaged_records(path: Path) -> list[str]:
     return damaged
 
 
-def damage_of_file(path: Path) -> str:
-    """What in a file of ``torch.save``, beside tensors, was changed since; empty: nothing."""
+def damage_of_file(path: Path, tensors: bool = False) -> str:
+    """What in a file of ``torch.save`` was changed since; empty: nothing.
+
+    Args:
+        path: of the file.
+        tensors: whether the values of tensors are compared too.
+    """
     try:
-        records = damaged_records(path)
+        records = damaged_records(path, tensors)
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
         return f"its table of contents cannot be read ({error})"
-    return f"{', '.join(records)} differs from its CRC-32" if records else ""
+    return f"{some_of(records)} differs from its CRC-32" if records else ""
 
 
-def damage_of_tensors(content: dict[str, Any]) -> str:
-    """Which tensors of a checkpoint were changed since it was written; empty: none."""
+def damage_of_tensors(path: Path, content: dict[str, Any]) -> str:
+    """Which tensors of a checkpoint were changed since it was written; empty: none.
+
+    Files of other programs have no checksums; their tensors are compared with the CRC-32 of the
+    container.
+    """
+    meta = content.get("meta")
+    if not isinstance(meta, dict) or SUMS not in meta:
+        return damage_of_file(path, tensors=True)
     names = take_sums(content)
-    if not names:
-        return ""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"the checksums of {', '.join(names[:SHOWN])}{more} differ"
+    return f"the checksums of {some_of(names)} differ" if names else ""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmvitssl.checkpoint.own_types import plain
 from mmvitssl.checkpoint.safe import CheckpointError
 
 
@@ -53,10 +54,9 @@ class Fixture:
             meta = json.loads(str(arrays.pop("meta")))
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: its entry 'meta' is no JSON: {error}") from error
-        if not isinstance(meta, dict) or not all(
-            isinstance(value, str | int | float) for value in meta.values()
-        ):
-            raise CheckpointError(f"{path}: its entry 'meta' holds more than numbers and names.")
+        meta = plain(meta, f"{path}: its entry 'meta'")
+        if not isinstance(meta, dict):
+            raise CheckpointError(f"{path}: its entry 'meta' is no dict.")
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         state = {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
         rest = {k: v for k, v in tensors.items() if not k.startswith("state/")}

@@ -10,9 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from mmvitssl.checkpoint.entries import check_finite
 from mmvitssl.checkpoint.own_types import TOKENIZER, build_own, bytes_of, own_settings
+from mmvitssl.checkpoint.plausible import check_dtypes
 from mmvitssl.checkpoint.safe import CheckpointError
 from mmvitssl.checkpoint.strict import check_keys
+from mmvitssl.checkpoint.sums import broken_seals, seal, some_of
 from mmvitssl.models.tokenizers.base import Tokenizer
 
 ENTRY = "mmvitssl_tokenizer"
@@ -30,7 +33,7 @@ def save_tokenizer(tokenizer: nn.Module, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.contiguous().cpu() for key, value in tokenizer.state_dict().items()}
     config: Any = tokenizer.config
-    save_file(state, str(path), metadata={ENTRY: json.dumps(config)})
+    save_file(state, str(path), metadata={ENTRY: json.dumps(seal(config, state))})
     return path
 
 
@@ -61,6 +64,11 @@ def load_tokenizer(path: str | Path, vocabulary: int | None = None) -> Tokenizer
         config = json.loads(metadata[ENTRY])
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{words} is no JSON ({error}). {HOW}") from error
+    broken = broken_seals(config, state) if isinstance(config, dict) else []
+    if broken:
+        raise CheckpointError(
+            f"{path} is damaged: the checksums of {some_of(broken)} differ. Copy it again. {HOW}"
+        )
     settings = own_settings(config, TOKENIZER, words)
     tokenizer: Any = build_own(settings, TOKENIZER, words, bytes_of(state))
     if vocabulary is not None and tokenizer.vocabulary != vocabulary:
@@ -69,5 +77,7 @@ def load_tokenizer(path: str | Path, vocabulary: int | None = None) -> Tokenizer
             f"set the target's vocabulary and the neck's out_channels to {tokenizer.vocabulary}."
         )
     check_keys(tokenizer.state_dict(), state, path, "a tokenizer")
+    check_dtypes(tokenizer.state_dict(), state, path)
+    check_finite(state, path)
     tokenizer.load_state_dict(state, strict=True)
     return tokenizer.eval().requires_grad_(False)
