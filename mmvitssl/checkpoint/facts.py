@@ -153,8 +153,10 @@ def facts_of(
     found = _of_config(content, path)
     if found is not None:
         return found
-    width = int(state["cls_token"].shape[-1]) if "cls_token" in state else 0
-    patch = int(state["patch_embed.proj.weight"].shape[-1]) if width else 1
+    token, projection = state.get("cls_token"), state.get("patch_embed.proj.weight")
+    known = token is not None and token.ndim and projection is not None and projection.ndim
+    width = int(token.shape[-1]) if known and token is not None else 0
+    patch = max(1, int(projection.shape[-1])) if known and projection is not None else 1
     meta = content.get("meta") or {}
     hub = _hub_config(path, origin.name if origin else None)
     size = hub.get("image_size") or _option(content, "input_size", "img_size")

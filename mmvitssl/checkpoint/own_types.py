@@ -20,6 +20,7 @@ from mmvitssl.registry import MODELS, SCOPE
 # what an encoder and a tokenizer have, and no other registered class has
 ENCODER = ("optional_state", "forward")
 TOKENIZER = ("tokenize", "decode")
+SCOPES = (SCOPE, "mmengine", "mmdet", "mmseg")  # that MMEngine writes; no registry is asked here
 LARGEST = 2**20  # sizes in a described module: channels, pixels of a side, ids
 MOST_LAYERS = 1024
 DEPTHS = ("depth", "depths", "blocks")
@@ -96,7 +97,7 @@ def own_settings(config: Any, members: tuple[str, ...], where: str) -> dict[str,
         raise CheckpointError(f"{where} is a {type(config).__name__}, no config.")
     arguments = {key: value for key, value in config.items() if key != "type"}
     arguments.pop("init_cfg", None)  # weights come from the file itself
-    if arguments.get("_scope_") == SCOPE:  # MMEngine's, of a config inherited by package name
+    if arguments.get("_scope_") in SCOPES:  # of a config that was inherited by package name
         del arguments["_scope_"]
     name = own_name(config.get("type"), members, where)
     settings: dict[str, Any] = plain(arguments, where)

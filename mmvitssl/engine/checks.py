@@ -119,7 +119,13 @@ def _check_image_size(encoder: Any, sizes: Sequence[Sequence[int]]) -> None:
     )
 
 
-def _check_tasks(model: Any, batch: dict[str, Any]) -> None:
+def _check_tasks(model: Any, batch: Any) -> None:
+    views = batch.get("views") if isinstance(batch, dict) else None
+    if not isinstance(views, list) or not all(isinstance(view, torch.Tensor) for view in views):
+        raise UserError(
+            "train_dataloader.collate_fn makes no batch of views: set collate_fn=dict("
+            "type='mmvitssl.collate_views')."
+        )
     step = model.start(**model.data_preprocessor(batch, False))
     try:
         model.prepare_views(step)

@@ -1,20 +1,36 @@
-"""What a config says of hooks and schedules, looked at before a model is built."""
+"""What a config says of hooks, loaders, optimizer and schedules, before a model is built."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
-from mmengine.runner import Runner
+from mmengine.runner import LogProcessor, Runner
+from torch.utils.data import DataLoader
 
+from mmvitssl.engine.build_errors import known_names
 from mmvitssl.engine.errors import UserError
 
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+# that MMEngine takes out before it builds a DataLoader
+LOADER_KEYS = ("num_batch_per_epoch",)
+ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit", "dynamo_cache_size")
+WRAPPER_KEYS = (
+    "type", "constructor", "optimizer", "paramwise_cfg", "accumulative_counts", "clip_grad",
+    "clip_each", "precision", "dtype", "loss_scale", "use_fsdp",
+)  # fmt: skip
+OPTIMIZER_NUMBERS = ("lr", "weight_decay", "momentum", "eps", "dampening")
+PARAMWISE = (
+    "custom_keys", "norm_decay_mult", "bias_decay_mult", "bias_lr_mult", "dwconv_decay_mult",
+    "dcn_offset_lr_mult", "flat_decay_mult", "bypass_duplicate",
+)  # fmt: skip
 # hooks that MMEngine adds where the config does not name them
 DEFAULT_HOOKS: dict[str, str] = dict(
     runtime_info="RuntimeInfoHook",
@@ -40,6 +56,111 @@ def _arguments(owner: Any) -> tuple[set[str], bool]:
     return names, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
+def check_parts(config: Config) -> None:
+    """Look at what MMEngine reads late, or whose errors name nothing of the config.
+
+    Raises:
+        UserError: a part is missing, a key is misspelt, or a number is none, with its range.
+    """
+    for part in ("model", "train_dataloader", "train_cfg", "optim_wrapper"):
+        if not isinstance(config.get(part), dict):
+            raise UserError(f"The config has no {part}, which a training needs.")
+    for key, value in _numbers(config.to_dict(), ""):
+        if math.isnan(value):
+            raise UserError(f"{key} is NaN, which is no number to compute with.")
+    for name in LOADERS:
+        if isinstance(config.get(name), dict):
+            _check_loader(name, config[name])
+    _check_keys("env_cfg", config.get("env_cfg") or {}, ENVIRONMENT)
+    _check_logs(config.get("log_processor") or {})
+    _check_optimizer(config.optim_wrapper)
+
+
+def _numbers(node: Any, at: str) -> Iterator[tuple[str, float]]:
+    items = node.items() if isinstance(node, dict) else (
+        enumerate(node) if isinstance(node, (list, tuple)) else ()
+    )  # fmt: skip
+    for key, value in items:
+        place = f"{at}.{key}" if at else str(key)
+        if isinstance(value, float):
+            yield place, value
+        else:
+            yield from _numbers(value, place)
+
+
+def _check_keys(name: str, part: dict[str, Any], known: Iterable[str]) -> None:
+    for key in part:
+        if key not in {*known, "type", "_scope_"}:
+            raise UserError(
+                f"{name} sets '{key}', which nothing reads: {_nearest(key, known)}".rstrip()
+            )
+
+
+def _check_number(
+    place: str, value: Any, low: float = 0, whole: bool = False, above: bool = False
+) -> None:
+    kind = int if whole else (int, float)
+    good = isinstance(value, kind) and not isinstance(value, bool)
+    if not good or not (value > low if above else value >= low):
+        words = "a whole number" if whole else "a number"
+        raise UserError(f"{place}={value!r} must be {words} {'above' if above else 'from'} {low:g}"
+                        f"{'' if above else ' on'}.")  # fmt: skip
+
+
+def _check_loader(name: str, loader: dict[str, Any]) -> None:
+    """The keys of a loader, and its numbers."""
+    known = {*inspect.signature(DataLoader.__init__).parameters, *LOADER_KEYS} - {"self"}
+    _check_keys(name, loader, known)
+    if "dataset" not in loader:
+        raise UserError(f"{name} has no dataset.")
+    for key, low in (("batch_size", 1), ("num_workers", 0), ("prefetch_factor", 1)):
+        batched = key == "batch_size" and loader.get("batch_sampler") is not None
+        optional = key == "prefetch_factor" and loader.get(key) is None
+        if key in loader and not batched and not optional:
+            _check_number(f"{name}.{key}", loader[key], low, whole=True)
+    for key in ("drop_last", "persistent_workers", "pin_memory"):
+        if not isinstance(loader.get(key, False), bool):
+            raise UserError(f"{name}.{key}={loader[key]!r} must be True or False.")
+    for key in ("sampler", "collate_fn"):
+        kind = loader[key].get("type") if isinstance(loader.get(key), dict) else "any"
+        if not isinstance(kind, str) and not callable(kind):
+            raise UserError(f"{name}.{key}.type={kind!r} must be a name.")
+
+
+def _check_logs(processor: dict[str, Any]) -> None:
+    _check_keys("log_processor", processor, _arguments(LogProcessor)[0])
+    if "window_size" in processor:
+        _check_number("log_processor.window_size", processor["window_size"], 1, whole=True)
+
+
+def _check_optimizer(wrapper: dict[str, Any]) -> None:
+    if "constructor" in wrapper and "optimizer" not in wrapper:
+        return  # a constructor of the user's own
+    for key in wrapper:
+        near = difflib.get_close_matches(key, WRAPPER_KEYS, n=1, cutoff=0.85)
+        if near and key not in WRAPPER_KEYS:
+            raise UserError(
+                f"optim_wrapper sets '{key}', which nothing reads: did you mean '{near[0]}'?"
+            )
+    optimizer = wrapper.get("optimizer")
+    if not isinstance(optimizer, dict) or "type" not in optimizer:
+        raise UserError(
+            "optim_wrapper.optimizer must be the config of an optimizer, such as "
+            "dict(type='AdamW', lr=1e-3)."
+        )
+    for key in OPTIMIZER_NUMBERS:
+        if key in optimizer:
+            _check_number(f"optim_wrapper.optimizer.{key}", optimizer[key])
+    paramwise = wrapper.get("paramwise_cfg") or {}
+    if "constructor" not in wrapper:
+        _check_keys("optim_wrapper.paramwise_cfg", paramwise, PARAMWISE)
+    for key, rule in (paramwise.get("custom_keys") or {}).items():
+        for name, value in rule.items() if isinstance(rule, dict) else ():
+            if name in ("lr_mult", "decay_mult"):
+                place = f"optim_wrapper.paramwise_cfg.custom_keys.{key}.{name}"
+                _check_number(place, value)
+
+
 def check_hooks(config: Config, scope: str) -> None:
     """Look at the arguments of hooks, some of which are read only when a checkpoint is saved.
 
@@ -51,13 +172,28 @@ def check_hooks(config: Config, scope: str) -> None:
     for name, hook in hooks:
         if not isinstance(hook, dict):
             continue
-        kind = hook.get("type") or DEFAULT_HOOKS.get(name.partition(".")[2])
+        own = name.partition(".")[2]
+        near = difflib.get_close_matches(own, DEFAULT_HOOKS, n=1, cutoff=0.85)
+        if name.startswith("default_hooks.") and near and own not in DEFAULT_HOOKS:
+            raise UserError(f"{name} is no hook that every run has: did you mean '{near[0]}'?")
+        kind = hook.get("type") or DEFAULT_HOOKS.get(own)
         if kind is None:
             raise UserError(
-                f"{name} has no type: {_nearest(name.partition('.')[2], DEFAULT_HOOKS)}"
-                f"Hooks of your own say their type."
+                f"{name} has no type: {_nearest(own, DEFAULT_HOOKS)}Hooks of your own say their "
+                f"type."
             )
+        if not isinstance(kind, str | type):
+            raise UserError(f"{name}.type={kind!r} must be the name of a hook.")
         with HOOKS.switch_scope_and_registry(scope) as registry:
+            if (
+                isinstance(kind, str)
+                and "." not in kind
+                and kind not in (names := known_names(registry))
+            ):
+                raise UserError(
+                    f"{name}: {kind} is not in the {registry.scope}::{registry.name} registry: "
+                    f"{_nearest(kind, names)}".rstrip()
+                )
             owner = registry.get(kind) if isinstance(kind, str) else kind
         if owner is not None:
             _check_arguments(name, hook, owner)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
-import inspect
 import os
 import re
 import sys
@@ -20,6 +18,7 @@ import torch
 from mmvitssl.checkpoint import CheckpointError
 from mmvitssl.checkpoint.durable import FULL
 from mmvitssl.datasets.files import BrokenImageError
+from mmvitssl.engine import build_errors
 from mmvitssl.engine.stopping import Preempted
 from mmvitssl.extras import MissingExtraError
 
@@ -44,7 +43,14 @@ def building() -> Iterator[None]:
         yield
     except EXPLAINED:
         raise
-    except (ValueError, TypeError, KeyError, AssertionError, ImportError, SyntaxError) as error:
+    except RuntimeError as error:
+        # MMEngine's registries raise it for a name that they do not find
+        if not str(error).startswith("Failed to get "):
+            raise
+        raise UserError(_in_words(error)) from error
+    except (
+        ValueError, TypeError, KeyError, AssertionError, ImportError, SyntaxError, AttributeError
+    ) as error:  # fmt: skip
         # the frames of this function and of the block inside it come first
         if raised_by_user(error, skip=2):
             raise
@@ -84,8 +90,9 @@ def raised_by_user(error: BaseException, skip: int = 0) -> bool:
 
 
 def _in_words(error: Exception) -> str:
-    if isinstance(error, TypeError):
-        return _unknown_argument(error) or str(error)
+    words = build_errors.in_words(error)
+    if words is not None:
+        return words
     if isinstance(error, KeyError) and error.args:
         return _missing_key(error)
     return f"{error}".strip() or type(error).__name__
@@ -99,22 +106,6 @@ def _missing_key(error: KeyError) -> str:
     place = f" ({where[-1][0].co_filename}, line {where[-1][1]})" if where else ""
     name = where[-1][0].co_qualname if where and hasattr(where[-1][0], "co_qualname") else "a dict"
     return f"KeyError: {name} looks for the key {error.args[0]!r}, which is not there{place}."
-
-
-def _unknown_argument(error: TypeError) -> str | None:
-    """Name the class of a config that was given an argument it does not have."""
-    match = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    builders = [frame for frame, _ in walk_tb(error.__traceback__) if "obj_cls" in frame.f_locals]
-    if match is None or not builders:
-        return None
-    owner, name = builders[-1].f_locals["obj_cls"], match[1]
-    known = [key for key in inspect.signature(owner).parameters if key not in ("self", "kwargs")]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return (
-        f"{owner.__name__} has no argument '{name}': {hint}It knows {', '.join(known)}. "
-        f"({owner.__module__})"
-    )
 
 
 def run_or_explain(main: Callable[[], None]) -> None:

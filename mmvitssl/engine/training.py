@@ -94,6 +94,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("train_dataloader") is None:
         raise launch.UserError(f"{args.config} has no train_dataloader to train on.")
+    config_checks.check_parts(config)
     launch.set_precision(config, args.amp)
     guards.set_guards(config)
     config.launcher = args.launcher
