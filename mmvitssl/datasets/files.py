@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
+import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +45,14 @@ UNREADABLE = (
 )
 
 
+# errors of network file systems and failing disks, after which a file may be read again
+PASSING = (
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.ENETDOWN,
+    errno.ENETUNREACH, errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTDOWN, errno.EREMOTEIO,
+)  # fmt: skip
+WAITS = (0.1, 1.0, 5.0)  # seconds between the attempts
+
+
 class BrokenImageError(RuntimeError):
     """An image that cannot be read, with its path."""
 
@@ -69,11 +79,20 @@ def check_file(path: str | Path) -> None:
 def read_file(path: str | Path) -> bytes:
     """The bytes of an image file.
 
+    Errors of a network or a disk that pass are waited for, three times and longer each time.
+
     Raises:
         OSError: it cannot be read, is empty, or is no regular file.
     """
-    check_file(path)
-    return Path(path).read_bytes()
+    for wait in (*WAITS, None):
+        try:
+            check_file(path)
+            return Path(path).read_bytes()
+        except OSError as error:
+            if wait is None or error.errno not in PASSING:
+                raise
+            time.sleep(wait)
+    raise AssertionError("unreachable")
 
 
 def check_pixels(width: int, height: int, max_pixels: int | None) -> None:

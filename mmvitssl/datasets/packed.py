@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,28 @@ from mmvitssl.datasets.images import BrokenImageError, ImageFiles, Transform
 from mmvitssl.registry import DATASETS
 
 NEEDED = ("jpeg", "offset")
+
+
+def _check_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Refuse arrays that do not belong together.
+
+    Raises:
+        BrokenImageError: names the array.
+    """
+    data, offset, label = arrays["jpeg"], arrays["offset"], arrays.get("label")
+    whole = offset.ndim == 1 and len(offset) and np.issubdtype(offset.dtype, np.integer)
+    wrong = (
+        "jpeg" if data.dtype != np.uint8 or data.ndim != 1
+        else "offset" if not whole or offset[0] < 0 or offset[-1] > len(data)
+        or bool((np.diff(offset) < 0).any())
+        else "label" if label is not None
+        and (label.shape != (len(offset) - 1,) or not np.issubdtype(label.dtype, np.integer))
+        else None
+    )  # fmt: skip
+    if wrong:
+        raise BrokenImageError(
+            f"{path} is damaged: its array '{wrong}' does not fit the others. Copy it again."
+        )
 
 
 @DATASETS.register_module()
@@ -50,11 +73,22 @@ class PackedImages(ImageFiles):
         try:
             with np.load(path, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in content.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (
+            ValueError,
+            OSError,
+            EOFError,
+            KeyError,
+            zlib.error,
+            zipfile.BadZipFile,
+            NotImplementedError,
+            RuntimeError,
+            SyntaxError,
+        ) as error:
             raise BrokenImageError(f"{path} is no .npz file of arrays: {error}") from error
         missing = [name for name in NEEDED if name not in arrays]
         if missing:
             raise BrokenImageError(f"{path} has no array {', '.join(missing)}; it has {[*arrays]}.")
+        _check_arrays(arrays, path)
         first, last = (0, len(arrays["offset"]) - 1) if indices is None else indices
         if not 0 <= first < last < len(arrays["offset"]):
             number = len(arrays["offset"]) - 1

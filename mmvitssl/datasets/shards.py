@@ -102,6 +102,30 @@ def index_tar(shard: Path) -> dict[str, Any]:
     }
 
 
+def check_columns(index: Any, path: Path, numbers: Sequence[str], mend: str) -> None:
+    """Refuse an index whose columns are not what a writer makes, with one entry per image.
+
+    Raises:
+        BrokenImageError: names the column.
+    """
+    names = index.get("name") if isinstance(index, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BrokenImageError(f"The index {path} has no list 'name': make it again with `{mend}`.")
+    columns = [*numbers, *(["label"] if index.get("label") is not None else [])]
+    for column in columns:
+        values = index.get(column)
+        whole = isinstance(values, list) and all(
+            type(value) is int and 0 <= value < 2**62 for value in values
+        )
+        if not whole or len(values or ()) != len(names):
+            raise BrokenImageError(
+                f"The index {path} is damaged: '{column}' is no list of {len(names)} numbers. Make "
+                f"it again with `{mend}`."
+            )
+    if "label" not in index:
+        raise BrokenImageError(f"The index {path} has no entry 'label': make it with `{mend}`.")
+
+
 def read_index(shard: Path, verify: bool = False) -> dict[str, Any]:
     """The index of a shard, which must fit it.
 
@@ -126,6 +150,7 @@ def read_index(shard: Path, verify: bool = False) -> dict[str, Any]:
         raise BrokenImageError(f"{path} is no index of a shard: {error}.") from error
     if version != VERSION:
         raise BrokenImageError(f"{path} has version {version}, and {VERSION} can be read.")
+    check_columns(index, path, ("offset", "size", "crc32"), f"python {MAKE} --index {path.parent}")
     found = shard.stat().st_size
     if found != size or (verify and digest(shard) != index["sha256"]):
         what = f"has {found} bytes and not {size}" if found != size else "has other contents"
@@ -134,6 +159,9 @@ def read_index(shard: Path, verify: bool = False) -> dict[str, Any]:
             f"again, or delete {path.name} and run `python {MAKE} --index {shard.parent}`."
         )
     return index
+
+
+MEND_INFO = f"copy it again, or run {MAKE} with the same arguments again"
 
 
 class TarReader:
@@ -215,6 +243,14 @@ def _environment(root: str) -> Any:
     """An open LMDB, of which there may be one a process, and which must not live through a fork."""
     lmdb = import_lmdb()
     environment = lmdb.open(root, readonly=True, lock=False, readahead=False, max_readers=1)
+    pages, size = environment.info()["last_pgno"] + 1, environment.stat()["psize"]
+    file = Path(root) / DATABASE
+    if pages * size > file.stat().st_size:  # reading a page that is not there is a SIGBUS
+        environment.close()
+        raise BrokenImageError(
+            f"The LMDB {file} has {file.stat().st_size} bytes, and its table needs {pages * size}: "
+            f"it is truncated. Copy it again, or make it with {MAKE}."
+        )
     OPENED.append(environment)
     return environment
 
@@ -246,10 +282,17 @@ class LmdbReader:
             raise BrokenImageError(
                 f"The LMDB in {root} was not finished: run {MAKE} with the same arguments again."
             )
-        index = json.loads(zlib.decompress(contents))
+        try:
+            index = json.loads(zlib.decompress(contents))
+        except (ValueError, zlib.error) as error:
+            raise BrokenImageError(
+                f"The table of contents of {root / DATABASE} is damaged ({error}): copy it again, "
+                f"or make it with {MAKE}."
+            ) from error
+        check_columns(index, root / DATABASE, ("crc32", "key"), f"python {MAKE}")
         self.names = [f"{root / DATABASE}/{name}" for name in index["name"]]
         self.labels = None if index["label"] is None else np.array(index["label"], dtype=np.int64)
-        self.classes = tuple(index["classes"])
+        self.classes = tuple(map(str, index.get("classes") or ()))
         self._crc = np.array(index["crc32"], dtype=np.int64)
         self._key = np.array(index["key"], dtype=np.int64)
 
@@ -297,7 +340,16 @@ def read_info(root: Path) -> dict[str, Any] | None:
     """
     path = root / "dataset.json"
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise BrokenImageError(f"{path} is damaged ({error}): {MEND_INFO}.") from error
+        lists = [info.get(key) for key in ("shards", "classes")] if isinstance(info, dict) else [0]
+        if not all(
+            isinstance(part, list) and all(isinstance(name, str) for name in part) for part in lists
+        ):
+            raise BrokenImageError(f"{path} has no lists 'shards' and 'classes': {MEND_INFO}.")
+        return info
     if (root / "plan.json").is_file():
         raise BrokenImageError(
             f"The shards in {root} were not finished: run {MAKE} with the same arguments again."

@@ -37,7 +37,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("optim_wrapper.paramwise_cgf", {}, r"optim_wrapper sets 'paramwise_cgf'.*'paramwise_cfg'"),
     ("default_hooks.checkpoint.intervall", 2, r"checkpoint sets 'intervall'.*'interval'"),
     ("default_hooks.chekpoint", {}, r"default_hooks\.chekpoint .*did you mean 'checkpoint'"),
-    ("default_hooks.timer.type", "IterTimrHook", r"default_hooks\.timer: IterTimrHook is not .*'IterTimerHook'"),
+    ("default_hooks.timer.type", "IterTimrHook", r"timer: IterTimrHook is not .*'IterTimerHook'"),
     ("env_cfg.dist_cgf", {}, r"env_cfg sets 'dist_cgf'.*'dist_cfg'"),
     ("log_processor.window_size", 0, r"log_processor\.window_size=0 must be .* from 1 on"),
     ("model.balancer.initial", float("nan"), r"model\.balancer\.initial is NaN"),
