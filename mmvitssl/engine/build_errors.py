@@ -182,6 +182,22 @@ def _values(builder: _Builder, place: str) -> Iterator[str]:
             yield f"{stated} must be {_kind(hints[key])}."
 
 
+def wrong_values(config: Mapping[str, Any], registries: Sequence[Registry]) -> Iterator[str]:
+    """Values of other kinds than the classes of this package state for them, anywhere in a config.
+
+    Args:
+        config: a whole one.
+        registries: of this package; what only others know is not looked at.
+    """
+    for place, part in _places(config):
+        kind = part.get("type")
+        name = kind.removeprefix("mmvitssl.") if isinstance(kind, str) else None
+        for registry in registries if name else ():
+            owner = registry.module_dict.get(name)
+            if owner is not None:
+                yield from _values(_Builder(part, registry, owner), place)
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value may be of a stated type; True where that cannot be told."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)

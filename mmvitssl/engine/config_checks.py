@@ -11,13 +11,18 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope, Registry
 from mmengine.runner import LogProcessor, Runner
 from torch.utils.data import DataLoader
 
-from mmvitssl.engine.build_errors import known_names
+from mmvitssl import registry
+from mmvitssl.engine.build_errors import known_names, wrong_values
 from mmvitssl.engine.errors import UserError
 
+BUILT = (
+    "model", "train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator",
+    "test_evaluator", "default_hooks", "custom_hooks", "visualizer", "optim_wrapper",
+)  # fmt: skip
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 # that MMEngine takes out before it builds a DataLoader
 LOADER_KEYS = ("num_batch_per_epoch",)
@@ -184,19 +189,32 @@ def check_hooks(config: Config, scope: str) -> None:
             )
         if not isinstance(kind, str | type):
             raise UserError(f"{name}.type={kind!r} must be the name of a hook.")
-        with HOOKS.switch_scope_and_registry(scope) as registry:
+        with HOOKS.switch_scope_and_registry(scope) as hooks_of:
             if (
                 isinstance(kind, str)
                 and "." not in kind
-                and kind not in (names := known_names(registry))
+                and kind not in (names := known_names(hooks_of))
             ):
                 raise UserError(
-                    f"{name}: {kind} is not in the {registry.scope}::{registry.name} registry: "
+                    f"{name}: {kind} is not in the {hooks_of.scope}::{hooks_of.name} registry: "
                     f"{_nearest(kind, names)}".rstrip()
                 )
-            owner = registry.get(kind) if isinstance(kind, str) else kind
+            owner = hooks_of.get(kind) if isinstance(kind, str) else kind
         if owner is not None:
             _check_arguments(name, hook, owner)
+
+
+def check_values(config: Config) -> None:
+    """Compare all values with the types that the classes of this package state.
+
+    Raises:
+        UserError: a value is of another kind, such as a name for a number.
+    """
+    ours = [one for one in vars(registry).values() if isinstance(one, Registry)]
+    stated = {key: part for key, part in config.to_dict().items() if key in BUILT}
+    wrong = next(wrong_values(stated, ours), None)
+    if wrong is not None:
+        raise UserError(wrong)
 
 
 def _check_arguments(name: str, hook: dict[str, Any], owner: Any) -> None:

@@ -109,6 +109,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     changes = resume.prepare_resume(config)
     launch.set_devices(config, args.launcher)
     own_data.read_classes(config, args.cfg_options)
+    config_checks.check_values(config)
     config_checks.check_hooks(config, scope)
     config_checks.check_schedulers(config, scope)
     runner = launch.build_runner(config)

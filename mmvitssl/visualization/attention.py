@@ -172,6 +172,7 @@ def load_image(path: str | Path, side: int, patch: int, load: LoadImage | None =
     return to_tensor(CenterCrop([length - length % patch for length in size])(resized, rng))
 
 
+@plt.rc_context({"text.parse_math": False})  # names hold no formulas
 def draw_attention(
     pixels: Tensor,
     attention: Tensor,

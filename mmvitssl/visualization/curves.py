@@ -148,6 +148,7 @@ def _png(figure: plt.Figure) -> bytes:
     return stream.getvalue()
 
 
+@plt.rc_context({"text.parse_math": False})  # names hold no formulas
 def plot_curves(
     curves: Mapping[str, Curve],
     title: str,
@@ -184,6 +185,7 @@ def _xlabel(runs: Mapping[str, Scalars], name: str) -> str:
     return "iteration" if counted else "step of validation (epoch or iteration, as logged)"
 
 
+@plt.rc_context({"text.parse_math": False})  # names hold no formulas
 def plot_overview(runs: Mapping[str, Scalars], names: Sequence[str], smoothing: float) -> bytes:
     """All metrics of all runs on one sheet, one legend below; returns a PNG."""
     columns = min(4, len(names))

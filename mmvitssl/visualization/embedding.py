@@ -94,6 +94,7 @@ def apart(points: np.ndarray, distance: float) -> list[int]:
     return kept
 
 
+@plt.rc_context({"text.parse_math": False})  # names hold no formulas
 def draw_embedding(
     points: np.ndarray,
     labels: np.ndarray | None,

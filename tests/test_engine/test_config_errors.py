@@ -25,6 +25,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("model.encoder.type", "Vi", r"model\.encoder: Vi is not in the .*: did you mean 'ViT'"),
     ("model.encoder.patch_size", "x", r"model\.encoder\.patch_size='x' .* a whole number"),
     ("model.encoder.pach_size", 8, r"model\.encoder: ViT has no argument 'pach_size'.*patch_size"),
+    ("model.tasks.reconstruction.neck.patch_size", True, r"neck\.patch_size=True .* whole number"),
     ("model.target.momentum", 1.5, r"model\.target: MomentumTarget needs momenta in \[0, 1\]"),
     ("model.tasks.contrastive.head", DELETE, r"model\.tasks\.contrastive: .* needs 'head'"),
     ("model.tasks.contrastive.head.type", DELETE, r"contrastive\.head: a config without a type"),

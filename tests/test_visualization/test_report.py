@@ -62,3 +62,24 @@ def test_pictures_stand_side_by_side() -> None:
     assert sheet.shape == (2 * 5 - 1, 2 * 6 - 1, 3) and sheet.dtype == np.uint8
     assert sheet[:4, :5].max() == 0 and sheet[:4, 6:].min() == 255
     assert sheet[4].min() == 255  # the margin
+
+
+def test_names_of_files_and_metrics_are_text(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>\"'&$\\frac$.png"
+    picture = plot_curves({name: ([1, 2], [3.0, 2.0])}, name, "loss")  # no formula either
+    report = Report(name)
+    report.section(name, name)
+    report.table([name], [[name]])
+    report.picture(picture, name)
+    report.code([name])
+    page = report.write(tmp_path / "report.html").read_text()
+
+    class Tags(HTMLParser):
+        found: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.found.append(tag)
+            assert not any(key.startswith("on") for key, _ in attrs)
+
+    Tags().feed(page)
+    assert Tags.found.count("img") == 1 and "script" not in Tags.found
