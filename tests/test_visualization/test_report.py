@@ -74,12 +74,12 @@ def test_names_of_files_and_metrics_are_text(tmp_path: Path) -> None:
     report.code([name])
     page = report.write(tmp_path / "report.html").read_text()
 
-    class Tags(HTMLParser):
-        found: list[str] = []
+    found: list[str] = []
 
+    class Tags(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            self.found.append(tag)
+            found.append(tag)
             assert not any(key.startswith("on") for key, _ in attrs)
 
     Tags().feed(page)
-    assert Tags.found.count("img") == 1 and "script" not in Tags.found
+    assert found.count("img") == 1 and "script" not in found
