@@ -43,11 +43,6 @@ def building() -> Iterator[None]:
         yield
     except EXPLAINED:
         raise
-    except RuntimeError as error:
-        # MMEngine's registries raise it for a name that they do not find
-        if not str(error).startswith("Failed to get "):
-            raise
-        raise UserError(_in_words(error)) from error
     except (
         ValueError, TypeError, KeyError, AssertionError, ImportError, SyntaxError, AttributeError
     ) as error:  # fmt: skip
@@ -55,6 +50,12 @@ def building() -> Iterator[None]:
         if raised_by_user(error, skip=2):
             raise
         raise UserError(_in_words(error)) from error
+    except (RuntimeError, ArithmeticError, LookupError) as error:
+        # of a class of the config, such as sizes below zero; others may be anything
+        words = build_errors.in_words(error)
+        if words is None or raised_by_user(error, skip=2):
+            raise
+        raise UserError(words) from error
 
 
 @lru_cache(maxsize=1)
