@@ -23,7 +23,8 @@ VIEW = "train_dataloader.dataset.pipeline.1.views.0.transforms.0"
 DELETE = object()
 MISTAKES: list[tuple[str, Any, str]] = [
     ("model.encoder.type", "Vi", r"model\.encoder: Vi is not in the .*: did you mean 'ViT'"),
-    ("model.encoder.arch.embed_dim", -1, r"model\.encoder: Trying to create .* negative"),
+    ("model.encoder.arch.embed_dim", -1, r"embed_dim=-1 must be .* from 1 on"),
+    ("model.encoder.arch.num_heads", -1, r"ViT\.arch\.num_heads=-1 must be .* from 1 on"),
     ("model.encoder.patch_size", "x", r"model\.encoder\.patch_size='x' .* a whole number"),
     ("model.encoder.pach_size", 8, r"model\.encoder: ViT has no argument 'pach_size'.*patch_size"),
     ("model.tasks.reconstruction.neck.patch_size", True, r"neck\.patch_size=True .* whole number"),

@@ -25,6 +25,9 @@ def architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
                 f"ViT.arch needs embed_dim, depth and num_heads (or base=... and what differs); "
                 f"missing or unknown: {sorted(wrong)}."
             )
+        for key, value in settings.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"ViT.arch.{key}={value!r} must be a whole number from 1 on.")
         return settings
     if arch not in ARCHITECTURES:
         raise ValueError(f"ViT.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}.")
