@@ -12,6 +12,9 @@ configs = 'configs/study/cifar10/'
 suffix = '_vit-p4_cifar10.py'
 runs = {
     'random': dict(config=configs + 'mae' + suffix, iterations=0, label='random weights'),
+    # LoMaR's encoder has relative positions alone
+    'random-irpe': dict(
+        config=configs + 'lomar' + suffix, iterations=0, label="random weights, LoMaR's encoder"),
     'mae': dict(config=configs + 'mae' + suffix, label='MAE'),
     'lomar': dict(config=configs + 'lomar' + suffix, label='LoMaR'),
     'mocov3': dict(config=configs + 'mocov3' + suffix, label='MoCo v3'),
