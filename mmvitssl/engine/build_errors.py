@@ -167,15 +167,24 @@ def _arguments(builder: _Builder) -> Iterator[str]:
 
 def _values(builder: _Builder, place: str) -> Iterator[str]:
     """Values that are not of the kind that a class of this package states for them."""
-    owner = builder.owner
-    if not str(getattr(owner, "__module__", "")).startswith("mmvitssl."):
-        return
+    if str(getattr(builder.owner, "__module__", "")).startswith("mmvitssl."):
+        yield from wrong_arguments(builder.config, builder.owner, place)
+
+
+def wrong_arguments(config: Mapping[str, Any], owner: Any, place: str) -> Iterator[str]:
+    """Values of a config that are not of the kind that its class states.
+
+    Args:
+        config: of one object.
+        owner: the class or function that it is of.
+        place: of the config, for messages; may be empty.
+    """
     function = owner.__init__ if inspect.isclass(owner) else owner
     try:
         hints = typing.get_type_hints(function)
     except (NameError, TypeError):  # of types that are imported for the checker alone
         return
-    for key, value in builder.config.items():
+    for key, value in config.items():
         if key in hints and not fits(value, hints[key]):
             own = f"{owner.__name__}.{key}"
             stated = f"{place}.{key}={value!r} ({own})" if place else f"{own}={value!r}"

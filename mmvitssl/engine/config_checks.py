@@ -16,7 +16,7 @@ from mmengine.runner import LogProcessor, Runner
 from torch.utils.data import DataLoader
 
 from mmvitssl import registry
-from mmvitssl.engine.build_errors import known_names, wrong_values
+from mmvitssl.engine.build_errors import known_names, wrong_arguments, wrong_values
 from mmvitssl.engine.errors import UserError
 
 BUILT = (
@@ -224,6 +224,9 @@ def _check_arguments(name: str, hook: dict[str, Any], owner: Any) -> None:
             *_arguments(CheckpointHook)[0],
             *inspect.signature(Runner.save_checkpoint).parameters,
         } - {"self", "filename", "meta"}
+        wrong = next(wrong_arguments(hook, CheckpointHook, name), None)
+        if wrong is not None:
+            raise UserError(wrong)
     elif any_other:
         return
     for key in hook:

@@ -39,6 +39,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("optim_wrapper.optimizer.lr", "1e-3", r"optimizer\.lr='1e-3' must be a number from 0 on"),
     ("optim_wrapper.paramwise_cgf", {}, r"optim_wrapper sets 'paramwise_cgf'.*'paramwise_cfg'"),
     ("default_hooks.checkpoint.intervall", 2, r"checkpoint sets 'intervall'.*'interval'"),
+    ("default_hooks.checkpoint.max_keep_ckpts", None, r"max_keep_ckpts=None .* a whole number"),
     ("default_hooks.chekpoint", {}, r"default_hooks\.chekpoint .*did you mean 'checkpoint'"),
     ("default_hooks.timer.type", "IterTimrHook", r"timer: IterTimrHook is not .*'IterTimerHook'"),
     ("env_cfg.dist_cgf", {}, r"env_cfg sets 'dist_cgf'.*'dist_cfg'"),
