@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.datasets.sampler import SampleKey
@@ -162,9 +162,11 @@ def extract_features(
     device = next(encoder.parameters()).device
     preprocessor.to(device)
     # keys in place of indices: images of a bare index draw from torch's global generator
-    keys = [SampleKey(index) for index in range(len(dataset))]  # type: ignore[arg-type]
+    inner: Any = dataset.dataset if isinstance(dataset, Subset) else dataset
+    rows = dataset.indices if isinstance(dataset, Subset) else range(len(inner))
+    keys = [SampleKey(int(row)) for row in rows]
     loader: DataLoader[Any] = DataLoader(
-        dataset,
+        inner,
         batch_size=batch_size,
         sampler=keys,
         num_workers=workers,

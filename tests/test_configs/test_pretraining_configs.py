@@ -71,7 +71,7 @@ def test_published_hyperparameters_of_mocov3() -> None:
 
 def test_weights_of_the_losses_are_not_decayed() -> None:
     config = Config.fromfile(CONFIGS / REPRE.format("small"))
-    model = MODELS.build(Config.fromfile(CONFIGS / "demo/repre-mocov3_vit-tiny_demo.py").model)
+    model = MODELS.build(config.model)
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
     assert isinstance(wrapper, AutocastOptimWrapper)
     names = {id(p): name for name, p in model.named_parameters()}

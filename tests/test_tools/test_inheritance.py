@@ -38,7 +38,7 @@ STEPPED = {"mae": "mae_vit-base_64xb64-cosine-800e_in1k.py",
 
 def inherit(folder: Path, path: Path, text: str = "") -> Path:
     mine = folder / "mine.py"
-    mine.write_text(f"_base_ = 'mmvitssl::{path.relative_to(CONFIGS)}'\n{text}")
+    mine.write_text(f"_base_ = 'mmvitssl::{path.resolve().relative_to(CONFIGS)}'\n{text}")
     return mine
 
 

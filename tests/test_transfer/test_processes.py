@@ -101,7 +101,7 @@ def test_uneven_and_empty_shares(tmp_path: Path) -> None:
             truth, predicted = np.split(np.asarray(Image.open(path)).astype(int), 2, axis=1)
             for half in (truth, predicted):  # each of its own image, and something drawn over it
                 difference = np.abs(half - scene(seed)[0]).mean()
-                assert 1 < difference < 60
+                assert 1 < difference < 90
                 assert difference < np.abs(half - scene(seed + 5)[0]).mean()
         shown = tmp_path / f"show-seg{number}"
         assert sorted(shown.rglob("*.*")) == [shown / f"{i}.png" for i in range(number)]
