@@ -109,7 +109,7 @@ def test_iterations_of_another_size_are_refused_with_the_mend() -> None:
          r"last batch of an epoch \(8 images per process in batches of 7"),
         (["train_dataloader.batch_size=1"], r"batch_size=1 has a single image, of which the batch"),
         (["default_hooks.checkpoint.intervall=3"], r"no such argument: did you mean 'interval'"),
-        (["default_hooks.chekpoint.interval=3"], r"has no type: did you mean 'checkpoint'"),
+        (["default_hooks.chekpoint.interval=3"], r"no hook that every run has: did you mean 'checkpoint'"),
         (["param_scheduler.0.eta_mn=0.1"], r"param_scheduler\.0 .*eta_mn"),
         (["param_scheduler.0.end=9"], r"ends at 9, and train_cfg\.max_epochs is 2"),
     ],
