@@ -16,17 +16,17 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
-from mmvitssl.benchmark import Bench, StepBench, load_config, measure
-from mmvitssl.benchmark.data import (
+from benchmark import Bench, StepBench, load_config, measure
+from benchmark.data import (
     measure_pipelines,
     own_pipeline,
     peer_pipeline,
     pipeline_line,
     write_photographs,
 )
-from mmvitssl.benchmark.peers import PeerBench
-from mmvitssl.benchmark.plain import PlainBench
-from mmvitssl.benchmark.supervised import SupervisedBench
+from benchmark.peers import PeerBench
+from benchmark.plain import PlainBench
+from benchmark.supervised import SupervisedBench
 from mmvitssl.datasets.images import list_images
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 import mmvitssl.compat  # noqa: F401
-from mmvitssl.demo.job import PRETRAIN_CONFIG, DemoJob, Sizes
-from mmvitssl.demo.outcome import claims, results_table
-from mmvitssl.demo.report import write_report
-from mmvitssl.demo.steps import StepFailed, StepRunner, explain
+from demo.job import PRETRAIN_CONFIG, DemoJob, Sizes
+from demo.outcome import claims, results_table
+from demo.report import write_report
+from demo.steps import StepFailed, StepRunner, explain
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = Sizes(train=8, val=4, pretrain=64, epochs=1, iterations=5)

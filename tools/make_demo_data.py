@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmvitssl.demo import CLASSES, make_demo_data
+from demo import CLASSES, make_demo_data
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import sys
 
 import mmvitssl.compat  # noqa: F401
 from mmvitssl.engine import launch
-from mmvitssl.parity import compare_file
+from parity import compare_file
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
-from mmvitssl.benchmark import StepBench, load_config
-from mmvitssl.benchmark.scaling import Network, count_traffic, predict
+from benchmark import StepBench, load_config
+from benchmark.scaling import Network, count_traffic, predict
 from mmvitssl.engine import launch
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from benchmark import StepBench, load_config
+from benchmark.configs import set_width
 from gpu_checks.small import narrow_heads
-from mmvitssl.benchmark import StepBench, load_config
-from mmvitssl.benchmark.configs import set_width
 
 METHODS = ("mae", "lomar", "lomar-beit", "cae", "beit", "simmim", "mocov3", "simclr", "byol",
            "simsiam", "mocov2", "dino", "moby", "repre-mocov3", "mtssl")  # fmt: skip

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 import mmvitssl.datasets
-from mmvitssl.benchmark.data import (
+from benchmark.data import (
     measure_pipelines,
     one_thread,
     own_pipeline,

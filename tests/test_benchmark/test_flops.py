@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmvitssl.benchmark import StepBench, StepFlops
+from benchmark import StepBench, StepFlops
 from mmvitssl.models.backbones import ViT
 from tests.test_benchmark.small import METHODS, tiny_bench
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 import torch
 
-from mmvitssl.benchmark import Measurement, find_config, load_config, matmul_rate, measure
-from mmvitssl.benchmark.configs import view_sizes
-from mmvitssl.benchmark.memory import can_measure
-from mmvitssl.benchmark.step import Bench
+from benchmark import Measurement, find_config, load_config, matmul_rate, measure
+from benchmark.configs import view_sizes
+from benchmark.memory import can_measure
+from benchmark.step import Bench
 from mmvitssl.registry import MODELS
 from tests.test_benchmark.small import METHODS, tiny_bench
 from tests.test_tools.programs import run
@@ -82,7 +82,7 @@ def test_what_does_not_exist(method: str, arch: str, size: int | None, message: 
 
 
 def test_benches_take_turns_and_swap_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["mmvitssl.benchmark.measure"]
+    module = sys.modules["benchmark.measure"]
     monkeypatch.setattr(module, "matmul_rate", lambda *_: 1e9)
     record: list[str] = []
     a, b = measure([Recorder("a", record), Recorder("b", record)], repeat=3, warmup=1)
@@ -117,7 +117,7 @@ def test_rate_of_products_is_that_of_the_type() -> None:
 
 GROWTH = """
 import torch
-from mmvitssl.benchmark.memory import growth
+from benchmark.memory import growth
 MIB = 2**20
 kept = torch.ones(64 * MIB // 4)  # in use before: does not count
 def work():
@@ -147,7 +147,7 @@ def test_peak_holds_state_gradients_and_activations() -> None:
 
 
 def test_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmvitssl.benchmark.memory.os.access", lambda *_: False)
+    monkeypatch.setattr("benchmark.memory.os.access", lambda *_: False)
     assert tiny_bench("byol").peak_bytes() is None
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from mmvitssl.benchmark import measure
-from mmvitssl.benchmark.peers import INSTALL, RECIPES, PeerBench
+from benchmark import measure
+from benchmark.peers import INSTALL, RECIPES, PeerBench
 from mmvitssl.engine.launch import UserError
 from tests.test_benchmark.small import tiny_bench, tiny_config
 

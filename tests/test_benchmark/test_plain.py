@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmvitssl.benchmark import StepBench, load_config
-from mmvitssl.benchmark.plain import PlainBench, PlainLomar
+from benchmark import StepBench, load_config
+from benchmark.plain import PlainBench, PlainLomar
 from mmvitssl.engine.launch import UserError
 from tests.test_benchmark.small import tiny_config
 

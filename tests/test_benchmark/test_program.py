@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmvitssl.benchmark.data import write_photographs
+from benchmark.data import write_photographs
 from mmvitssl.engine import launch
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,8 +6,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmvitssl.benchmark import StepBench, load_config
-from mmvitssl.benchmark.configs import CONFIGS
+from benchmark import StepBench, load_config
+from benchmark.configs import CONFIGS
 
 LOMAR_448 = "lomar_vit-base_{}4xb256-cosine-300e_in1k-448px.py"
 

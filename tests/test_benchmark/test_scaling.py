@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mmvitssl.benchmark.scaling import Network, Traffic, count_traffic, predict, reduce_seconds
+from benchmark.scaling import Network, Traffic, count_traffic, predict, reduce_seconds
 from mmvitssl.distributed import gather_with_grad, gather_without_grad, mean_over_processes
 from tests.test_models.test_distributed_methods import build, make_batch
 

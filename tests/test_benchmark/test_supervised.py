@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmvitssl.benchmark import load_config
-from mmvitssl.benchmark.supervised import CLASSES, SupervisedBench
+from benchmark import load_config
+from benchmark.supervised import CLASSES, SupervisedBench
 from mmvitssl.engine.launch import UserError
 from tests.test_benchmark.small import WIDTH, tiny_config
 from tests.test_benchmark.test_flops import plain_attention  # noqa: F401  (a fixture)

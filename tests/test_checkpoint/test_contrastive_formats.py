@@ -22,9 +22,9 @@ from mmvitssl.checkpoint.formats import FORMATS, recognise
 from mmvitssl.checkpoint.formats.contrastive import COUNTERS
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.backbones import SwinTransformer, ViT
-from mmvitssl.parity import Fixture
-from mmvitssl.parity.contrastive import CONFIGS
 from mmvitssl.registry import MODELS
+from parity import Fixture
+from parity.contrastive import CONFIGS
 from tests.test_checkpoint import test_formats, test_layouts
 from tests.test_checkpoint.test_formats import (
     DATA,

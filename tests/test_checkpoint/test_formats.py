@@ -20,8 +20,8 @@ from mmvitssl.checkpoint.formats import FORMATS, recognise
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.backbones import DenseFeatures, ViT
 from mmvitssl.models.backbones.relative import converted_table
-from mmvitssl.parity import Fixture
 from mmvitssl.registry import MODELS
+from parity import Fixture
 from tests.builders import build_repre
 from tests.test_checkpoint.test_loading import Malicious, save
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import functional as F
 from torchvision.transforms.functional import InterpolationMode
 
+from demo.photographs import read_photograph
 from mmvitssl.datasets import (
     CenterCrop,
     LoadImage,
@@ -30,7 +31,6 @@ from mmvitssl.datasets import (
 from mmvitssl.datasets.decode import EncodedImage, Reduced
 from mmvitssl.datasets.images import BrokenImageError
 from mmvitssl.datasets.multiview import to_tensor
-from mmvitssl.demo.photographs import read_photograph
 from mmvitssl.registry import TRANSFORMS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

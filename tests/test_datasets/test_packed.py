@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from demo.photographs import read_photograph
 from mmvitssl.datasets import PackedImages
 from mmvitssl.datasets.images import BrokenImageError
-from mmvitssl.demo.photographs import read_photograph
 
 PIPELINE = [
     dict(type="LoadImage"),

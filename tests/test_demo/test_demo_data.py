@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmvitssl.demo import CLASSES, PALETTE, make_demo_data
-from mmvitssl.demo.objects import place_object
-from mmvitssl.demo.photographs import PHOTOGRAPHS, read_photograph
-from mmvitssl.demo.scenes import compose_scene, generator, visible_masks
+from demo import CLASSES, PALETTE, make_demo_data
+from demo.objects import place_object
+from demo.photographs import PHOTOGRAPHS, read_photograph
+from demo.scenes import compose_scene, generator, visible_masks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "demo_data.md"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from demo.job import INITIALISATIONS, TRANSFERS, DemoJob
+from demo.outcome import chance
+from demo.steps import Step, StepFailed, StepRunner, seconds_left
 from mmvitssl.checkpoint import load_file
-from mmvitssl.demo.job import INITIALISATIONS, TRANSFERS, DemoJob
-from mmvitssl.demo.outcome import chance
-from mmvitssl.demo.steps import Step, StepFailed, StepRunner, seconds_left
 from tests.test_tools.programs import ROOT, run
 
 

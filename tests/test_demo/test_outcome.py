@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmvitssl.demo.job import INITIALISATIONS, TRANSFERS, DemoJob
-from mmvitssl.demo.outcome import DECIDING, gains, results_table
-from mmvitssl.demo.report import side_by_side
+from demo.job import INITIALISATIONS, TRANSFERS, DemoJob
+from demo.outcome import DECIDING, gains, results_table
+from demo.report import side_by_side
 
 
 def job_with(folder: Path, pretrained: float, random: float, seed: int = 0) -> DemoJob:

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from benchmark.configs import resize_config, set_width
 from gpu_checks.small import NARROW_HEADS, dicts, narrow_heads
-from mmvitssl.benchmark.configs import resize_config, set_width
 
 STEPS = 2
 IMAGES = 8  # of each training set of the workspace

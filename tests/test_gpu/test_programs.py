@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from demo import make_demo_data
 from gpu_checks import transfer
 from gpu_checks.programs import Trainings, call, fsdp
-from mmvitssl.demo import make_demo_data
 from tests.test_gpu.devices import checked, devices, on_devices
 from tests.test_tools import programs
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmvitssl.demo.photographs import read_photograph
+from demo.photographs import read_photograph
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View

@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 from scipy import stats
 from torchvision.transforms import functional as F
 
+from demo.photographs import read_photograph
 from mmvitssl.datasets import (
     ColorJitter,
     GaussianBlur,
@@ -20,7 +21,6 @@ from mmvitssl.datasets import (
     SampleKey,
     Solarize,
 )
-from mmvitssl.demo.photographs import read_photograph
 from mmvitssl.models import augment
 from mmvitssl.models.augment import DeviceAugment, uniforms
 from mmvitssl.models.data_preprocessor import ViewPreprocessor

@@ -14,9 +14,9 @@ from torch import Tensor
 from mmvitssl.checkpoint import CheckpointError
 from mmvitssl.checkpoint.formats import FORMATS
 from mmvitssl.models.masking import BlockMasking, WindowMasking
-from mmvitssl.parity import Fixture, compare_file
-from mmvitssl.parity.masked import CONFIGS
 from mmvitssl.registry import MODELS
+from parity import Fixture, compare_file
+from parity.masked import CONFIGS
 from tests.test_parity.references import REFERENCES
 
 RECORDED = Path(__file__).resolve().parents[1] / "data/parity"

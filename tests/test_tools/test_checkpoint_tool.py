@@ -13,7 +13,7 @@ import torch
 
 from mmvitssl.checkpoint import load_file
 from mmvitssl.models.tokenizers import load_tokenizer
-from mmvitssl.parity import Fixture
+from parity import Fixture
 from tests.test_tools.programs import ROOT, run
 
 FIXTURES = ROOT / "tests/data/parity"

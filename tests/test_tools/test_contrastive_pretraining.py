@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmvitssl.demo import make_demo_data
+from demo import make_demo_data
 from mmvitssl.engine import training
 from tests.marks import some
 from tests.test_tools.programs import ROOT, logged

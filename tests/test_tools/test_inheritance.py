@@ -15,9 +15,9 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from benchmark import StepBench
+from benchmark.configs import find_config, resize_config
 from gpu_checks.small import IMAGE_SIZE, METHODS, SIZES, shrunk
-from mmvitssl.benchmark import StepBench
-from mmvitssl.benchmark.configs import find_config, resize_config
 from mmvitssl.engine import launch, training
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.registry import DATASETS, HOOKS, MODELS, TRANSFORMS

@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmvitssl.demo import make_demo_data
+from demo import make_demo_data
 from mmvitssl.models.tokenizers import load_tokenizer
 from tests.marks import some
 from tests.test_tools import programs

@@ -11,8 +11,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from demo import make_demo_data
 from mmvitssl.checkpoint import load_file
-from mmvitssl.demo import make_demo_data
 from mmvitssl.engine import training
 from mmvitssl.engine.launch import UserError
 from tests.test_tools.programs import ROOT, logged

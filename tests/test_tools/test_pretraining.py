@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from demo import make_demo_data
 from mmvitssl.checkpoint import load_file
-from mmvitssl.demo import make_demo_data
 from tests.test_tools import programs
 from tests.test_tools.programs import ROOT, logged, train, write_config
 

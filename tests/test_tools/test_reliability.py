@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import torch
 
+from demo import make_demo_data
 from mmvitssl.checkpoint import load_file
 from mmvitssl.checkpoint.durable import damage_of
 from mmvitssl.datasets.files import list_images
-from mmvitssl.demo import make_demo_data
 from tests.test_tools import forked, programs
 from tests.test_tools.programs import ROOT, train, write_config
 

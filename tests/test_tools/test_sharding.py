@@ -13,8 +13,8 @@ import torch
 from mmengine.config import Config
 from torch import distributed as dist
 
+from demo import make_demo_data
 from mmvitssl.checkpoint import load_file
-from mmvitssl.demo import make_demo_data
 from mmvitssl.engine import checks, launch
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.hooks import TaskPicturesHook

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmvitssl.demo.photographs import read_photograph
+from demo.photographs import read_photograph
 from mmvitssl.engine import launch
 from mmvitssl.models.tokenizers import DiscreteVAE, save_tokenizer
 from mmvitssl.registry import MODELS

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmvitssl.demo import CLASSES
+from demo import CLASSES
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
 from tests.test_tools.programs import ROOT

@@ -15,9 +15,9 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 from yapf.yapflib import yapf_api
 
+from demo import make_demo_data
 from mmvitssl.checkpoint import load_file
 from mmvitssl.checkpoint.named import PARTS
-from mmvitssl.demo import make_demo_data
 from mmvitssl.engine import launch, training
 from tests.marks import some
 from tests.test_tools import programs

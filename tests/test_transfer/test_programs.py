@@ -12,8 +12,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from demo import make_demo_data
 from mmvitssl.checkpoint import load_file
-from mmvitssl.demo import make_demo_data
 from mmvitssl.registry import MODELS
 from tests.marks import some
 from tests.test_tools import programs

@@ -15,8 +15,8 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 from yapf.yapflib import yapf_api
 
+from demo import make_demo_data
 from mmvitssl.checkpoint import load_file
-from mmvitssl.demo import make_demo_data
 from tests.marks import some
 from tests.test_tools import programs
 from tests.test_tools.programs import ROOT

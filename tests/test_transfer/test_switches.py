@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from yapf.yapflib import yapf_api
 
-from mmvitssl.demo import make_demo_data
+from demo import make_demo_data
 from mmvitssl.engine import launch
 from tests.test_tools import programs
 from tests.test_transfer.small_detectors import COCO, small_detector

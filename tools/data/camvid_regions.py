@@ -18,7 +18,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
-from mmvitssl.demo.writers import coco_annotation
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from demo.writers import coco_annotation
 
 CLASSES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian",

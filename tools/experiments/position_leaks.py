@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,13 +27,16 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 import mmvitssl.models  # noqa: F401  (registers them)
-from mmvitssl.demo.photographs import read_photograph
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.corruption.fills import LUMA
 from mmvitssl.models.corruption.harmonise import take
 from mmvitssl.models.targets.lab import rgb_to_lab
 from mmvitssl.registry import MODELS
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from demo.photographs import read_photograph
 from mmvitssl.structures import View
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")

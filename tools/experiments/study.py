@@ -15,12 +15,11 @@ import sys
 import time
 from pathlib import Path
 
+import mmvitssl.compat  # noqa: F401  (before any config is read)
+from mmvitssl.engine import launch
 from studying import report
 from studying.plan import RESULTS, read_study
 from studying.run import perform
-
-import mmvitssl.compat  # noqa: F401  (before any config is read)
-from mmvitssl.engine import launch
 
 
 def parse_args() -> argparse.Namespace:

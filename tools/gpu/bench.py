@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import torch  # noqa: E402
 
@@ -119,7 +119,7 @@ def profiled(program: ModuleType, method: str, arguments: list[str], steps: int 
     """Print where the time of some steps goes: kernels, share in which the GPU works, waits."""
     from torch.profiler import ProfilerActivity, profile
 
-    from mmvitssl.benchmark import StepBench
+    from benchmark import StepBench
 
     sys.argv = ["benchmark.py", *arguments]
     bench = program.bench_of(StepBench, method, program.parse_args())

@@ -22,7 +22,7 @@ from pathlib import Path
 
 warnings.filterwarnings("ignore")
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools/gpu")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "tools/gpu")]
 
 import torch  # noqa: E402
 
@@ -100,9 +100,9 @@ def run_programs(group: str, device: str, folder: Path) -> None:
 
 
 def run_transfer(group: str, device: str, folder: Path) -> None:
+    from demo import make_demo_data
     from gpu_checks import transfer
     from gpu_checks.report import item, together
-    from mmvitssl.demo import make_demo_data
 
     data = folder / "data"
     make_demo_data(data, train=8, val=4, seed=0, image_size=128)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 warnings.filterwarnings("ignore")
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools/gpu")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "tools/gpu")]
 
 import torch  # noqa: E402
 

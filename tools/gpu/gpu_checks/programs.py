@@ -14,10 +14,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from benchmark.configs import resize_config
+from benchmark.data import write_photographs
 from gpu_checks.report import ROOT, Skip, close
 from gpu_checks.small import narrow_heads, set_arch
-from mmvitssl.benchmark.configs import resize_config
-from mmvitssl.benchmark.data import write_photographs
 
 CONFIG = "configs/demo/repre-mocov3_vit-tiny_demo.py"
 SHARDED = ROOT / "configs/mae/mae_vit-large_fsdp-64xb64-cosine-800e_in1k.py"

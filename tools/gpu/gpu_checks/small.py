@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
-from mmvitssl.benchmark import StepBench, load_config
-from mmvitssl.benchmark.configs import set_width
+from benchmark import StepBench, load_config
+from benchmark.configs import set_width
 from mmvitssl.engine import launch
 
 MASKED = ("mae", "simmim", "beit", "cae", "lomar", "lomar-beit", "mtssl-all", "sit")

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
+from benchmark import StepBench
 from gpu_checks.report import Skip, close
 from gpu_checks.small import SIZES, small_bench
-from mmvitssl.benchmark import StepBench
 
 # relative; gradients through batch norms of few images are sensitive
 LOSS, GRADIENT = 1e-4, 2e-2

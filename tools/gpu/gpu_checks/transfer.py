@@ -121,7 +121,7 @@ class DenseTrainings:
     Attributes:
         device: 'cpu' or 'cuda'.
         folder: for work folders.
-        data: as :func:`mmvitssl.demo.make_demo_data` writes it.
+        data: as :func:`demo.make_demo_data` writes it.
         iterations: of a training.
         run: of a program, as :func:`~gpu_checks.programs.call`.
     """

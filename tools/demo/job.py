@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmvitssl.demo.steps import Step
+from demo.steps import Step
 
 PRETRAIN_CONFIG = "configs/demo/repre-mocov3_vit-tiny_demo.py"
 INITIALISATIONS = ("pretrained", "random")
@@ -19,7 +19,7 @@ class Sizes:
     """How much of everything; the defaults are the demo's, tests use less.
 
     Attributes:
-        train, val: labelled scenes, see :func:`mmvitssl.demo.make_demo_data`.
+        train, val: labelled scenes, see :func:`demo.make_demo_data`.
         pretrain: close-ups without labels.
         epochs: of the pretraining; None: as the config says.
         iterations: of each transfer; None: as the configs say.

@@ -1,6 +1,6 @@
 """Demo data: scenes of labelled objects over real photographs, written as users' data are."""
 
-from mmvitssl.demo.objects import CLASSES, PALETTE
-from mmvitssl.demo.writers import DemoData, make_demo_data
+from demo.objects import CLASSES, PALETTE
+from demo.writers import DemoData, make_demo_data
 
 __all__ = ["CLASSES", "PALETTE", "DemoData", "make_demo_data"]

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch.nn import functional as F
 
-from mmvitssl.benchmark.configs import view_sizes
-from mmvitssl.benchmark.step import Bench, synthetic_views
+from benchmark.configs import view_sizes
+from benchmark.step import Bench, synthetic_views
 from mmvitssl.engine.launch import UserError
 from mmvitssl.models.backbones.architectures import architecture
 from mmvitssl.models.data_preprocessor import ViewPreprocessor

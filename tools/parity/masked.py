@@ -9,9 +9,9 @@ from torch import Tensor
 
 from mmvitssl.models.masking import GivenMasking
 from mmvitssl.models.targets import PixelTarget
-from mmvitssl.parity.build import ConfigOf, build, start, vit_config
-from mmvitssl.parity.fixture import Fixture
 from mmvitssl.structures import TokenPlan
+from parity.build import ConfigOf, build, start, vit_config
+from parity.fixture import Fixture
 
 
 def _patch_values(fixture: Fixture) -> int:

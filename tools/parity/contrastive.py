@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmvitssl.parity.build import ConfigOf, build, start, vit_config
-from mmvitssl.parity.fixture import Fixture
+from parity.build import ConfigOf, build, start, vit_config
+from parity.fixture import Fixture
 
 
 def mocov3_config(fixture: Fixture) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmvitssl.benchmark.step import Bench, matmul_rate
+from benchmark.step import Bench, matmul_rate
 
 WARMUP = 2
 

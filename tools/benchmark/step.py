@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
 
-from mmvitssl.benchmark.configs import view_sizes
-from mmvitssl.benchmark.flops import StepFlops
-from mmvitssl.benchmark.memory import can_measure, growth
+from benchmark.configs import view_sizes
+from benchmark.flops import StepFlops
+from benchmark.memory import can_measure, growth
 from mmvitssl.models.targets import TokenTarget
 from mmvitssl.models.tokenizers import DalleTokenizer
 from mmvitssl.registry import MODELS

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from mmvitssl.demo.job import INITIALISATIONS, TRANSFERS, DemoJob, Transfer
+from demo.job import INITIALISATIONS, TRANSFERS, DemoJob, Transfer
 from mmvitssl.visualization.curves import curve, latest_scalars
 
 LEAST_RECONSTRUCTION = 0.6

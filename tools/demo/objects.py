@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmvitssl.demo.photographs import read_photograph
+from demo.photographs import read_photograph
 
 CLASSES = ("ball", "box", "star", "ring", "leaf")
 PALETTE = ((220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90), (160, 80, 190))

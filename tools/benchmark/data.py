@@ -20,10 +20,10 @@ from mmengine.dataset import default_collate
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from mmvitssl.benchmark.peers import RECIPES, SCOPE, require_peer
+from benchmark.peers import RECIPES, SCOPE, require_peer
+from demo.photographs import PHOTOGRAPHS, read_photograph
 from mmvitssl.datasets.images import compose
 from mmvitssl.datasets.sampler import SampleKey
-from mmvitssl.demo.photographs import PHOTOGRAPHS, read_photograph
 from mmvitssl.engine.launch import UserError
 from mmvitssl.registry import FUNCTIONS
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmvitssl.demo.job import INITIALISATIONS, PRETRAIN_CONFIG, TRANSFERS, DemoJob, Transfer
-from mmvitssl.demo.outcome import chance, claims, results_table
-from mmvitssl.demo.photographs import PHOTOGRAPHS
-from mmvitssl.demo.steps import Step, StepRunner
+from demo.job import INITIALISATIONS, PRETRAIN_CONFIG, TRANSFERS, DemoJob, Transfer
+from demo.outcome import chance, claims, results_table
+from demo.photographs import PHOTOGRAPHS
+from demo.steps import Step, StepRunner
 from mmvitssl.visualization.curves import curve, latest_scalars, plot_curves
 from mmvitssl.visualization.report import Report
 

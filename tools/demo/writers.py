@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from rich.progress import Progress
 
-from mmvitssl.demo.objects import CLASSES
-from mmvitssl.demo.photographs import PHOTOGRAPHS
-from mmvitssl.demo.scenes import Scene, compose_closeup, compose_scene, generator
+from demo.objects import CLASSES
+from demo.photographs import PHOTOGRAPHS
+from demo.scenes import Scene, compose_closeup, compose_scene, generator
 from mmvitssl.extras import require
 
 QUALITY = 90

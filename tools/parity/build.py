@@ -12,9 +12,9 @@ from mmvitssl.checkpoint.formats import FORMATS
 from mmvitssl.checkpoint.strict import check_keys
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.algorithms.step import PretrainStep
-from mmvitssl.parity.fixture import Fixture
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
+from parity.fixture import Fixture
 
 ConfigOf = Callable[[Fixture], dict[str, Any]]
 

@@ -33,8 +33,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmvitssl.benchmark.configs import view_sizes
-from mmvitssl.benchmark.step import Bench, synthetic_views
+from benchmark.configs import view_sizes
+from benchmark.step import Bench, synthetic_views
 from mmvitssl.engine.launch import UserError
 from mmvitssl.models.backbones.architectures import architecture
 from mmvitssl.models.necks.tokens import tokens_to_map

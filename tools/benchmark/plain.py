@@ -16,8 +16,8 @@ from mmengine.optim import build_optim_wrapper
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from mmvitssl.benchmark.configs import view_sizes
-from mmvitssl.benchmark.step import Bench, synthetic_views
+from benchmark.configs import view_sizes
+from benchmark.step import Bench, synthetic_views
 from mmvitssl.engine.launch import UserError
 from mmvitssl.models.backbones.architectures import architecture
 from mmvitssl.models.backbones.relative import IRPE_BUCKETS, grid_coordinates, irpe_index

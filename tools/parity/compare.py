@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mmvitssl.checkpoint.safe import CheckpointError
-from mmvitssl.parity.contrastive import compare_dino, compare_moby, compare_mocov3
-from mmvitssl.parity.fixture import Fixture
-from mmvitssl.parity.masked import compare_cae, compare_lomar, compare_mae
+from parity.contrastive import compare_dino, compare_moby, compare_mocov3
+from parity.fixture import Fixture
+from parity.masked import compare_cae, compare_lomar, compare_mae
 
 TOLERANCE = 2e-5  # of the largest magnitude of the reference
 Outputs = dict[str, Tensor]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from mmvitssl.demo.objects import CLASSES, PlacedObject, place_object
-from mmvitssl.demo.photographs import PHOTOGRAPHS, read_photograph
+from demo.objects import CLASSES, PlacedObject, place_object
+from demo.photographs import PHOTOGRAPHS, read_photograph
 
 SPLITS = ("train", "val", "pretrain")
 LEAST_VISIBLE = 0.3
