@@ -14,6 +14,15 @@ from tests.test_tools import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
+def inherited(path: Path, folder: Path, text: str = "") -> Path:
+    """A config of the user's own in ``folder``, which inherits a shipped one by package name."""
+    mine = folder / "mine.py"
+    base = path.resolve().relative_to(ROOT / "configs")
+    mine.write_text(f"_base_ = 'mmvitssl::{base}'\n{text}")
+    return mine
+
+
 PRETRAIN = """
 _base_ = ['{root}/configs/_base_/models/mocov3_vit.py', '{root}/configs/_base_/default_runtime.py']
 model = dict(

@@ -22,7 +22,7 @@ from mmvitssl.engine import launch, training
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 from tests.marks import some
-from tests.test_tools.programs import ENVIRONMENT, ROOT, logged
+from tests.test_tools.programs import ENVIRONMENT, ROOT, inherited, logged
 
 CONFIGS = ROOT / "configs"
 FAMILIES = sorted(
@@ -34,12 +34,6 @@ FAMILIES = sorted(
 )
 STEPPED = {"mae": "mae_vit-base_64xb64-cosine-800e_in1k.py",
            "mocov3": "mocov3_vit-small_32xb128-cosine-300e_in1k.py"}  # fmt: skip
-
-
-def inherit(folder: Path, path: Path, text: str = "") -> Path:
-    mine = folder / "mine.py"
-    mine.write_text(f"_base_ = 'mmvitssl::{path.resolve().relative_to(CONFIGS)}'\n{text}")
-    return mine
 
 
 def scopes(node: Any, found: set[Any]) -> set[Any]:
@@ -59,7 +53,7 @@ def scopes(node: Any, found: set[Any]) -> set[Any]:
     ids=lambda path: str(path.relative_to(CONFIGS).parent),
 )
 def test_the_parts_of_every_family_build(path: Path, tmp_path: Path) -> None:
-    config = read_config(str(inherit(tmp_path, path)))
+    config = read_config(str(inherited(path, tmp_path)))
     by_path = read_config(str(path))
     scope = launch.prepare_scope(config)
     assert scopes(config.to_dict(), set()) <= {scope, None}
@@ -123,7 +117,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("family", STEPPED)
 def test_two_steps_from_a_folder_of_the_users_own(family: str, data: Path, tmp_path: Path) -> None:
-    config = inherit(tmp_path, CONFIGS / family / STEPPED[family], tiny(data, family))
+    config = inherited(CONFIGS / family / STEPPED[family], tmp_path, tiny(data, family))
     # runs of one process and second are told apart by their names
     named = ("--cfg-options", f"experiment_name=inherited-{family}")
     arguments = [str(config), "--work-dir", str(tmp_path / "run"), *named]
@@ -139,7 +133,7 @@ def test_every_method_steps_when_inherited_by_package_name(name: str, tmp_path: 
         path = find_config(method, arch or "ViT-S/16")
     except ValueError:  # published from ViT-B on
         path = find_config(method, "ViT-B/16")
-    config = read_config(str(inherit(tmp_path, path)))
+    config = read_config(str(inherited(path, tmp_path)))
     if not arch:
         resize_config(config, IMAGE_SIZE)
     launch.prepare_scope(config)
@@ -169,7 +163,7 @@ def test_plain_mmengine_trains_without_this_package_imported_first(
     data: Path, tmp_path: Path
 ) -> None:
     """By path; by package name MMEngine finds only what its own table has."""
-    config = inherit(tmp_path, CONFIGS / "mae" / STEPPED["mae"], tiny(data, "mae"))
+    config = inherited(CONFIGS / "mae" / STEPPED["mae"], tmp_path, tiny(data, "mae"))
     # tools/train.py shortens the warm-up of 40 epochs; MMEngine alone wants it shorter
     schedule = "param_scheduler = [dict(type='CosineAnnealingLR', convert_to_iter_based=True)]\n"
     config.write_text(config.read_text().replace("mmvitssl::", f"{CONFIGS}/") + schedule)
@@ -183,5 +177,5 @@ def test_plain_mmengine_trains_without_this_package_imported_first(
 
 def test_a_config_of_the_users_own_scope_finds_inherited_classes(tmp_path: Path) -> None:
     base = CONFIGS / "mae" / STEPPED["mae"]
-    config = Config.fromfile(inherit(tmp_path, base, "default_scope = 'mmdet'\n"))
+    config = Config.fromfile(inherited(base, tmp_path, "default_scope = 'mmdet'\n"))
     assert config.default_scope == "mmdet" and config.model._scope_ == "mmvitssl"

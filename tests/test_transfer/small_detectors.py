@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmengine.config import Config
@@ -10,7 +11,7 @@ from mmengine.config import Config
 from demo import CLASSES
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
-from tests.test_tools.programs import ROOT
+from tests.test_tools.programs import ROOT, inherited
 
 COCO = ROOT / "configs/transfer/coco"
 DETECTION = sorted(COCO.glob("*.py"))
@@ -110,12 +111,17 @@ def shrink_schedule(config: Config) -> None:
 
 
 def small_detector(path: Path, data: Path | None = None) -> Config:
-    """The config, small; with ``data`` also its loaders, for scenes of :data:`SIDE` pixels."""
-    config = read_config(str(path))
-    if data is not None:
-        steps = config.train_cfg.type == "IterBasedTrainLoop"
-        length = {"train_cfg.max_iters": 2} if steps else {"train_cfg.max_epochs": 1}
-        config = read_config(str(path), length)
+    """The config, inherited by package name and made small.
+
+    With ``data`` also its loaders, for scenes of :data:`SIDE` pixels.
+    """
+    with TemporaryDirectory() as folder:
+        mine = str(inherited(path, Path(folder)))
+        config = read_config(mine)
+        if data is not None:
+            steps = config.train_cfg.type == "IterBasedTrainLoop"
+            length = {"train_cfg.max_iters": 2} if steps else {"train_cfg.max_epochs": 1}
+            config = read_config(mine, length)
     launch.prepare_scope(config)
     shrink_neck(config.model.neck, shrink_backbone(config.model.backbone))
     shrink_heads(config.model)

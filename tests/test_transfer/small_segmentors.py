@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmengine.config import Config
@@ -10,7 +11,7 @@ from mmseg.registry import DATASETS
 
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
-from tests.test_tools.programs import ROOT
+from tests.test_tools.programs import ROOT, inherited
 
 TRANSFER = ROOT / "configs/transfer"
 ADE20K = sorted((TRANSFER / "ade20k").glob("*.py"))
@@ -109,8 +110,10 @@ def shrink_schedule(config: Config) -> None:
 
 
 def small_segmentor(path: Path, data: Path | None = None) -> Config:
-    """The config, small; with ``data`` also its loaders, for scenes of the demo."""
-    config = read_config(str(path), {} if data is None else {"train_cfg.max_iters": 2})
+    """The config, inherited by package name and made small; ``data``: also its loaders."""
+    with TemporaryDirectory() as folder:
+        length = {} if data is None else {"train_cfg.max_iters": 2}
+        config = read_config(str(inherited(path, Path(folder))), length)
     launch.prepare_scope(config)
     shrink_model(config.model)
     if data is not None:
