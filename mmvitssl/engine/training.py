@@ -145,7 +145,7 @@ def train(args: argparse.Namespace) -> Runner:
     try:
         with stopping.listening(), progress_bar(runner):
             runner.train()
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError) as error:
         if watchdog is not None:
             watchdog.explain(error)
         raise

@@ -221,7 +221,7 @@ def test_a_dead_worker_is_named_with_its_file(data: Path, tmp_path: Path) -> Non
     done = train(config, "--work-dir", tmp_path / "run", ok=False)
     assert done.returncode == 2, done.stdout[-3000:]
     said = done.stdout[done.stdout.index("error: ") :]
-    assert "was killed by Killed" in said and "between two files" not in said
+    assert "was killed by SIGKILL" in said and "between two files" not in said
     assert list_images(data)[5] in said
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import signal
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from multiprocessing import connection
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -136,7 +139,7 @@ class WatchdogHook(Hook):
             for number, pid, seconds, path in self._busy(stage)
         )
 
-    def explain(self, error: RuntimeError) -> None:
+    def explain(self, error: Exception) -> None:
         """Say which process of a loader died of what, and what it read.
 
         torch raises such an error wherever the main thread is at that moment.
@@ -144,26 +147,62 @@ class WatchdogHook(Hook):
         Raises:
             WorkerError: that is what the error is about.
         """
-        if "DataLoader worker" in str(error):
-            raise WorkerError(self._death(str(error))) from error
+        statuses = exit_statuses(error)
+        if statuses:
+            raise WorkerError(self._death(statuses)) from error
 
-    def _death(self, error: str) -> str:
-        found = re.search(r"\(pids?\(?s?\)? ([\d, ]+)\)", error)
-        pids = {int(pid) for pid in re.findall(r"\d+", found[1])} if found else set()
+    def _death(self, statuses: dict[int, int | None]) -> str:
         files = [
             f"worker {number} (process {pid}) was reading {path}"
             for readers in self._readers.values()
             for number, pid, _, path in readers.busy()
-            if not pids or pid in pids
+            if pid in statuses
         ]
-        how = re.search(r"killed by signal: (.+?)\.", error)
-        why = f"was killed by {how[1]}" if how else "ended unexpectedly"
+        why = "; ".join(sorted({_how(status) for status in statuses.values()}))
         advice = (
             "SIGKILL is mostly the system's, for lack of memory: fewer train_dataloader."
             "num_workers or prefetch_factor need less. SIGBUS: /dev/shm is full."
         )
-        who = "; ".join(files) or f"processes {sorted(pids)}, between two files"
+        who = "; ".join(files) or f"processes {sorted(statuses)}, between two files"
         return f"A process of the data loader {why}: {who}. {advice} Go on with --resume."
+
+
+def exit_statuses(error: BaseException) -> dict[int, int | None]:
+    """Exit status of each worker of a data loader that died before an error, by process id.
+
+    By chance torch hears of a death by SIGCHLD, misses the batch, or loses a connection to the
+    worker. Only an error of the first names the signal; the processes are in torch's frames.
+
+    Returns:
+        Statuses as ``Process.exitcode``: minus the number of a signal; None where not known.
+    """
+    statuses: dict[int, int | None] = {}
+    cause: BaseException | None = error
+    while cause is not None:
+        for pids in re.findall(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(cause)):
+            for pid in map(int, pids.split(",")):
+                statuses[pid] = statuses.get(pid) or _signal_of(str(cause))
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            workers = getattr(frame.f_locals.get("self"), "_workers", ())
+            if workers and isinstance(cause, (OSError, EOFError)):
+                connection.wait([worker.sentinel for worker in workers], 5)  # it may be dying
+            statuses.update({w.pid: w.exitcode for w in workers if w.exitcode})
+        cause = cause.__cause__ or cause.__context__
+    return statuses
+
+
+def _signal_of(error: str) -> int | None:
+    found = re.search(r"killed by signal: (.+?)\. ", error + " ")
+    numbers = {signal.strsignal(number): number for number in signal.valid_signals()}
+    return -numbers[found[1]] if found and found[1] in numbers else None
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return "ended unexpectedly"
+    if status >= 0:
+        return f"ended with exit status {status}"
+    return f"was killed by {signal.Signals(-status).name}"
 
 
 def watchdog_of(runner: Runner) -> WatchdogHook | None:
