@@ -12,6 +12,9 @@ WATCHDOG = "mmvitssl.WatchdogHook"
 PLAIN_LOOPS = {"EpochBasedTrainLoop": "mmvitssl.ExactEpochLoop",
                "IterBasedTrainLoop": "mmvitssl.ExactIterLoop"}  # fmt: skip
 DESCRIPTION = "mmvitssl.DescriptionHook"
+MMENGINES = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
+HEALTH, REPORT = "mmvitssl.HealthHook", "mmvitssl.ReportHook"
+PRETRAINERS = ("Pretrainer", "mmvitssl.Pretrainer")
 GUARD, CHECKPOINTS = "mmvitssl.NonFiniteHook", "mmvitssl.FiniteCheckpointHook"
 
 
@@ -26,7 +29,9 @@ def set_guards(config: Config) -> None:
     the same and looks at gradients before they are clipped; ``CheckpointHook`` becomes
     :class:`FiniteCheckpointHook`; and :class:`NonFiniteHook` and :class:`WatchdogHook` are added
     unless they are there. Checkpoints get the description of their encoder
-    (:class:`DescriptionHook`). MMEngine's training loops become those that go on within an epoch.
+    (:class:`DescriptionHook`). Pretrainings are looked at by :class:`HealthHook`, and every run
+    leaves a page (:class:`ReportHook`); ``default_hooks.health=None`` and ``report=None`` switch
+    them off. MMEngine's training loops become those that go on within an epoch.
 
     Args:
         config: changed in place.
@@ -47,6 +52,11 @@ def set_guards(config: Config) -> None:
         hooks.setdefault("finite", ConfigDict(type=GUARD))
     if not any(_is(hook, WATCHDOG, "WatchdogHook") for hook in [*hooks.values(), *custom]):
         hooks.setdefault("watchdog", ConfigDict(type=WATCHDOG))
+    hooks.setdefault("report", ConfigDict(type=REPORT))
+    if _is(config.get("model"), *PRETRAINERS):
+        hooks.setdefault("health", ConfigDict(type=HEALTH))
+    for name in [name for name, hook in hooks.items() if hook is None and name not in MMENGINES]:
+        del hooks[name]  # MMEngine knows None for its own alone
     _set_loop(config.get("train_cfg"))
 
 

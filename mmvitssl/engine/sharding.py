@@ -19,6 +19,11 @@ from mmvitssl.registry import STRATEGIES
 BLOCKS = {Block, SwinBlock, RegressorBlock}
 
 
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a pass of the model, or of a part of it, needs all processes."""
+    return any(isinstance(module, FSDP) for module in model.modules())
+
+
 @STRATEGIES.register_module()
 class ShardedStrategy(FSDPStrategy):
     """MMEngine's FSDP, a unit a transformer block, with what it lacks for a pretraining.

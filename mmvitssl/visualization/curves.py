@@ -18,6 +18,7 @@ Scalars = Sequence[Mapping[str, float]]
 POSITIONS = ("step", "iter", "epoch")
 MACHINE = ("time", "data_time", "memory", "base_lr")
 SCHEDULED = re.compile(r"(^|[/_.])(lr|momentum)$")  # has no noise to smooth
+HEALTH = "health.json"  # beside the scalars: what HealthHook found
 LONG_NAME = 46  # letters of a caption that are shown
 
 

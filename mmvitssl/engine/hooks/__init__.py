@@ -5,12 +5,14 @@ from mmvitssl.engine.hooks.collapse import CollapseHook
 from mmvitssl.engine.hooks.description import DescriptionHook
 from mmvitssl.engine.hooks.finite import NonFiniteError, NonFiniteHook
 from mmvitssl.engine.hooks.gradients import GradientCosineHook
+from mmvitssl.engine.hooks.health import HealthHook
 from mmvitssl.engine.hooks.logs import DeferredLogsHook, ReduceLogsHook
 from mmvitssl.engine.hooks.momentum import MomentumUpdateHook
 from mmvitssl.engine.hooks.pictures import TaskPicturesHook
 from mmvitssl.engine.hooks.predictions import PredictionPicturesHook
 from mmvitssl.engine.hooks.probe import FeatureCacheHook, OnlineProbeHook
 from mmvitssl.engine.hooks.progress import ProgressHook
+from mmvitssl.engine.hooks.report import ReportHook
 from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
 from mmvitssl.engine.hooks.watchdog import WatchdogHook
 
@@ -22,6 +24,7 @@ __all__ = [
     "FiniteCheckpointHook",
     "FreezeHook",
     "GradientCosineHook",
+    "HealthHook",
     "MomentumUpdateHook",
     "NonFiniteError",
     "NonFiniteHook",
@@ -29,6 +32,7 @@ __all__ = [
     "PredictionPicturesHook",
     "ProgressHook",
     "ReduceLogsHook",
+    "ReportHook",
     "TaskPicturesHook",
     "WatchdogHook",
     "WeightDecayHook",
