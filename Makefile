@@ -29,7 +29,7 @@ setup:
 # Pins anew what pyproject.toml declares; versions that still serve stay.
 lock: setup
 	"$(BIN)/uv" pip compile pyproject.toml --universal --python-version 3.10 --quiet \
-	  --no-header --no-annotate $(addprefix --extra ,transfer lmdb export demo dev) \
+	  --no-header --no-annotate $(addprefix --extra ,transfer lmdb export demo dev docs) \
 	  --output-file requirements/lock.txt
 
 demo: setup

@@ -6,7 +6,7 @@ Importing the package mends what MMEngine cannot know about this environment
 
 from mmvitssl.compat import prepare_mmengine
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 prepare_mmengine()
 
