@@ -14,6 +14,7 @@ from mmvitssl.checkpoint import check_weights_file, load_encoder, load_strict
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.checkpoint.onnx_model import image_size_of
 from mmvitssl.checkpoint.rebuild import rebuild_encoder
+from mmvitssl.cli.visualize_patches import add_comparison, add_patch_embedding, add_patches
 from mmvitssl.datasets import LoadImage
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
@@ -101,7 +102,10 @@ def _add_curves(commands: Any) -> None:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_reconstruction, _add_attention, _add_embedding, _add_curves):
+    for add in (
+        _add_reconstruction, _add_attention, _add_embedding, _add_curves, add_patches,
+        add_patch_embedding, add_comparison,
+    ):  # fmt: skip
         add(commands)
     return parser.parse_args()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmvitssl.datasets.multiview import LoadImage, to_tensor
@@ -64,6 +65,52 @@ def load_views(
     return [torch.stack(view) for view in views]
 
 
+def _pictures(
+    model: Pretrainer, paths: Sequence[str | Path], seed: int, load: LoadImage | None
+) -> dict[str, dict[str, Tensor]]:
+    """Each task's pictures of some images."""
+    model.seed = seed
+    number = torch.arange(len(paths))
+    samples = {"index": number, "epoch": torch.zeros_like(number)}
+    encoder: Any = model.encoder
+    load = load or LoadImage(channels=encoder.in_channels)
+    data = {"views": load_views(paths, view_sizes(model), load), "samples": samples}
+    return {task: found for task, found in draw_pictures(model, data).items() if found}
+
+
+def draw_comparison(
+    models: Mapping[str, Pretrainer], paths: Sequence[str | Path], out: str | Path, seed: int = 0
+) -> Path:
+    """Write one sheet with the pictures of several methods of the same images.
+
+    Args:
+        models: pretraining models with their weights, by the name above their columns.
+        paths: images, one row each.
+        out: the PNG to write.
+        seed: of the masks.
+
+    Raises:
+        ValueError: no task of a model draws pictures.
+    """
+    drawn = {name: _pictures(model, paths, seed, None) for name, model in models.items()}
+    silent = [name for name, tasks in drawn.items() if not tasks]
+    if silent:
+        raise ValueError(f"No task draws pictures: {', '.join(silent)}.")
+    tables = [table for tasks in drawn.values() for table in tasks.values()]
+    side = max(max(picture.shape[-2:]) for table in tables for picture in table.values())
+    columns: dict[str, Tensor] = {}
+    for name, tasks in drawn.items():
+        for task, table in tasks.items():
+            for caption, picture in table.items():
+                words = f"{name} {task} {caption}" if len(tasks) > 1 else f"{name} {caption}"
+                key = "original" if caption == "original" else words
+                columns.setdefault(key, F.interpolate(picture.float(), (side, side)))
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    captioned(columns, rows=len(paths)).save(path)
+    return path
+
+
 def draw_reconstructions(
     model: Pretrainer,
     paths: Sequence[str | Path],
@@ -86,19 +133,12 @@ def draw_reconstructions(
     Raises:
         ValueError: no task of the model draws pictures.
     """
-    model.seed = seed
-    number = torch.arange(len(paths))
-    samples = {"index": number, "epoch": torch.zeros_like(number)}
-    encoder: Any = model.encoder
-    load = load or LoadImage(channels=encoder.in_channels)
-    data = {"views": load_views(paths, view_sizes(model), load), "samples": samples}
     written = []
-    for task, pictures in draw_pictures(model, data).items():
-        if pictures:
-            path = Path(out) / f"{task}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            captioned(pictures, rows=len(paths)).save(path)
-            written.append(path)
+    for task, pictures in _pictures(model, paths, seed, load).items():
+        path = Path(out) / f"{task}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        captioned(pictures, rows=len(paths)).save(path)
+        written.append(path)
     if not written:
         raise ValueError(f"No task of this model draws pictures: {list(model.tasks)}.")
     return written
