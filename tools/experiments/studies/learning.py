@@ -16,7 +16,7 @@ runs = {
     'random-irpe': dict(
         config=configs + 'lomar' + suffix, iterations=0, label="random weights, LoMaR's encoder"),
     'mae': dict(config=configs + 'mae' + suffix, label='MAE'),
-    'lomar': dict(config=configs + 'lomar' + suffix, label='LoMaR'),
+    'lomar': dict(config=configs + 'lomar' + suffix, label='LoMaR', baseline='random-irpe'),
     'mocov3': dict(config=configs + 'mocov3' + suffix, label='MoCo v3'),
     'repre-mocov3': dict(config=configs + 'repre-mocov3' + suffix, label='RePre on MoCo v3'),
     'mtssl': dict(config=configs + 'mtssl' + suffix, label='multi-task ViT'),

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "docs" / "results" / "runs"
 KEYS = ("question", "page", "baseline", "seeds", "flops", "precision", "files", "runs", "probe",
         "finetune")  # fmt: skip
-RUN_KEYS = ("config", "options", "iterations", "flops", "label")
+RUN_KEYS = ("config", "options", "iterations", "flops", "label", "baseline")
 FINETUNE_KEYS = ("config", "options", "files", "metrics")
 
 
@@ -31,6 +31,7 @@ class Run:
         iterations: optimizer steps; 0 trains nothing; None: what ``flops`` pays for.
         flops: operations to spend on training; None: the study's.
         label: name in tables and plots.
+        baseline: run that this one is compared with; None: the study's.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Run:
     iterations: int | None = None
     flops: float | None = None
     label: str = ""
+    baseline: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Study:
         name: of the study file, without suffix.
         question: one sentence that the study answers.
         page: file name of the page under docs/results with its tables.
-        baseline: name of the run that the others are compared with.
+        baseline: name of the run that those without one of their own are compared with.
         seeds: of every run.
         flops: operations that a run spends on training.
         precision: 'bf16' or 'fp32', of training and features.
@@ -136,5 +138,6 @@ def read_study(path: str | Path) -> Study:
     study = Study(
         name=path.stem, runs=tuple(runs), **{**settings, "seeds": tuple(settings["seeds"])}
     )
-    study.find(study.baseline)
+    for name in (study.baseline, *(run.baseline for run in runs if run.baseline)):
+        study.find(name)
     return study

@@ -77,7 +77,9 @@ def table(study: Study, records: Sequence[Mapping[str, Any]]) -> str:
         cells = [run.label, str(len(own)), f"{compute['iterations']:,}", f"{compute['images']:,}",
                  f"{compute['flops'] / 1e12:.0f}", f"{minutes:.0f}"]  # fmt: skip
         for metric in metrics:
-            baseline = None if run.name == study.baseline else values[metric].get(study.baseline)
+            # random weights are compared with nothing
+            other = None if run.iterations == 0 else run.baseline or study.baseline
+            baseline = None if other in (None, run.name) else values[metric].get(other)
             cells.append(cell(values[metric].get(run.name, []), baseline))
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
@@ -91,7 +93,8 @@ def machines(records: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"{len(records)} runs on {'; '.join(names)}; torch {', '.join(torches)}; commits "
         f"{', '.join(commits)}. ± is half the 95 % confidence interval over seeds; SE counts "
-        f"standard errors of the difference from the baseline."
+        f"standard errors of the difference from random weights of the same encoder, or from the "
+        f"run that the study names."
     )
 
 
