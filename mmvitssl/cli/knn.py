@@ -16,6 +16,7 @@ from mmvitssl.apis.recipes import config_path
 from mmvitssl.checkpoint import check_weights_file
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.engine import launch
+from mmvitssl.engine.image_size import resolve_image_size
 from mmvitssl.evaluation.probes import FeatureProbe
 
 
@@ -56,6 +57,7 @@ def prepare(args: argparse.Namespace) -> FeatureProbe:
         check_weights_file(args.checkpoint)
     config: Any = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options or {})
+    resolve_image_size(config)
     init_default_scope(launch.prepare_scope(config))
     probe = FeatureProbe.from_config(config, args.amp or "fp32", args.linear)
     if args.checkpoint != "random":

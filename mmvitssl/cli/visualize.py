@@ -18,6 +18,7 @@ from mmvitssl.cli.visualize_patches import add_comparison, add_patch_embedding, 
 from mmvitssl.datasets import LoadImage
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
+from mmvitssl.engine.image_size import resolve_image_size
 from mmvitssl.evaluation.features import check_readout, extract_features
 from mmvitssl.models.algorithms import ImageClassifier, Pretrainer
 from mmvitssl.models.data_preprocessor import build_preprocessor
@@ -200,6 +201,7 @@ def embedded(args: argparse.Namespace) -> Iterator[Path]:
         raise launch.UserError(f"There is no config {Path(args.config).absolute()}.")
     config: Any = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options or {})
+    resolve_image_size(config)
     init_default_scope(launch.prepare_scope(config))
     missing = [key for key in ("encoder", *args.data) if key not in config]
     if missing:

@@ -21,9 +21,10 @@ class RandAugment:
     Args:
         policy: as timm writes it: magnitude 9 of 10 with deviation 0.5, operations that grow
             stronger with the magnitude.
-        size: of the image, in pixels; translations are at most 0.45 of its shorter side.
+        size: of the image, in pixels (None: the encoder's ``image_size``); translations are at most 0.45 of its shorter side.
         mean: colour of what operations leave empty, in [0, 1].
         interpolation: 'bilinear', 'bicubic', ...
+        of_image: ``size`` as a share of the encoder's image size.
 
     Raises:
         ValueError: an unknown policy.
@@ -32,9 +33,10 @@ class RandAugment:
     def __init__(
         self,
         policy: str = "rand-m9-mstd0.5-inc1",
-        size: Size = 224,
+        size: Size | None = None,
         mean: Sequence[float] = (0.485, 0.456, 0.406),
         interpolation: str = "bicubic",
+        of_image: float | None = None,
     ) -> None:
         settings = dict(
             translate_const=int(min(_size("RandAugment", size)) * 0.45),

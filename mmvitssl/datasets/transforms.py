@@ -40,7 +40,12 @@ def extent(image: Picture | Reduced) -> tuple[int, int]:
     return image.size
 
 
-def _size(owner: str, size: Size) -> tuple[int, int]:
+def _size(owner: str, size: Size | None) -> tuple[int, int]:
+    if size is None:
+        raise ValueError(
+            f"{owner} has no size: state it, or read the config with mmvitssl's read_config, which "
+            f"takes it from the encoder's image_size."
+        )
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or min(pair) < 1:
         raise ValueError(f"{owner}.size must be a side or (height, width) in pixels, not {size}.")
@@ -65,18 +70,25 @@ class RandomResizedCrop:
     """Crop a random part of random aspect and resize it.
 
     Args:
-        size: side, or (height, width), in pixels.
+        size: side, or (height, width), in pixels; None: of the encoder's ``image_size``, see below.
         scale: least and greatest area of the crop as a fraction of the image's.
         ratio: least and greatest width / height; drawn uniformly in the logarithm.
         interpolation: 'bilinear', 'bicubic', 'lanczos', ...
+        of_image: ``size`` as a share of the encoder's image size, rounded to whole patches.
+        per_patch: ``size`` as pixels per patch of the encoder: the stride of a tokenizer.
+
+    ``of_image`` and ``per_patch`` are read where a config is read
+    (:mod:`mmvitssl.engine.image_size`), which writes ``size``.
     """
 
     def __init__(
         self,
-        size: Size,
+        size: Size | None = None,
         scale: Sequence[float] = (0.08, 1.0),
         ratio: Sequence[float] = (3 / 4, 4 / 3),
         interpolation: str = "bilinear",
+        of_image: float | None = None,
+        per_patch: int | None = None,
     ) -> None:
         self.size = _size("RandomResizedCrop", size)
         for name, pair in (("scale", scale), ("ratio", ratio)):
@@ -114,11 +126,22 @@ class RandomResizedCrop:
 
 @TRANSFORMS.register_module()
 class Resize:
-    """Resize the shorter side to ``size``, or to (height, width) exactly."""
+    """Resize the shorter side to ``size``, or to (height, width) exactly.
 
-    def __init__(self, size: Size, interpolation: str = "bilinear") -> None:
-        _size("Resize", size)
-        self.size = [size] if isinstance(size, int) else list(size)
+    Args:
+        size: in pixels; None: of the encoder's ``image_size``, as in :class:`RandomResizedCrop`.
+        interpolation: see :class:`RandomResizedCrop`.
+        of_image: ``size`` as a share of the encoder's image size, rounded to pixels.
+    """
+
+    def __init__(
+        self,
+        size: Size | None = None,
+        interpolation: str = "bilinear",
+        of_image: float | None = None,
+    ) -> None:
+        pair = _size("Resize", size)
+        self.size = [pair[0]] if isinstance(size, int) else list(pair)
         self.interpolation = _interpolation("Resize", interpolation)
 
     def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:
@@ -127,9 +150,14 @@ class Resize:
 
 @TRANSFORMS.register_module()
 class CenterCrop:
-    """Cut ``size`` out of the middle."""
+    """Cut ``size`` out of the middle.
 
-    def __init__(self, size: Size) -> None:
+    Args:
+        size: in pixels; None: the encoder's ``image_size``.
+        of_image: ``size`` as a share of it.
+    """
+
+    def __init__(self, size: Size | None = None, of_image: float | None = None) -> None:
         self.size = _size("CenterCrop", size)
 
     def __call__(self, image: Picture, rng: np.random.Generator) -> Picture:

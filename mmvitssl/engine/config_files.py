@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
+from mmvitssl.engine.dense_sizes import resolve_dense
 from mmvitssl.engine.errors import UserError
+from mmvitssl.engine.image_size import release_sizes, resolve_image_size
 from mmvitssl.engine.schedules import release_ends, resolve_schedules
+from mmvitssl.engine.shorthands import with_shorthands
 from mmvitssl.extras import missing_extra
 
 # read by tools/train.py, tools/test.py, MMEngine's Config and the detectors' and segmentors' tools
@@ -77,17 +80,22 @@ LENGTHS = {"train_cfg.max_epochs", "train_cfg.max_iters"}
 
 
 def read_config(
-    path: str, options: dict[str, Any] | None = None, notes: list[str] | None = None
+    path: str,
+    options: dict[str, Any] | None = None,
+    notes: list[str] | None = None,
+    short: Mapping[str, Any] | None = None,
 ) -> Config:
     """Read a config file and merge options into it.
 
-    Schedules are resolved: see :func:`~mmvitssl.engine.schedules.resolve_schedules`. A saved
-    config states where they end; an option with another length of training moves these ends.
+    What follows from other values is filled in: where schedules end, the sizes of crops, the
+    channels that necks and heads read (:func:`resolve`). A saved config states all of these; an
+    option with another length of training or image size moves them.
 
     Args:
         path: of the file.
         options: values by dotted key.
         notes: gets a line for each stated value that had to change.
+        short: values of the shorthands, see :mod:`mmvitssl.engine.shorthands`.
 
     Raises:
         UserError: there is no such file, it is no Python, a top-level key that nothing reads, a
@@ -109,13 +117,27 @@ def read_config(
     check_keys(config, path)
     if options:
         _check_options(config, options)
+    options = with_shorthands(config, path, options or {}, short or {})
+    if options:
         if LENGTHS & options.keys():
             release_ends(config)
+        release_sizes(config, options)
         config.merge_from_dict(options)
-    changed = resolve_schedules(config)
+    changed = resolve(config)
     if notes is not None:
         notes += changed
     return config
+
+
+def resolve(config: Config) -> list[str]:
+    """Fill in what follows from other values, in place; returns what was changed, in words.
+
+    Raises:
+        UserError: a stated value contradicts.
+    """
+    resolve_image_size(config)
+    resolve_dense(config)
+    return resolve_schedules(config)
 
 
 def _names_read(tree: ast.Module) -> set[str]:

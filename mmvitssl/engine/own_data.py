@@ -15,6 +15,7 @@ from mmvitssl.engine.dataset_tree import config_leaves
 
 PARTS = ("train", "val", "test")
 ROOT = "data_root"
+SCOPES = ("mmdet", "mmseg")
 
 
 def _moved(value: Any, old: str, new: str) -> Any:
@@ -36,7 +37,7 @@ def follow_data_root(config: Config, options: Mapping[str, Any] | None) -> None:
         config: as read, with the options.
         options: those of the command line.
     """
-    if not options or ROOT not in options:
+    if not options or ROOT not in options or config.get("default_scope") not in SCOPES:
         return
     new = str(options[ROOT]).rstrip("/") + "/"
     config[ROOT] = new

@@ -1,4 +1,4 @@
-"""Arithmetic of data set, batch, processes and queues, done before the first step."""
+"""Arithmetic of data set, batch and processes, done before the first step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.launch import bare_model
-from mmvitssl.models.heads import QueueInfoNCE
 from mmvitssl.models.necks.mlp import SyncBatchNorm1d
 
 
@@ -82,17 +81,14 @@ def check_batches(runner: Runner) -> None:
     """Refuse sizes that would end the training later, or leave nothing to train on.
 
     Raises:
-        UserError: fewer images than processes or than a full batch, a queue that a batch of all
-            processes does not divide, or batch norm over a single sample.
+        UserError: fewer images than processes or than a full batch, or batch norm over a single
+            sample.
     """
     batches = batches_of(runner)
     if batches is None:
         return
     batches.check()
     model = bare_model(runner)
-    for name, module in model.named_modules():
-        if isinstance(module, QueueInfoNCE):
-            _check_queue(name, module.size, batches)
     _check_norms(model, batches)
 
 
@@ -103,21 +99,6 @@ def _of_last(size: int, batches: Batches) -> str:
         f"the last batch of an epoch ({batches.each} images per process in batches of "
         f"{batches.size}, drop_last=False)"
     )
-
-
-def _check_queue(name: str, size: int, batches: Batches) -> None:
-    for each in batches.sizes:
-        if size % (each * batches.processes):
-            mend = (
-                f"choose a multiple of {batches.size * batches.processes} as its size"
-                if each == batches.size
-                else "set train_dataloader.drop_last=True"
-            )
-            raise UserError(
-                f"The queue {name} holds {size} keys, which {each * batches.processes}, "
-                f"{_of_last(each, batches)} on {batches.processes} process(es), does not divide: "
-                f"{mend}."
-            )
 
 
 def _check_norms(model: nn.Module, batches: Batches) -> None:

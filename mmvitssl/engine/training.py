@@ -19,6 +19,7 @@ from mmvitssl.engine import (
     own_data,
     resume,
     schedules,
+    shorthands,
     sizes,
     stopping,
     weights,
@@ -66,6 +67,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="which encoder of the checkpoint; unless said otherwise DINO's teacher, and the "
         "online one of all other methods; ema: averaged weights (model_ema)",
     )
+    shorthands.add_shorthands(options)
     add_common(options)
     return options
 
@@ -89,8 +91,12 @@ def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
 def prepare(args: argparse.Namespace) -> Runner:
     """Everything that can be wrong with a config is found here, before the first step."""
     notes: list[str] = []
-    config = read_config(args.config, args.cfg_options, notes)
-    own_data.follow_data_root(config, args.cfg_options)
+    short = shorthands.shorthands_of(args)
+    config = read_config(args.config, args.cfg_options, notes, short)
+    options = dict(args.cfg_options or {})
+    if "data" in short:
+        options.setdefault(own_data.ROOT, args.data)
+    own_data.follow_data_root(config, options)
     launch.default_work_dir(config, args.config, args.work_dir)
     if config.get("train_dataloader") is None:
         raise launch.UserError(f"{args.config} has no train_dataloader to train on.")
@@ -108,7 +114,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     resume.check_work_dir(config)
     changes = resume.prepare_resume(config)
     launch.set_devices(config, args.launcher)
-    own_data.read_classes(config, args.cfg_options)
+    own_data.read_classes(config, options)
     config_checks.check_values(config)
     config_checks.check_hooks(config, scope)
     config_checks.check_schedulers(config, scope)

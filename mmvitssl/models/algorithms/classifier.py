@@ -18,6 +18,7 @@ from mmvitssl.checkpoint.strict import LoadReport
 from mmvitssl.distributed import rank
 from mmvitssl.evaluation.features import check_readout, encode_features
 from mmvitssl.models.data_preprocessor import build_preprocessor
+from mmvitssl.models.sizes import Sizes, build_part
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
 
@@ -31,7 +32,7 @@ class ImageClassifier(BaseModel):
 
     Args:
         encoder: config of the encoder.
-        head: config of the head, without ``in_channels``.
+        head: config of the head; its channels, attention heads and blocks follow from the encoder.
         readout: feature of an image: 'cls', 'mean', 'cls+mean', 'cls-last4', 'blocks' or
             'token:NAME' (:func:`~mmvitssl.evaluation.features.encode_features`). A head that
             reads all tokens ignores it and refuses another than 'cls'; one of all blocks takes
@@ -78,19 +79,27 @@ class ImageClassifier(BaseModel):
         self.readout, self.frozen, self.pooled_norm = readout, frozen, pooled_norm
         self.label_smoothing, self.source, self.seed = label_smoothing, source, seed
         self.fc_norm = self._take_norm() if pooled_norm else None
-        width = self.encoder.embed_dim * WIDTHS.get(readout, 1)
-        self.head: Any = MODELS.build({**head, "in_channels": width})
+        sizes = Sizes.of(self.encoder)
+        width = sizes.embed_dim * WIDTHS.get(readout, 1)
+        blocks = sizes.depth if readout == "blocks" else None
+        self.head: Any = build_part(
+            head,
+            "ImageClassifier.head",
+            f"the encoder, with readout='{readout}',",
+            in_channels=width,
+            num_heads=head.get("num_heads") or sizes.num_heads,
+            num_blocks=blocks,
+        )
         if self.head.tokens and readout != "cls":
             raise ValueError(
                 f"ImageClassifier.readout='{readout}', but {type(self.head).__name__} reads all "
                 f"tokens: leave the readout out."
             )
-        blocks = len(self.encoder.blocks) if readout == "blocks" else None
         if getattr(self.head, "num_blocks", None) != blocks:
             raise ValueError(
                 f"ImageClassifier.readout='{readout}' gives features of "
                 f"{blocks or 'no'} blocks, which {type(self.head).__name__} does not read: "
-                f"readout='blocks' goes with BlockwiseLinearHead(num_blocks=depth)."
+                f"readout='blocks' goes with BlockwiseLinearHead."
             )
         self.augment = None
         if augment is not None:

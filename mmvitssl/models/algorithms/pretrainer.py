@@ -22,6 +22,7 @@ from mmvitssl.models.corruption import harmonise
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.display import displayed
 from mmvitssl.models.precision import full_precision
+from mmvitssl.models.sizes import Sizes, build_task
 from mmvitssl.models.targets.momentum import as_config
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.registry import MODELS
@@ -37,6 +38,7 @@ class Pretrainer(BaseModel):
     Args:
         encoder: config of the encoder.
         tasks: config of each task, by a name of your choice; the log and the balancer use it.
+            Sizes that follow from the encoder (widths, patch, grid, levels) are filled in.
         target: config of the momentum branch (:class:`MomentumTarget` without ``online``); None:
             the target branch is the online one without gradient.
         balancer: config of the weights of the losses; by default all 1.
@@ -63,7 +65,10 @@ class Pretrainer(BaseModel):
         self.watch_gradients = False  # set by GradientCosineHook
         self.observers: list[Callable[[dict[str, TaskResult]], None]] = []
         self.encoder = MODELS.build(encoder)
-        self.tasks = nn.ModuleDict({name: MODELS.build(task) for name, task in tasks.items()})
+        sizes = Sizes.of(self.encoder)
+        self.tasks = nn.ModuleDict(
+            {name: build_task(task, name, sizes) for name, task in tasks.items()}
+        )
         for name, task in self.tasks.items():
             if not isinstance(task, PretextTask):
                 raise TypeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmvitssl.models.backbones.swin import SwinTransformer
 from mmvitssl.models.backbones.vit import ViT
 from mmvitssl.models.necks.tokens import tokens_to_map
+from mmvitssl.models.sizes import Levels, resolve_levels
 from mmvitssl.registry import MODELS
 
 
@@ -48,8 +49,9 @@ class DenseFeatures(nn.Module):
     Args:
         encoder: config of a :class:`~mmvitssl.models.backbones.vit.ViT` or a
             :class:`~mmvitssl.models.backbones.swin.SwinTransformer`.
-        levels: zero-based blocks or stages to return, ascending; CAE and BEiT use blocks 3, 5, 7,
-            11 of 12, Swin detectors stages 0, 1, 2, 3.
+        levels: blocks or stages to return, see :func:`~mmvitssl.models.sizes.resolve_levels`.
+            CAE and BEiT use ``(1 / 3, 1 / 2, 2 / 3, 1.0)``, blocks 3, 5, 7, 11 of 12 and 7, 11,
+            15, 23 of 24; Swin detectors all stages, 4.
         level_norms: whether every map gets a LayerNorm of its own. Swin's detectors and segmentors
             have them, for the outputs of stages are not normed; they start fresh, because
             pretraining knows a norm after the last stage only. 'plain': a LayerNorm without
@@ -67,19 +69,12 @@ class DenseFeatures(nn.Module):
     def __init__(
         self,
         encoder: Mapping[str, Any],
-        levels: Sequence[int] = (3, 5, 7, 11),
+        levels: Levels = (1 / 3, 1 / 2, 2 / 3, 1.0),
         level_norms: bool | str = False,
     ) -> None:
         super().__init__()
-        if not levels or list(levels) != sorted(set(levels)):
-            raise ValueError(f"DenseFeatures.levels must be ascending and not empty: {levels}.")
-        self.levels = tuple(levels)
         self.encoder = MODELS.build(encoder)
-        if not 0 <= self.levels[0] <= self.levels[-1] < self.encoder.depth:
-            raise ValueError(
-                f"DenseFeatures.levels {levels} do not all exist: this encoder has "
-                f"0..{self.encoder.depth - 1} (Swin counts stages, a ViT blocks)."
-            )
+        self.levels = resolve_levels("DenseFeatures.levels", levels, self.encoder.depth)
         self.norms = nn.ModuleList(
             _level_norm(level_norms, channels)
             for channels in self.encoder.level_channels(self.levels)

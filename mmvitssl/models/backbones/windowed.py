@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmvitssl.models.backbones.dense import DenseFeatures
 from mmvitssl.models.backbones.relative import bias_index, grid_coordinates, irpe_index
 from mmvitssl.models.backbones.vit import ViT
 from mmvitssl.models.backbones.windows import DecomposedPositions, Windows
+from mmvitssl.models.sizes import Levels, resolve_levels
 from mmvitssl.registry import MODELS
 
 RELATIVE_KINDS = (None, "block_bias", "irpe")
@@ -31,10 +32,10 @@ class WindowedFeatures(DenseFeatures):
             may be None, 'block_bias' (a shared table of a checkpoint is given to every block) or
             'irpe': they act inside windows, too. With ``image_size`` of the pretraining the
             position table keeps its size and is resized in every forward, as published.
-        levels: zero-based blocks to return, ascending; the last one for
+        levels: blocks to return, see :class:`DenseFeatures`; the last one, 1, for
             :class:`~mmvitssl.models.necks.pyramid.SimpleFeaturePyramid`.
-        global_blocks: blocks whose attention spans the image: 2, 5, 8, 11 of 12; 5, 11, 17, 23 of
-            24; 7, 15, 23, 31 of 32.
+        global_blocks: blocks whose attention spans the image, said as ``levels``: 4 are 2, 5, 8, 11
+            of 12; 5, 11, 17, 23 of 24; 7, 15, 23, 31 of 32.
         window_size: side of a window in patches; maps are padded with zeros after the norm, and
             attention sees these.
         relative_grid: rows and columns of patches that the relative positions of global blocks are
@@ -47,8 +48,8 @@ class WindowedFeatures(DenseFeatures):
     def __init__(
         self,
         encoder: Mapping[str, Any],
-        levels: Sequence[int] = (11,),
-        global_blocks: Sequence[int] = (2, 5, 8, 11),
+        levels: Levels = 1,
+        global_blocks: Levels = 4,
         window_size: int = 14,
         relative_grid: tuple[int, int] = (64, 64),
     ) -> None:
@@ -60,13 +61,11 @@ class WindowedFeatures(DenseFeatures):
                 f"WindowedFeatures takes an encoder with relative_position in {RELATIVE_KINDS}, "
                 f"not '{self.encoder.relative_position}': use 'block_bias'."
             )
-        wrong = [block for block in global_blocks if not 0 <= block < self.encoder.depth]
-        if wrong:
-            raise ValueError(
-                f"WindowedFeatures.global_blocks {wrong} do not exist: this encoder has blocks "
-                f"0..{self.encoder.depth - 1}."
-            )
-        self.global_blocks, self.window_size = frozenset(global_blocks), window_size
+        blocks: tuple[int, ...] = ()
+        if global_blocks:
+            name = "WindowedFeatures.global_blocks"
+            blocks = resolve_levels(name, global_blocks, self.encoder.depth)
+        self.global_blocks, self.window_size = frozenset(blocks), window_size
         first: Any = self.encoder.blocks[0]
         head_dim = self.encoder.embed_dim // first.attn.num_heads
         window = (window_size, window_size)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from mmvitssl.models.sizes import share_of
 
 # offsets of the second patch of a pair, in raster order without the middle: the eight classes
 NEIGHBOURS = tuple((r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0))
@@ -17,19 +20,27 @@ class Need:
     """Patches that a task wants of every image of a view.
 
     Attributes:
-        singles: single patches.
-        pairs: pairs of patches that lie ``distance`` apart in one of eight directions.
+        singles: single patches; a share of all patches where it is a float.
+        pairs: pairs of patches that lie ``distance`` apart in one of eight directions; a number of
+            pairs per patch of the view where it is a float.
         distance: rows and columns between the patches of a pair; 1 are neighbours.
     """
 
-    singles: int = 0
-    pairs: int = 0
+    singles: Any = 0
+    pairs: Any = 0
     distance: int = 1
 
     @property
-    def total(self) -> int:
+    def total(self) -> Any:
         """Patches in all."""
         return self.singles + 2 * self.pairs
+
+    def on(self, grid: tuple[int, int], least: int = 1) -> Need:
+        """In numbers of patches of a grid; of a share that is asked for, at least ``least``."""
+        total = grid[0] * grid[1]
+        return Need(
+            share_of(self.singles, total, least), share_of(self.pairs, total, least), self.distance
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,17 +34,17 @@ class LinearHead(nn.Linear):
 class BlockwiseLinearHead(nn.Module):
     """A linear layer for the features of each block of an encoder (BEiT's linear evaluation).
 
-    All are trained at once and none knows of the others; accuracies are told a block.
+    All are trained at once and none knows of the others; accuracies are logged per block.
 
     Args:
         in_channels, num_classes, std: see :class:`LinearHead`.
-        num_blocks: blocks of the encoder.
+        num_blocks: blocks of the encoder; :class:`ImageClassifier` fills it in.
     """
 
     tokens = False
 
     def __init__(
-        self, in_channels: int, num_classes: int, num_blocks: int = 12, std: float = 0.01
+        self, in_channels: int, num_classes: int, num_blocks: int, std: float = 0.01
     ) -> None:
         super().__init__()
         self.num_classes, self.num_blocks = num_classes, num_blocks
@@ -91,14 +91,14 @@ class AttentiveHead(nn.Module):
     Args:
         in_channels: width of the tokens; :class:`ImageClassifier` fills it in.
         num_classes: width of the logits.
-        num_heads: of the attention; those of the encoder.
+        num_heads: of the attention; :class:`ImageClassifier` takes the encoder's.
         std: deviation of the weights of the linear layer.
     """
 
     tokens = True
 
     def __init__(
-        self, in_channels: int, num_classes: int, num_heads: int = 12, std: float = 0.01
+        self, in_channels: int, num_classes: int, num_heads: int, std: float = 0.01
     ) -> None:
         super().__init__()
         self.num_classes = num_classes

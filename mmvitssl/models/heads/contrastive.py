@@ -116,7 +116,7 @@ class QueueInfoNCE(nn.Module):
 
     Args:
         channels: C of the embeddings.
-        size: keys in a queue; the batch of all processes must divide it.
+        size: keys in a queue.
         temperature: T; 0.2 in both papers.
         queues: 1 (MoCo v2) or one for each of two views (MoBY).
         first_view: the view whose keys fill the first queue; MoCo v2's keys are view 1.
@@ -167,22 +167,13 @@ class QueueInfoNCE(nn.Module):
 
     @torch.no_grad()
     def update(self, keys: dict[int, Tensor]) -> None:
-        """Replace the oldest keys by those of this iteration, of all processes.
-
-        Raises:
-            ValueError: the batch of all processes does not divide the queue.
-        """
+        """Replace the oldest keys by those of this iteration, of all processes."""
         added = 0
         for view, values in keys.items():
             if not 0 <= view - self.first_view < self.queues:
                 continue
-            new = gather_without_grad(unit(values))
+            new = gather_without_grad(unit(values))[-self.size :]
             added = len(new)
-            if self.size % added:
-                raise ValueError(
-                    f"QueueInfoNCE.size={self.size} is no multiple of the batch of all processes, "
-                    f"{added}: choose such a size, and drop_last=True."
-                )
             places = (self.pointer + torch.arange(added, device=new.device)) % self.size
             self._queue(view).index_copy_(1, places, new.T)
         self.pointer.copy_((self.pointer + added) % self.size)

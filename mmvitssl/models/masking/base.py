@@ -52,6 +52,11 @@ def check_ratio(owner: object, ratio: float) -> None:
         raise ValueError(f"{type(owner).__name__}.ratio={ratio} must lie between 0 and 1.")
 
 
+def masked_of(ratio: float, total: int) -> int:
+    """``int(total * ratio)``, where ratios such as 75 / 196 of 196 are not rounded down."""
+    return int(total * ratio + 1e-9)
+
+
 def random_subset(
     batch: int, size: int, chosen: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from mmvitssl.models.masking.base import check_mode, plan_of
+from mmvitssl.models.masking.base import check_mode, check_ratio, masked_of, plan_of
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
@@ -24,7 +24,8 @@ class BlockMasking:
     together.
 
     Args:
-        num_masked: patches to mask; BEiT 75, CAE 98 of 196.
+        ratio: masked share, ``int(n * ratio)`` of n patches: CAE 0.5, BEiT 75 / 196.
+        num_masked: patches to mask, in place of ``ratio``.
         exact: False (BEiT): stop when ten attempts in a row fail, so that the number varies (mean
             74.5 for 75); True (CAE): go on until it is reached.
         mode: 'replace' or 'drop', which needs ``exact``.
@@ -39,33 +40,41 @@ class BlockMasking:
 
     def __init__(
         self,
-        num_masked: int = 75,
+        ratio: float | None = None,
         exact: bool = False,
         mode: str = "replace",
         min_block: int = 16,
         max_block: int | None = None,
         min_aspect: float = 0.3,
         mask_at: int = 0,
+        num_masked: int | None = None,
     ) -> None:
         check_mode(self, mode)
+        if (ratio is None) == (num_masked is None):
+            raise ValueError(
+                f"BlockMasking needs either ratio or num_masked; got ratio={ratio} and "
+                f"num_masked={num_masked}."
+            )
+        if ratio is not None:
+            check_ratio(self, ratio)
         if not exact and (mode == "drop" or mask_at):
             raise ValueError(
                 "BlockMasking with mode='drop' or mask_at > 0 needs exact=True: every image must "
                 "keep as many patches."
             )
-        if num_masked < 1 or min_block < 1 or not 0 < min_aspect <= 1:
+        if (num_masked is not None and num_masked < 1) or min_block < 1 or not 0 < min_aspect <= 1:
             raise ValueError(
                 f"BlockMasking needs num_masked >= 1, min_block >= 1 and 0 < min_aspect <= 1; got "
                 f"{num_masked}, {min_block}, {min_aspect}."
             )
-        self.num_masked, self.exact, self.mode, self.mask_at = num_masked, exact, mode, mask_at
-        self.min_block = min_block
-        self.max_block = num_masked if max_block is None else max_block
+        self.ratio, self.num_masked, self.exact = ratio, num_masked, exact
+        self.mode, self.mask_at = mode, mask_at
+        self.min_block, self.max_block = min_block, max_block
         self.log_aspect = -math.log(min_aspect)
 
     def draw_sizes(self, remaining: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Heights and widths (B,) of one rectangle an image, ``remaining`` (B,) patches to go."""
-        cap = remaining.clamp(max=self.max_block).float()
+        cap = remaining.clamp(max=self.max_block).float() if self.max_block else remaining.float()
         share, turn = torch.rand(2, len(remaining), generator=generator)
         area = self.min_block + (cap - self.min_block) * share
         aspect = torch.exp((2 * turn - 1) * self.log_aspect)
@@ -86,14 +95,17 @@ class BlockMasking:
 
     def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`."""
-        if self.num_masked >= grid[0] * grid[1]:
+        total = grid[0] * grid[1]
+        number = self.num_masked or masked_of(self.ratio or 0.0, total)
+        if not 0 < number < total:
             raise ValueError(
-                f"BlockMasking.num_masked={self.num_masked} masks all of a grid of {grid}."
+                f"BlockMasking masks {number} patches (num_masked={self.num_masked}, "
+                f"ratio={self.ratio}) of a grid of {grid}: at least one must be masked and one stay."
             )
         masked = torch.zeros(batch, *grid, dtype=torch.bool)
         failed = torch.zeros(batch, dtype=torch.long)
         for _ in range(LIMIT):
-            remaining = self.num_masked - masked.sum(dim=(1, 2))
+            remaining = number - masked.sum(dim=(1, 2))
             active = remaining > 0 if self.exact else (remaining > 0) & (failed < ATTEMPTS)
             if not active.any():
                 return plan_of(masked.flatten(1), self.mode, self.mask_at)
@@ -104,6 +116,6 @@ class BlockMasking:
             masked |= block & accepted[:, None, None]
             failed = torch.where(accepted, 0, failed + 1)
         raise ValueError(
-            f"BlockMasking cannot mask exactly {self.num_masked} of a grid of {grid} with blocks "
-            f"of at least {self.min_block} patches: lower min_block or num_masked."
+            f"BlockMasking cannot mask exactly {number} of a grid of {grid} with blocks "
+            f"of at least {self.min_block} patches: lower min_block or mask fewer."
         )

@@ -17,7 +17,8 @@ class RandomMasking:
         ratio: masked share; ``int(n * (1 - ratio))`` of n stay (MAE: 49 of 196 at .75; SimMIM: 19
             of 49 squares at .6).
         mode: 'drop' (MAE: masked patches do not enter) or 'replace' (SimMIM: the mask token).
-        unit: side in patches of the squares that are masked together (SimMIM: 2).
+        unit: side in patches of the squares that are masked together (SimMIM: 2). Where it does not
+            divide the grid, the squares at the lower and right border are cut ('replace' alone).
         mask_at: block before which mask tokens join, with 'replace'.
 
     Raises:
@@ -38,9 +39,13 @@ class RandomMasking:
 
     def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`."""
-        rows, columns = (side // self.unit for side in grid)
-        if (rows * self.unit, columns * self.unit) != tuple(grid):
-            raise ValueError(f"RandomMasking.unit={self.unit} does not divide the grid {grid}.")
+        rows, columns = (-(-side // self.unit) for side in grid)
+        cut = (rows * self.unit, columns * self.unit) != tuple(grid)
+        if cut and (self.mode == "drop" or self.mask_at):
+            raise ValueError(
+                f"RandomMasking.unit={self.unit} does not divide the grid {grid}, and with "
+                f"mode='drop' or mask_at every image must keep as many patches: set unit=1."
+            )
         keep = int(rows * columns * (1 - self.ratio))
         if not 0 < keep < rows * columns:
             raise ValueError(
@@ -50,5 +55,6 @@ class RandomMasking:
         visible, _ = random_subset(batch, rows * columns, keep, generator)
         masked = torch.ones(batch, rows * columns, dtype=torch.bool).scatter_(1, visible, False)
         masked = masked.view(batch, rows, 1, columns, 1)
-        masked = masked.expand(-1, -1, self.unit, -1, self.unit).reshape(batch, -1)
+        masked = masked.expand(-1, -1, self.unit, -1, self.unit)
+        masked = masked.reshape(batch, rows * self.unit, -1)[:, : grid[0], : grid[1]].flatten(1)
         return plan_of(masked, self.mode, self.mask_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmvitssl.models.masking.base import check_ratio, random_subset
+from mmvitssl.models.masking.base import check_ratio, masked_of, random_subset
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
@@ -21,7 +21,8 @@ class WindowMasking:
     token.
 
     Args:
-        window: side of a window, or (height, width), in patches.
+        window: side of a window, or (height, width), in patches; on a smaller grid the window is
+            the grid.
         views: windows an image.
         ratio: masked share of a window; ``int(n * ratio)`` of n patches.
         mask_at: block before which mask tokens join; 0 is the paper, later blocks are its
@@ -31,7 +32,7 @@ class WindowMasking:
             window r mod views: with B divisible by views an image sees one window several times.
 
     Raises:
-        ValueError: an option out of range, or a window larger than the grid.
+        ValueError: an option out of range, or a window of which none or all would be masked.
     """
 
     def __init__(
@@ -53,14 +54,23 @@ class WindowMasking:
             raise ValueError(
                 f"WindowMasking.pairing='{pairing}' is unknown; use one of {PAIRINGS}."
             )
-        size = self.window[0] * self.window[1]
-        self.num_masked = int(size * ratio)
-        if not 0 < self.num_masked < size:
+        self.ratio, self.views, self.mask_at, self.pairing = ratio, views, mask_at, pairing
+        self._number(self.window)
+
+    def _number(self, window: tuple[int, int]) -> int:
+        """Masked patches of a window."""
+        size = window[0] * window[1]
+        number = masked_of(self.ratio, size)
+        if not 0 < number < size:
             raise ValueError(
-                f"WindowMasking.ratio={ratio} masks {self.num_masked} of the {size} patches of a "
+                f"WindowMasking.ratio={self.ratio} masks {number} of the {size} patches of a "
                 f"window: at least one must be masked and one stay."
             )
-        self.views, self.mask_at, self.pairing = views, mask_at, pairing
+        return number
+
+    def window_on(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the windows of a grid, which they do not exceed."""
+        return min(self.window[0], grid[0]), min(self.window[1], grid[1])
 
     def _axis(self, places: int, batch: int, generator: torch.Generator) -> Tensor:
         """(batch, views) first rows or columns of windows."""
@@ -69,16 +79,8 @@ class WindowMasking:
         return torch.randint(places, (batch, self.views), generator=generator)
 
     def corners(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> Tensor:
-        """(batch, views, 2) upper left patches of the windows.
-
-        Raises:
-            ValueError: the window is larger than the grid.
-        """
-        places = [side - size + 1 for side, size in zip(grid, self.window, strict=True)]
-        if min(places) < 1:
-            raise ValueError(
-                f"WindowMasking.window={self.window} is larger than the grid {tuple(grid)}."
-            )
+        """(batch, views, 2) upper left patches of the windows."""
+        places = [side - size + 1 for side, size in zip(grid, self.window_on(grid), strict=True)]
         return torch.stack([self._axis(place, batch, generator) for place in places], dim=-1)
 
     def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
@@ -90,16 +92,18 @@ class WindowMasking:
         else:
             corners = self.corners(grid, batch, generator).flatten(0, 1)
             image_index = torch.arange(batch).repeat_interleave(self.views)
-        inside = torch.cartesian_prod(*(torch.arange(size) for size in self.window))
+        window = self.window_on(grid)
+        number = self._number(window)
+        inside = torch.cartesian_prod(*(torch.arange(size) for size in window))
         places = corners[:, None] + inside
         size = len(inside)
-        chosen, _ = random_subset(rows, size, self.num_masked, generator)
+        chosen, _ = random_subset(rows, size, number, generator)
         masked = torch.zeros(rows, size, dtype=torch.bool).scatter_(1, chosen, True)
         return TokenPlan(
             image_index=image_index,
             tokens=places[..., 0] * grid[1] + places[..., 1],
             masked=masked,
             mask_at=self.mask_at,
-            window=self.window,
-            num_visible=size - self.num_masked,
+            window=window,
+            num_visible=size - number,
         )

@@ -84,9 +84,9 @@ class ContextRegressor(nn.Module):
     never updated, and the current queries.
 
     Args:
-        width: channels of the latents.
+        width: channels of the latents; :class:`ContextAutoencoding` fills it in.
+        num_heads: heads, as ``width``.
         depth: blocks; the paper's ablation has 1, 2, 4 and 5.
-        num_heads: heads.
         drop_path: stochastic depth rate of the last block, growing linearly from 0.
         layer_scale: initial value of the residual scales.
         mlp_ratio: hidden width of the MLP over ``width``.
@@ -94,9 +94,9 @@ class ContextRegressor(nn.Module):
 
     def __init__(
         self,
-        width: int = 768,
+        width: int,
+        num_heads: int,
         depth: int = 4,
-        num_heads: int = 12,
         drop_path: float = 0.1,
         layer_scale: float = 0.1,
         mlp_ratio: float = 4.0,
@@ -139,17 +139,17 @@ class ContextDecoder(nn.Module):
 
     Args:
         width: channels of the latents.
-        out_channels: values a patch: the vocabulary, or 3 * patch_size^2.
+        out_channels: values per patch; the task takes those of its target.
         depth: self-attention blocks; 0 is the paper's ablation without decoder, a linear layer.
         num_heads, drop_path, layer_scale, mlp_ratio: see :class:`ContextRegressor`.
     """
 
     def __init__(
         self,
-        width: int = 768,
-        out_channels: int = 8192,
+        width: int,
+        out_channels: int,
+        num_heads: int,
         depth: int = 4,
-        num_heads: int = 12,
         drop_path: float = 0.1,
         layer_scale: float = 0.1,
         mlp_ratio: float = 4.0,

@@ -19,12 +19,12 @@ class MAEDecoder(nn.Module):
 
     Args:
         in_channels: the encoder's width.
-        out_channels: values a patch.
+        out_channels: values per patch.
+        grid: rows and columns in patches that the position table is kept for, or a square's side;
+            others are computed.
         width: channels of the decoder.
         depth: its blocks.
         num_heads: their heads (the official code has 16 for a width of 512).
-        grid: rows and columns in patches that the position table is kept for, or a square's side;
-            others are computed.
         order: which half of the table encodes the column; see
             :func:`~mmvitssl.models.backbones.position.sincos_table`.
         mlp_ratio: hidden width of the MLP over ``width``.
@@ -32,12 +32,12 @@ class MAEDecoder(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 768,
-        out_channels: int = 768,
+        in_channels: int,
+        out_channels: int,
+        grid: int | tuple[int, int],
         width: int = 512,
         depth: int = 8,
         num_heads: int = 16,
-        grid: int | tuple[int, int] = 14,
         order: str = "sincos_column_first",
         mlp_ratio: float = 4.0,
     ) -> None:

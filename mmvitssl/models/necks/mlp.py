@@ -51,7 +51,7 @@ class ProjectionMLP(nn.Module):
 
     Args:
         in_channels: width of the features.
-        hidden_channels: width of the hidden layers.
+        hidden_channels: width of the hidden layers; None: that of the features.
         out_channels: width of the embedding.
         num_layers: number of linear layers; 3 for MoCo v3's projector, 2 for its predictor.
         bias: whether the linear layers have biases.
@@ -65,7 +65,7 @@ class ProjectionMLP(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int = 4096,
+        hidden_channels: int | None = 4096,
         out_channels: int = 256,
         num_layers: int = 3,
         bias: bool = False,
@@ -79,7 +79,7 @@ class ProjectionMLP(nn.Module):
             raise ValueError(f"ProjectionMLP.num_layers must be at least 1, not {num_layers}.")
         self.in_channels = in_channels
         self.out_channels = out_channels
-        widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
+        widths = [in_channels, *[hidden_channels or in_channels] * (num_layers - 1), out_channels]
         layers: list[nn.Module] = []
         for i in range(num_layers):
             last = i == num_layers - 1

@@ -28,8 +28,8 @@ class TokenPredictor(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 768,
-        out_channels: int = 768,
+        in_channels: int,
+        out_channels: int,
         layers: int = 1,
         hidden: int | None = None,
         initialisation: str = "xavier",

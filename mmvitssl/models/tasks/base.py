@@ -87,21 +87,3 @@ def check_views(task: object, views: tuple[int, ...], least: int) -> None:
             f"counted from 0."
         )
 
-
-def check_width(task: nn.Module, part: str, needs: int, encoder: Any) -> None:
-    """Raise ValueError unless a module's input width is the encoder's."""
-    if needs != encoder.embed_dim:
-        raise ValueError(
-            f"{type(task).__name__}.{part}.in_channels={needs}, but the encoder gives "
-            f"{encoder.embed_dim} channels."
-        )
-
-
-def check_channels(task: nn.Module, part: str, channels: int, encoder: Any) -> None:
-    """Raise ValueError unless a part of a task is for images of the encoder's channels."""
-    reads = getattr(encoder, "in_channels", 3)
-    if channels != reads:
-        raise ValueError(
-            f"{type(task).__name__}.{part}={channels}, but the encoder reads images of {reads} "
-            f"channels: set {part} to {reads}."
-        )

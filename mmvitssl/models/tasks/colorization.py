@@ -30,13 +30,13 @@ class Colorization(OwnPatches, PretextTask):
     Colours are ab of Lab, divided by 110. Views without colour (random grayscale) do not count.
 
     Args:
-        in_channels: the encoder's width.
-        patches: k, a view.
+        in_channels: the backbone's width; the Pretrainer fills it in.
+        patch_size: the backbone's; the Pretrainer fills it in.
+        patches: k per view, or (float) their share of the patches.
         views: the views whose patches become grey.
         predicts: 'mean' (mean ab of a patch, smooth L1), 'pixels' (ab of every pixel) or 'bins'
             (cross-entropy over quantised mean ab with soft targets and rebalanced classes, as in
             Colorful Image Colorization).
-        patch_size: the encoder's; for 'pixels'.
         hidden: width of the hidden layer; None: a linear layer.
         rebalance: share of the uniform distribution in the class weights' denominator (lambda).
         memory: share of the old class frequencies that is kept at each update.
@@ -51,21 +51,21 @@ class Colorization(OwnPatches, PretextTask):
     def __init__(
         self,
         in_channels: int,
-        patches: int = 20,
+        patch_size: int,
+        patches: int | float = 20 / 196,
         views: Sequence[int] = (0,),
         predicts: str = "mean",
-        patch_size: int = 16,
         hidden: int | None = 512,
         rebalance: float = 0.5,
         memory: float = 0.99,
     ) -> None:
         super().__init__()
-        self.want(in_channels, Need(singles=patches), views)
+        self.want(Need(singles=patches), views)
         if predicts not in PREDICTS:
             raise ValueError(
                 f"Colorization.predicts='{predicts}' is unknown; use one of {PREDICTS}."
             )
-        self.predicts, self.patch_size = predicts, patch_size
+        self.predicts = predicts
         self.rebalance, self.memory = rebalance, memory
         bins = ab_bins() if predicts == "bins" else torch.zeros(0, 2)
         self.register_buffer("bins", bins.clone(), persistent=False)
@@ -74,18 +74,13 @@ class Colorization(OwnPatches, PretextTask):
         self.head = token_mlp(in_channels, outputs, hidden)
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class; images must be RGB, and 'pixels' needs the encoder's patch size."""
+        """See the base class; images must be RGB."""
         super().check(encoder, has_target)
         reads = getattr(encoder, "in_channels", 3)
         if reads != 3:
             raise ValueError(
                 f"Colorization needs RGB images, but the encoder reads {reads} channels: take the "
                 f"task out, or build the encoder with in_channels=3."
-            )
-        if self.predicts == "pixels" and self.patch_size != encoder.patch_size:
-            raise ValueError(
-                f"Colorization.patch_size={self.patch_size}, but the encoder has patches of "
-                f"{encoder.patch_size}."
             )
 
     def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor:

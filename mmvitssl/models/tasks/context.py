@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
 from mmvitssl.models.necks.context import FixedPositions
+from mmvitssl.models.sizes import Sizes, agreed, build_part
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
-from mmvitssl.models.tasks.masked import check_sees, check_target, draw_masks, target_pairs
+from mmvitssl.models.tasks.masked import build_target, check_sees, draw_masks, target_pairs
 from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictures
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches, TokenPlan
+
+HEAD_WIDTH = 64  # channels per attention head of a regressor of another width than the backbone
 
 
 @MODELS.register_module()
@@ -28,14 +31,16 @@ class ContextAutoencoding(PretextTask):
 
     Args:
         masking: config of a masker that drops patches.
-        regressor: config of :class:`ContextRegressor`.
-        decoder: config of :class:`ContextDecoder`; its depth 0 is the ablation without decoder.
+        regressor: config of :class:`ContextRegressor`; its width is the backbone's unless stated.
+        decoder: config of :class:`ContextDecoder`, of the regressor's width; its depth 0 is the
+            ablation without decoder.
         target: config of :class:`TokenTarget` or :class:`PixelTarget`.
         head: config of a loss on (T, D) predictions.
+        backbone: its sizes; the Pretrainer fills them in.
         align_weight: weight of the alignment loss (lambda, 2 in the paper); 0 is the ablation
             without alignment, in which the masked patches are not encoded at all.
-        projection: config of :class:`LatentProjection` where regressor and decoder are of another
-            width than the encoder.
+        projection: config of the module between the backbone and a regressor of another width;
+            None: :class:`LatentProjection` where the widths differ.
         view: the view that is masked.
         order: of the sine-cosine positions of regressor and decoder.
         sees: 'clean' or 'altered' visible patches; see :class:`MaskedModeling`.
@@ -51,6 +56,7 @@ class ContextAutoencoding(PretextTask):
         decoder: dict[str, Any],
         target: dict[str, Any],
         head: dict[str, Any],
+        backbone: Sizes,
         align_weight: float = 2.0,
         projection: dict[str, Any] | None = None,
         view: int = 0,
@@ -64,35 +70,44 @@ class ContextAutoencoding(PretextTask):
         self.view, self.align_weight = view, align_weight
         self.clean = check_sees(self, sees)
         self.masking = MODELS.build(masking)
-        self.projection = nn.Identity() if projection is None else MODELS.build(projection)
-        self.regressor = MODELS.build(regressor)
-        self.decoder = MODELS.build(decoder)
-        self.target = MODELS.build(target)
+        owner, dim = type(self).__name__, backbone.embed_dim
+        width = (
+            regressor.get("width")
+            or decoder.get("width")
+            or (projection or {}).get("out_channels")
+            or dim
+        )
+        heads = backbone.num_heads if width == dim else max(width // HEAD_WIDTH, 1)
+        self.projection: nn.Module = nn.Identity()
+        if projection is not None or width != dim:
+            self.projection = build_part(
+                projection or dict(type="LatentProjection"),
+                f"{owner}.projection",
+                "the encoder or the regressor",
+                in_channels=dim,
+                out_channels=width,
+            )
+        self.target = build_target(self, target, backbone)
+        agreed(f"{owner}.decoder.width", decoder.get("width"), width, "the regressor")
+        inner = dict(width=width, num_heads=regressor.get("num_heads") or heads)
+        self.regressor = MODELS.build({**regressor, **inner})
+        inner["num_heads"] = decoder.get("num_heads") or inner["num_heads"]
+        self.decoder = build_part(
+            {**decoder, **inner},
+            f"{owner}.decoder",
+            "the target",
+            out_channels=self.target.out_channels,
+        )
         self.head = MODELS.build(head)
         self.positions = FixedPositions(self.regressor.width, order)
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: widths must agree, and the masking drop patches."""
+        """See the base class: the masking must drop patches."""
         if getattr(self.masking, "mode", "drop") != "drop":
             raise ValueError(
                 f"ContextAutoencoding needs {type(self.masking).__name__}(mode='drop', ...): the "
                 f"encoder sees visible patches only."
             )
-        if self.regressor.width != self.decoder.width:
-            raise ValueError(
-                f"ContextAutoencoding: regressor.width={self.regressor.width} and "
-                f"decoder.width={self.decoder.width} must agree."
-            )
-        given = getattr(self.projection, "in_channels", encoder.embed_dim)
-        made = getattr(self.projection, "out_channels", encoder.embed_dim)
-        if (given, made) != (encoder.embed_dim, self.regressor.width):
-            raise ValueError(
-                f"ContextAutoencoding goes from the encoder's {encoder.embed_dim} to "
-                f"{self.regressor.width} channels: set projection=dict(type='LatentProjection', "
-                f"in_channels={encoder.embed_dim}, out_channels={self.regressor.width}), or leave "
-                f"it out where they are equal."
-            )
-        check_target(self, self.decoder.out_channels, self.target, encoder)
 
     def paired_views(self) -> list[tuple[int, int]]:
         return target_pairs(self.view, self.target)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
-from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views, check_width
+from mmvitssl.models.sizes import Sizes, build_part
+from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded
 
@@ -45,8 +46,11 @@ class Contrastive(PretextTask):
 
     Args:
         head: config of a loss ``(queries, keys, view) -> (loss, metric)``.
-        projector: config of a module (B, C) -> (B, D), copied by the momentum target.
-        predictor: config of a module (B, D) -> (B, D) on the online branch, or None.
+        projector: config of a module (B, C) -> (B, D), copied by the momentum target; C is the
+            backbone's.
+        backbone: its sizes; the Pretrainer fills them in.
+        predictor: config of a module (B, D) -> (B, D) on the online branch, or None; D is the
+            projector's.
         views: the views that are contrasted.
         pairs: (view of the query, view of the key); None: all ordered pairs. MoCo v2 has (0, 1).
         keys: 'target' (MoCo, BYOL, MoBY: the momentum branch), 'detached' (SimSiam: the online
@@ -60,6 +64,7 @@ class Contrastive(PretextTask):
         self,
         head: dict[str, Any],
         projector: dict[str, Any],
+        backbone: Sizes,
         predictor: dict[str, Any] | None = None,
         views: Sequence[int] = (0, 1),
         pairs: Sequence[Sequence[int]] | None = None,
@@ -77,29 +82,25 @@ class Contrastive(PretextTask):
             raise ValueError(f"Contrastive.keys='{keys}' is unknown; use None or one of {KEYS}.")
         self.keys = keys
         self.token = token
-        self.head = MODELS.build(head)
-        self.projector = MODELS.build(projector)
-        self.predictor = nn.Identity() if predictor is None else MODELS.build(predictor)
+        self.projector = build_part(
+            projector, "Contrastive.projector", in_channels=backbone.embed_dim
+        )
+        out = self.projector.out_channels
+        source = "Contrastive.projector.out_channels"
+        self.head = build_part(head, "Contrastive.head", source, channels=out)
+        self.predictor: nn.Module = nn.Identity()
+        if predictor is not None:
+            self.predictor = build_part(
+                predictor, "Contrastive.predictor", source, in_channels=out, out_channels=out
+            )
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: token, width and, for keys of the target, a target."""
-        check_width(self, "projector", self.projector.in_channels, encoder)
+        """See the base class: token and, for keys of the target, a target."""
         check_token(self, self.token, encoder)
         if self.keys == "target" and not has_target:
             raise ValueError(
                 "Contrastive.keys='target' needs a momentum target: set Pretrainer.target."
             )
-        made = self.projector.out_channels
-        for part, takes in (
-            ("predictor.in_channels", getattr(self.predictor, "in_channels", made)),
-            ("predictor.out_channels", getattr(self.predictor, "out_channels", made)),
-            ("head.channels", getattr(self.head, "channels", made)),
-        ):
-            if takes != made:
-                raise ValueError(
-                    f"Contrastive.{part}={takes}, but projector.out_channels={made}: they must "
-                    f"agree."
-                )
         self.keys = self.keys or ("target" if has_target else "detached")
 
     def momentum_modules(self) -> dict[str, nn.Module]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
-from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views, check_width
+from mmvitssl.models.sizes import Sizes, build_part
+from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.models.tasks.contrastive import check_token, feature_of
 from mmvitssl.registry import MODELS
 
@@ -20,7 +21,8 @@ class SelfDistillation(PretextTask):
 
     Args:
         projector: config of :class:`PrototypeMLP`, copied by the momentum target.
-        head: config of :class:`DINOLoss`.
+        head: config of :class:`DINOLoss`; its prototypes are the projector's.
+        backbone: its sizes; the Pretrainer fills them in.
         global_views: views that the teacher sees.
         local_views: smaller views that only the student sees.
         token: 'cls', or the name of one of the encoder's prefix tokens.
@@ -30,6 +32,7 @@ class SelfDistillation(PretextTask):
         self,
         projector: dict[str, Any],
         head: dict[str, Any],
+        backbone: Sizes,
         global_views: Sequence[int] = (0, 1),
         local_views: Sequence[int] = (2, 3, 4, 5, 6, 7, 8, 9),
         token: str = "cls",
@@ -40,21 +43,22 @@ class SelfDistillation(PretextTask):
         if not self.global_views:
             raise ValueError("SelfDistillation.global_views is empty: the teacher needs a view.")
         self.token = token
-        self.projector = MODELS.build(projector)
-        self.head = MODELS.build(head)
+        self.projector = build_part(
+            projector, "SelfDistillation.projector", in_channels=backbone.embed_dim
+        )
+        self.head = build_part(
+            head,
+            "SelfDistillation.head",
+            "SelfDistillation.projector.prototypes",
+            prototypes=self.projector.out_channels,
+        )
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: token, widths, prototypes and a teacher."""
-        check_width(self, "projector", self.projector.in_channels, encoder)
+        """See the base class: token and a teacher."""
         check_token(self, self.token, encoder)
         if not has_target:
             raise ValueError(
                 "SelfDistillation needs a momentum target, its teacher: set Pretrainer.target."
-            )
-        if self.projector.out_channels != self.head.center.shape[1]:
-            raise ValueError(
-                f"SelfDistillation: projector.prototypes={self.projector.out_channels}, but "
-                f"head.prototypes={self.head.center.shape[1]}."
             )
 
     def momentum_modules(self) -> dict[str, nn.Module]:

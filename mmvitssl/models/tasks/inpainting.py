@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from mmvitssl.models.heads.pixel import PixelLoss
 from mmvitssl.models.targets.patches import put_patches, take_patches
 from mmvitssl.models.targets.pixels import PixelTarget
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
-from mmvitssl.models.tasks.masked import check_target
 from mmvitssl.models.tasks.patchwise import OwnPatches
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches
@@ -29,15 +27,15 @@ class Inpainting(OwnPatches, PretextTask):
     2021, section 3.1), aligned with the patches.
 
     Args:
-        in_channels: the encoder's width.
-        patches: a view; shared out evenly between the modes.
+        in_channels, patch_size, channels: the backbone's width, patch and image channels; the
+            Pretrainer fills them in.
+        patches: per view, or (float) their share of the patches; shared out evenly between the
+            modes.
         modes: of 'mask' (mean colour), 'noise', 'other' (another image's patch), 'blur', 'grey'.
-        patch_size: the encoder's.
         distance: 'l1', 'l2' or 'smooth_l1' on normalised pixels.
         on: 'corrupted' patches, or 'all'.
         views: the views whose patches are corrupted.
         hidden: width of a hidden layer; None: a linear layer.
-        channels: of the images; the encoder's ``in_channels``. 'grey' needs 1 or 3.
 
     Raises:
         ValueError: unknown modes, or fewer patches than modes.
@@ -46,19 +44,19 @@ class Inpainting(OwnPatches, PretextTask):
     def __init__(
         self,
         in_channels: int,
-        patches: int = 40,
+        patch_size: int,
+        channels: int = 3,
+        patches: int | float = 40 / 196,
         modes: Sequence[str] = ("mask",),
-        patch_size: int = 16,
         distance: str = "l1",
         on: str = "corrupted",
         views: Sequence[int] = (0,),
         hidden: int | None = None,
-        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.want(in_channels, Need(singles=patches), views)
+        self.want(Need(singles=patches), views, least=len(modes))
         unknown = set(modes) - set(fills.MODES)
-        if unknown or not modes or patches < len(modes) or on not in ("corrupted", "all"):
+        if unknown or not modes or (isinstance(patches, int) and patches < len(modes)) or on not in ("corrupted", "all"):
             raise ValueError(
                 f"Inpainting needs modes of {fills.MODES}, a patch for each, and on='corrupted' or "
                 f"'all'; got modes={tuple(modes)}, patches={patches}, on='{on}'."
@@ -72,11 +70,6 @@ class Inpainting(OwnPatches, PretextTask):
         self.target = PixelTarget(patch_size, normalise=False, channels=channels)
         self.distance = PixelLoss(distance)
         self.head = token_mlp(in_channels, self.target.out_channels, hidden)
-
-    def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: the patch size must be the encoder's."""
-        super().check(encoder, has_target)
-        check_target(self, self.target.out_channels, self.target, encoder)
 
     def _fill(self, mode: str, pixels: Tensor, step: PretrainStep, view: int) -> Tensor:
         shown = step.view(view)

@@ -24,9 +24,11 @@ class Jigsaw(OwnPatches, PretextTask):
     """m patches of a view change places; each says where it came from (MTSSL, section 2).
 
     Args:
-        in_channels: the encoder's width.
-        patches: m, a view; chance is about 1 / m of a perfect guesser who knows the places.
-        cells: patches of the grid, the number of classes; 196 at 224 pixels with patches of 16.
+        in_channels: the backbone's width; the Pretrainer fills it in.
+        cells: patches of the grid, the number of classes: 196 at 224 pixels with patches of 16;
+            the Pretrainer fills it in.
+        patches: m per view, or (float) their share of the patches; chance is about 1 / m of a
+            perfect guesser who knows the places.
         position: what the encoder is told of a moved patch: 'slot' (where it lies now: the
             position is embedded after the permutation and cannot give the answer away), 'origin'
             (where it comes from: the answer itself, the paper's way to strengthen position
@@ -39,14 +41,14 @@ class Jigsaw(OwnPatches, PretextTask):
     def __init__(
         self,
         in_channels: int,
-        patches: int = 16,
-        cells: int = 196,
+        cells: int,
+        patches: int | float = 16 / 196,
         position: str = "slot",
         views: Sequence[int] = (0,),
         hidden: int | None = 512,
     ) -> None:
         super().__init__()
-        self.want(in_channels, Need(singles=patches), views)
+        self.want(Need(singles=patches), views, least=2)
         if position not in POSITIONS:
             raise ValueError(f"Jigsaw.position='{position}' is unknown; use one of {POSITIONS}.")
         self.position, self.cells = position, cells
@@ -54,24 +56,23 @@ class Jigsaw(OwnPatches, PretextTask):
         self.head = token_mlp(in_channels, cells, hidden)
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: classes must be the cells, and hiding needs the encoder's help."""
+        """See the base class; hiding needs the encoder's help."""
         super().check(encoder, has_target)
         check_hiding(self, encoder)
 
     def patch_need(self, view: int, grid: tuple[int, int]) -> Need | None:
         if view in self.views and grid[0] * grid[1] != self.cells:
             raise ValueError(
-                f"Jigsaw.cells={self.cells}, but a view has {grid[0]} x {grid[1]} patches: set "
-                f"cells={grid[0] * grid[1]}."
+                f"Jigsaw.cells={self.cells}, from the encoder's image_size, but a view has "
+                f"{grid[0]} x {grid[1]} patches: set image_size to the size of the views."
             )
         return super().patch_need(view, grid)
 
-    def order(self, step: PretrainStep, view: int) -> Tensor:
-        """(B, m) long: slot i holds the patch of slot ``order[i]``."""
+    def order(self, step: PretrainStep, view: int, places: Tensor) -> Tensor:
+        """(B, m) long: of ``places`` (B, m), slot i holds the patch of slot ``order[i]``."""
 
         def draw() -> Tensor:
-            shape = (step.view(view).batch_size, self.need.singles)
-            drawn = torch.rand(shape, generator=step.generator(self)).argsort(dim=1)
+            drawn = torch.rand(places.shape, generator=step.generator(self)).argsort(dim=1)
             return drawn.to(step.device, non_blocking=True)
 
         return step.once(self, f"order {view}", draw)
@@ -79,7 +80,7 @@ class Jigsaw(OwnPatches, PretextTask):
     def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor | None:
         if self.position == "origin":
             return None
-        pixels, order = self.pixels(step, view, assigned), self.order(step, view)
+        pixels, order = self.pixels(step, view, assigned), self.order(step, view, assigned.singles)
         rows = torch.arange(len(order), device=order.device)[:, None]
         return pixels[rows, order]
 
@@ -88,7 +89,7 @@ class Jigsaw(OwnPatches, PretextTask):
         for view in self.views:
             given = step.given(self, view).singles
             tokens = chosen_tokens(step.encode(view).patches, given)
-            moved = given if self.position == "origin" else given.gather(1, self.order(step, view))
+            moved = given if self.position == "origin" else given.gather(1, self.order(step, view, given))
             logits.append(self.head(tokens).flatten(0, 1))
             labels.append(moved.flatten())
         loss, accuracy = classify(torch.cat(logits), torch.cat(labels))

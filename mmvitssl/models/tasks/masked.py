@@ -9,13 +9,8 @@ from torch import Tensor
 
 from mmvitssl.models.algorithms.step import ONLINE, EncodeRequest, PretrainStep
 from mmvitssl.models.masking import Masking
-from mmvitssl.models.tasks.base import (
-    PretextTask,
-    TaskResult,
-    check_channels,
-    check_views,
-    check_width,
-)
+from mmvitssl.models.sizes import Sizes, build_part
+from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictures
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches, TokenPlan
@@ -53,22 +48,14 @@ def target_pairs(view: int, target: object) -> list[tuple[int, int]]:
     return [] if other == view else [(view, other)]
 
 
-def check_target(task: PretextTask, predicts: int, target: Any, encoder: Any) -> None:
-    """Raise ValueError unless prediction, target and images agree in channels and patches."""
-    if hasattr(target, "channels"):
-        check_channels(task, "target.channels", target.channels, encoder)
-    if predicts != target.out_channels:
-        raise ValueError(
-            f"{type(task).__name__} predicts {predicts} values a patch, but its "
-            f"{type(target).__name__} has {target.out_channels}: set out_channels to "
-            f"{target.out_channels}."
-        )
-    patch = getattr(target, "patch_size", encoder.patch_size)
-    if patch != encoder.patch_size:
-        raise ValueError(
-            f"{type(task).__name__}.target.patch_size={patch}, but the encoder has patches of "
-            f"{encoder.patch_size}."
-        )
+def build_target(task: PretextTask, target: dict[str, Any], backbone: Sizes) -> Any:
+    """The target of a masked task, for the backbone's patches and images."""
+    return build_part(
+        target,
+        f"{type(task).__name__}.target",
+        patch_size=backbone.patch_size,
+        channels=backbone.in_channels,
+    )
 
 
 @MODELS.register_module()
@@ -77,9 +64,11 @@ class MaskedModeling(PretextTask):
 
     Args:
         masking: config of a masker.
-        neck: config of a module ``(encoded, masked) -> (T, D)``: a decoder or a predictor.
+        neck: config of a module ``(encoded, masked) -> (T, D)``: a decoder or a predictor; its
+            widths and grid follow from the backbone and the target.
         target: config of :class:`PixelTarget` or :class:`TokenTarget`.
         head: config of a loss on (T, D) predictions.
+        backbone: its sizes; the Pretrainer fills them in.
         view: the view that is masked.
         sees: pixels of the visible patches where patch-level tasks alter patches of this view:
             'clean' (as each method alone), or 'altered' (denoising too). Targets are clean.
@@ -94,6 +83,7 @@ class MaskedModeling(PretextTask):
         neck: dict[str, Any],
         target: dict[str, Any],
         head: dict[str, Any],
+        backbone: Sizes,
         view: int = 0,
         sees: str = "clean",
     ) -> None:
@@ -101,14 +91,19 @@ class MaskedModeling(PretextTask):
         check_views(self, (view,), least=1)
         self.view, self.clean = view, check_sees(self, sees)
         self.masking = MODELS.build(masking)
-        self.neck = MODELS.build(neck)
-        self.target = MODELS.build(target)
+        self.target = build_target(self, target, backbone)
+        self.neck = build_part(
+            neck,
+            "MaskedModeling.neck",
+            "the encoder or the target",
+            in_channels=backbone.embed_dim,
+            out_channels=self.target.out_channels,
+            grid=backbone.grid,
+        )
         self.head = MODELS.build(head)
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: widths, patches, and a mask token where one is needed."""
-        check_width(self, "neck", self.neck.in_channels, encoder)
-        check_target(self, self.neck.out_channels, self.target, encoder)
+        """See the base class: a mask token where one is needed, and a block to join before."""
         replaces = getattr(self.masking, "mode", "replace") == "replace"
         if replaces and encoder.mask_token is None:
             raise ValueError(

@@ -23,41 +23,36 @@ class OwnPatches:
     """
 
     views: tuple[int, ...]
-    in_channels: int
     need: Need
+    _least: int
 
-    def want(self, in_channels: int, need: Need, views: Sequence[int]) -> None:
+    def want(self, need: Need, views: Sequence[int], least: int = 1) -> None:
         """Say how many patches of which views this task alters.
 
         Args:
-            in_channels: the encoder's width.
-            need: patches of each image of each view.
+            need: patches of each image of each view, numbers or shares of the view's patches.
             views: the views whose patches are altered.
+            least: patches or pairs, where a share of a small view would be fewer.
 
         Raises:
             ValueError: no patches, or views that make no sense.
         """
         self.views = tuple(views)
         check_views(self, self.views, least=1)
-        if need.total < 1 or min(need.singles, need.pairs) < 0 or need.distance < 1:
+        if need.total <= 0 or min(need.singles, need.pairs) < 0 or need.distance < 1:
             raise ValueError(f"{type(self).__name__} needs at least one patch or pair: {need}.")
-        self.in_channels, self.need = in_channels, need
+        self.need, self._least = need, least
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: width, and an encoder that keeps patches apart."""
-        if self.in_channels != encoder.embed_dim:
-            raise ValueError(
-                f"{type(self).__name__}.in_channels={self.in_channels}, but the encoder gives "
-                f"{encoder.embed_dim}."
-            )
+        """See the base class: an encoder that keeps patches apart."""
         if not hasattr(encoder, "pos_embed"):
-            raise ValueError(f"{type(self).__name__} needs a ViT: a token a patch.")
+            raise ValueError(f"{type(self).__name__} needs a ViT: one token per patch.")
 
     def alters(self, view: int) -> bool:
         return view in self.views
 
     def patch_need(self, view: int, grid: tuple[int, int]) -> Need | None:
-        return self.need if view in self.views else None
+        return self.need.on(grid, self._least) if view in self.views else None
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
         return [EncodeRequest(view) for view in self.views]

@@ -10,14 +10,9 @@ from torch import Tensor
 
 from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
 from mmvitssl.models.necks.tokens import tokens_to_map
-from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_channels, check_views
+from mmvitssl.models.sizes import Levels, Sizes, build_part, resolve_levels
+from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.registry import MODELS
-
-
-def even_levels(depth: int, number: int) -> tuple[int, ...]:
-    """The K zero-based blocks at even intervals, floor(L / K) * j - 1 (RePre, section 3.2)."""
-    interval = depth // number
-    return tuple(interval * j - 1 for j in range(1, number + 1))
 
 
 @MODELS.register_module()
@@ -28,44 +23,38 @@ class Reconstruction(PretextTask):
     that the contrastive task reads too, so the branch costs only its decoder.
 
     Args:
-        neck: config of a decoder from K feature maps to an image.
+        neck: config of a decoder from K feature maps to an image; its channels, levels and patch
+            follow from the backbone.
         head: config of a loss ``(prediction, target) -> loss``.
+        backbone: its sizes; the Pretrainer fills them in.
         views: the views to reconstruct; the paper's is the first.
-        levels: zero-based blocks to read, from shallow to deep; 2, 5, 8, 11 of 12 in the paper.
+        levels: blocks to read, from shallow to deep, see
+            :func:`~mmvitssl.models.sizes.resolve_levels`: the paper's 4, at even intervals, are
+            2, 5, 8, 11 of 12.
     """
 
     def __init__(
         self,
         neck: dict[str, Any],
         head: dict[str, Any],
+        backbone: Sizes,
         views: Sequence[int] = (0,),
-        levels: Sequence[int] = (2, 5, 8, 11),
+        levels: Levels = 4,
     ) -> None:
         super().__init__()
         self.views = tuple(views)
         check_views(self, self.views, least=1)
-        self.levels = tuple(levels)
-        if list(self.levels) != sorted(set(self.levels)):
-            raise ValueError(f"Reconstruction.levels must ascend: {self.levels}.")
-        self.neck = MODELS.build(neck)
+        self.levels = resolve_levels("Reconstruction.levels", levels, backbone.depth)
+        self.neck = build_part(
+            neck,
+            "Reconstruction.neck",
+            f"the encoder at levels {self.levels}",
+            in_channels=tuple(backbone.channels[level] for level in self.levels),
+            levels=len(self.levels),
+            patch_size=backbone.strides[self.levels[0]],
+            out_channels=backbone.in_channels,
+        )
         self.head = MODELS.build(head)
-
-    def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: levels must exist, and the neck fit their number and widths."""
-        if any(not 0 <= level < encoder.depth for level in self.levels):
-            raise ValueError(
-                f"Reconstruction.levels={self.levels}, but the encoder has blocks "
-                f"0..{encoder.depth - 1}; evenly spaced would be "
-                f"{even_levels(encoder.depth, len(self.levels))}."
-            )
-        widths = encoder.level_channels(self.levels)
-        if tuple(self.neck.in_channels) != widths:
-            raise ValueError(
-                f"Reconstruction.neck.in_channels={self.neck.in_channels}, but the encoder's "
-                f"levels {self.levels} have {widths} channels."
-            )
-        if hasattr(self.neck, "out_channels"):
-            check_channels(self, "neck.out_channels", self.neck.out_channels, encoder)
 
     def requests(self, step: PretrainStep) -> list[EncodeRequest]:
         return [EncodeRequest(view, levels=self.levels) for view in self.views]

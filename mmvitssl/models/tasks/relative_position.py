@@ -28,8 +28,8 @@ class RelativePosition(OwnPatches, PretextTask):
     the two alone without position, what is missing among the others would show their line.
 
     Args:
-        in_channels: the encoder's width.
-        pairs: pairs a view.
+        in_channels: the backbone's width; the Pretrainer fills it in.
+        pairs: pairs per view, or (float) per patch of the view.
         distance: rows and columns between the two; 2 leaves a gap of a patch.
         crop: least side of the part that is kept of a patch; 1 crops nothing.
         jitter: strength of the change of colour.
@@ -42,7 +42,7 @@ class RelativePosition(OwnPatches, PretextTask):
     def __init__(
         self,
         in_channels: int,
-        pairs: int = 4,
+        pairs: int | float = 4 / 196,
         distance: int = 1,
         crop: float = 0.75,
         jitter: float = 0.2,
@@ -51,7 +51,7 @@ class RelativePosition(OwnPatches, PretextTask):
         hidden: int | None = None,
     ) -> None:
         super().__init__()
-        self.want(in_channels, Need(pairs=pairs, distance=distance), views)
+        self.want(Need(pairs=pairs, distance=distance), views)
         if not 0 < crop <= 1 or not 0 <= jitter < 1:
             raise ValueError(
                 f"RelativePosition needs 0 < crop <= 1 and 0 <= jitter < 1; got {crop}, {jitter}."

@@ -52,7 +52,7 @@ class Rotation(PretextTask):
     another task pairs with a turned one (a tokenizer's view) is turned with it.
 
     Args:
-        in_channels: the encoder's width.
+        in_channels: the backbone's width; the Pretrainer fills it in.
         views: the views that are turned, each image of each by itself.
         token: 'cls', or the name of one of the encoder's prefix tokens.
         hidden: width of a hidden layer; None: a linear layer, as SiT.
@@ -68,16 +68,11 @@ class Rotation(PretextTask):
         super().__init__()
         self.views = tuple(views)
         check_views(self, self.views, least=1)
-        self.in_channels, self.token = in_channels, token
+        self.token = token
         self.head = token_mlp(in_channels, TURNS, hidden)
 
     def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: width and token."""
-        if self.in_channels != encoder.embed_dim:
-            raise ValueError(
-                f"Rotation.in_channels={self.in_channels}, but the encoder gives "
-                f"{encoder.embed_dim}."
-            )
+        """See the base class: the token."""
         check_token(self, self.token, encoder)
 
     def labels(self, step: PretrainStep, view: int) -> Tensor:

@@ -1,0 +1,71 @@
+"""Channels that necks and heads of detectors and segmentors read follow from their backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from mmvitssl.engine.errors import UserError
+from mmvitssl.registry import MODELS
+
+BACKBONES = ("DenseFeatures", "WindowedFeatures")
+ONE_WIDTH = ("ScalePyramid", "SimpleFeaturePyramid")  # necks that take a number
+KEEPS = ("ScalePyramid",)  # necks whose outputs have the channels of their inputs
+
+
+def _kind(part: Any) -> str:
+    return str(part.get("type", "")).rpartition(".")[2] if isinstance(part, dict) else ""
+
+
+def _list(parts: Any) -> list[Any]:
+    return list(parts) if isinstance(parts, (list, tuple)) else [parts]
+
+
+def _fill(part: Any, name: str, key: str, value: Any) -> None:
+    stated = part.get(key)
+    if stated is None:
+        part[key] = value
+    elif _list(stated) != _list(value):
+        raise UserError(
+            f"{name}.{key}={stated}, but model.backbone gives {value}: leave it out or set it to "
+            f"None, so that it follows."
+        )
+
+
+def resolve_dense(config: Config) -> None:
+    """Write the channels that a backbone's neck and heads read, in place, where they are None.
+
+    ``in_channels`` of the necks and heads that read the backbone's maps, and ``channels`` of heads
+    where it is None, which is the backbone's width (BEiT's and CAE's UperNet).
+
+    Raises:
+        UserError: a config states others; the message has both.
+    """
+    model = config.get("model")
+    backbone = model.get("backbone") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or _kind(backbone) not in BACKBONES:
+        return
+    import mmvitssl.models  # noqa: F401  (registers the backbones)
+
+    with torch.device("meta"):
+        built = MODELS.build(dict(backbone))
+    maps = list(built.encoder.level_channels(built.levels))
+    for number, neck in enumerate(_list(model.get("neck")) if model.get("neck") else []):
+        if maps:
+            one = _kind(neck) in ONE_WIDTH
+            where = f"model.neck.{number}" if isinstance(model["neck"], (list, tuple)) else "model.neck"
+            _fill(neck, where, "in_channels", maps[-1] if one else maps)
+        if _kind(neck) not in KEEPS:
+            maps = []  # what follows reads the neck's own channels
+    for name in ("decode_head", "auxiliary_head"):
+        for number, head in enumerate(_list(model.get(name)) if model.get(name) else []):
+            several = isinstance(model[name], (list, tuple))
+            where = f"model.{name}.{number}" if several else f"model.{name}"
+            if maps:
+                index = head.get("in_index", -1)
+                chosen = [maps[i] for i in index] if isinstance(index, (list, tuple)) else maps[index]
+                _fill(head, where, "in_channels", chosen)
+            if head.get("channels", 0) is None:
+                head["channels"] = built.embed_dim
