@@ -4,5 +4,4 @@ _base_ = './beit_vit-base_8xb256-cosine-300e_in1k.py'
 model = dict(
     tasks=dict(
         masked=dict(
-            neck=dict(out_channels=8192),
-            target=dict(checkpoint='data/tokenizers/dvae.safetensors', vocabulary=8192))))
+            target=dict(checkpoint='data/tokenizers/dvae.safetensors'))))

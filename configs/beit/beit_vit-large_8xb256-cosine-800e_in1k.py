@@ -2,5 +2,4 @@
 _base_ = './beit_vit-base_8xb256-cosine-800e_in1k.py'
 
 model = dict(
-    encoder=dict(arch=dict(base='large'), layer_scale=1e-5),
-    tasks=dict(masked=dict(neck=dict(in_channels=1024))))
+    encoder=dict(arch=dict(base='large'), layer_scale=1e-5))

@@ -2,5 +2,4 @@
 _base_ = './byol_vit-small_32xb128-cosine-300e_in1k.py'
 
 model = dict(
-    encoder=dict(arch=dict(_delete_=True, base='base')),
-    tasks=dict(contrastive=dict(projector=dict(in_channels=768))))
+    encoder=dict(arch=dict(_delete_=True, base='base')))

@@ -6,6 +6,5 @@ model = dict(
     encoder=dict(arch=dict(base='large'), layer_scale=1e-5),
     tasks=dict(
         context=dict(
-            regressor=dict(layer_scale=1e-5),
-            decoder=dict(layer_scale=1e-5),
-            projection=dict(type='LatentProjection', in_channels=1024, out_channels=768))))
+            regressor=dict(width=768, layer_scale=1e-5),
+            decoder=dict(layer_scale=1e-5))))

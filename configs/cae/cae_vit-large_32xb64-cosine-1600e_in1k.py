@@ -5,5 +5,5 @@ model = dict(
     encoder=dict(arch=dict(base='large'), layer_scale=1e-5),
     tasks=dict(
         context=dict(
-            regressor=dict(width=1024, num_heads=16, layer_scale=1e-5),
-            decoder=dict(width=1024, num_heads=16, layer_scale=1e-5))))
+            regressor=dict(layer_scale=1e-5),
+            decoder=dict(layer_scale=1e-5))))

@@ -3,6 +3,4 @@ _base_ = './cae_vit-base_32xb64-cosine-300e_in1k.py'
 
 model = dict(
     encoder=dict(arch=dict(base='small', num_heads=12)),
-    tasks=dict(
-        context=dict(
-            projection=dict(type='LatentProjection', in_channels=384, out_channels=768))))
+    tasks=dict(context=dict(regressor=dict(width=768))))

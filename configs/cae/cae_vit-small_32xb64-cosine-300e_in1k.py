@@ -2,5 +2,4 @@
 _base_ = './cae_vit-base_32xb64-cosine-300e_in1k.py'
 
 model = dict(
-    encoder=dict(arch=dict(base='small', num_heads=12)),
-    tasks=dict(context=dict(regressor=dict(width=384), decoder=dict(width=384))))
+    encoder=dict(arch=dict(base='small', num_heads=12)))

@@ -16,15 +16,14 @@ norm = dict(type='GN', num_groups=32)
 
 model = dict(
     backbone=dict(
-        levels=(0, 1, 2, 3),
+        levels=4,
         # outputs of pretrained blocks are many times as large as those of random weights
         level_norms='plain',
         encoder=dict(
             arch=dict(base='tiny', depth=4), image_size=size, gradient_checkpointing=False)),
     neck=[
-        dict(type='mmvitssl.ScalePyramid', in_channels=192, norm_cfg=dict(type='BN')),
-        dict(type='FPN', in_channels=[192] * 4, out_channels=channels, num_outs=4,
-            norm_cfg=norm),
+        dict(type='mmvitssl.ScalePyramid', norm_cfg=dict(type='BN')),
+        dict(type='FPN', out_channels=channels, num_outs=4, norm_cfg=norm),
     ],
     rpn_head=dict(
         in_channels=channels,

@@ -17,19 +17,18 @@ model = dict(
         contrastive=dict(
             # the mean of the patches in place of the class token: patches are what heads will read
             token='mean',
-            projector=dict(in_channels=192, hidden_channels=512, out_channels=128),
-            predictor=dict(in_channels=128, hidden_channels=512, out_channels=128)),
+            projector=dict(hidden_channels=512, out_channels=128),
+            predictor=dict(hidden_channels=512)),
         reconstruction=dict(
             type='Reconstruction',
-            levels=(0, 1, 2, 3),
-            neck=dict(type='MultiHierarchyFusion', in_channels=192, width=64),
+            neck=dict(type='MultiHierarchyFusion', width=64),
             head=dict(type='PixelLoss'))),
     # learned weights fall to a quarter for the contrast within hundreds of steps
     balancer=dict(type='FixedWeights'))
 
 # any hue: the colour of an object says nothing of its class; no blur, which would hide textures
 view = [
-    dict(type='RandomResizedCrop', size=size, scale=(0.4, 1.0)),
+    dict(type='RandomResizedCrop', scale=(0.4, 1.0)),
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.5, p=0.9),
     dict(type='RandomGrayscale', p=0.3),
     dict(type='RandomFlip', p=0.5),

@@ -16,15 +16,13 @@ channels = 64
 model = dict(
     data_preprocessor=dict(size=(size, size)),
     backbone=dict(
-        levels=(0, 1, 2, 3),
+        levels=4,
         # outputs of pretrained blocks are many times as large as those of random weights
         level_norms='plain',
         encoder=dict(arch=dict(base='tiny', depth=4), image_size=size)),
-    neck=dict(in_channels=192, norm_cfg=dict(type='BN')),
-    decode_head=dict(
-        in_channels=[192] * 4, channels=channels, num_classes=6, norm_cfg=dict(type='BN')),
-    auxiliary_head=dict(
-        in_channels=192, channels=32, num_classes=6, norm_cfg=dict(type='BN')),
+    neck=dict(norm_cfg=dict(type='BN')),
+    decode_head=dict(channels=channels, num_classes=6, norm_cfg=dict(type='BN')),
+    auxiliary_head=dict(channels=32, num_classes=6, norm_cfg=dict(type='BN')),
     test_cfg=dict(_delete_=True, mode='whole'))
 
 train_pipeline = [

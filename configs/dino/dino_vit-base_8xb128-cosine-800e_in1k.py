@@ -2,5 +2,4 @@
 _base_ = './dino_vit-small_8xb128-cosine-800e_in1k.py'
 
 model = dict(
-    encoder=dict(arch=dict(_delete_=True, base='base')),
-    tasks=dict(distillation=dict(projector=dict(in_channels=768))))
+    encoder=dict(arch=dict(_delete_=True, base='base')))

@@ -2,5 +2,4 @@
 _base_ = './lomar_vit-base_4xb256-cosine-400e_in1k.py'
 
 model = dict(
-    encoder=dict(patch_size=8),
-    tasks=dict(masked=dict(neck=dict(out_channels=192), target=dict(patch_size=8))))
+    encoder=dict(patch_size=8))

@@ -2,7 +2,7 @@
 _base_ = './lomar_vit-base_4xb256-cosine-400e_in1k.py'
 
 view = [
-    dict(type='RandomResizedCrop', size=384, scale=(0.2, 1.0), interpolation='bicubic'),
+    dict(type='RandomResizedCrop', scale=(0.2, 1.0), interpolation='bicubic'),
     dict(type='RandomFlip', p=0.5),
 ]
 model = dict(

@@ -1,4 +1,4 @@
 # LoMaR, ViT-L.
 _base_ = './lomar_vit-base_4xb256-cosine-400e_in1k.py'
 
-model = dict(encoder=dict(arch=dict(base='large')), tasks=dict(masked=dict(neck=dict(in_channels=1024))))
+model = dict(encoder=dict(arch=dict(base='large')))

@@ -1,4 +1,4 @@
 # MAE, ViT-L, 800 epochs (1600 in the released weights: 85.9 fine-tuned).
 _base_ = './mae_vit-base_64xb64-cosine-800e_in1k.py'
 
-model = dict(encoder=dict(arch=dict(base='large')), tasks=dict(masked=dict(neck=dict(in_channels=1024))))
+model = dict(encoder=dict(arch=dict(base='large')))

@@ -4,5 +4,4 @@ _base_ = './moby_vit-small_8xb64-cosine-300e_in1k.py'
 model = dict(
     encoder=dict(
         _delete_=True, type='SwinTransformer', arch='tiny', image_size=224, window_size=7,
-        drop_path=0.2),
-    tasks=dict(contrastive=dict(projector=dict(in_channels=768))))
+        drop_path=0.2))

@@ -4,5 +4,4 @@ _base_ = './mocov3_vit-small_32xb128-cosine-300e_in1k.py'
 model = dict(
     encoder=dict(
         _delete_=True, type='SwinTransformer', arch='tiny', image_size=224, window_size=7,
-        freeze_patch_embed=True),
-    tasks=dict(contrastive=dict(projector=dict(in_channels=768))))
+        freeze_patch_embed=True))

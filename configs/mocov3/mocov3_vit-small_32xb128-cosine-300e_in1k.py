@@ -7,5 +7,4 @@ _base_ = [
 ]
 
 model = dict(
-    encoder=dict(arch=dict(base='small', num_heads=12)),
-    tasks=dict(contrastive=dict(projector=dict(in_channels=384))))
+    encoder=dict(arch=dict(base='small', num_heads=12)))

@@ -23,14 +23,14 @@ model = dict(
             token='contrast',
             keys='online',
             projector=dict(
-                type='ProjectionMLP', in_channels=768, out_channels=512, num_layers=1, bias=True,
+                type='ProjectionMLP', out_channels=512, num_layers=1, bias=True,
                 last_norm=False),
             head=dict(type='NTXent', temperature=0.5)),
-        rotation=dict(type='Rotation', in_channels=768, views=(0, 1), token='rotation'),
+        rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
         # half of the patches, shared out between the four corruptions; all are reconstructed
         paint=dict(
-            type='Inpainting', in_channels=768, views=(0, 1), patches=96,
-            modes=('noise', 'other', 'blur', 'grey'), patch_size=16, distance='l1', on='all')),
+            type='Inpainting', views=(0, 1), patches=96 / 196,
+            modes=('noise', 'other', 'blur', 'grey'), distance='l1', on='all')),
     balancer=dict(
         type='UncertaintyWeights',
         likelihoods=dict(

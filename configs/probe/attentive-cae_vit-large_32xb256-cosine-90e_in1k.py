@@ -2,4 +2,4 @@
 _base_ = './attentive-cae_vit-base_32xb256-cosine-90e_in1k.py'
 
 model = dict(
-    encoder=dict(arch=dict(base='large'), layer_scale=1e-5), head=dict(num_heads=16))
+    encoder=dict(arch=dict(base='large'), layer_scale=1e-5))

@@ -6,8 +6,8 @@ pipeline = [
         type='MultiView',
         views=[
             dict(transforms=[
-                dict(type='Resize', size=256, interpolation='bicubic'),
-                dict(type='CenterCrop', size=224),
+                dict(type='Resize', of_image=8 / 7, interpolation='bicubic'),
+                dict(type='CenterCrop'),
             ]),
         ]),
     dict(type='PackViews'),

@@ -11,7 +11,7 @@ model = dict(
     encoder=dict(
         position='none', relative_position='shared_bias', qkv_bias='qv', layer_scale=0.1),
     readout='blocks',
-    head=dict(type='BlockwiseLinearHead', num_blocks=12))
+    head=dict(type='BlockwiseLinearHead'))
 train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(
     optimizer=dict(lr=4e-3, weight_decay=1e-4),

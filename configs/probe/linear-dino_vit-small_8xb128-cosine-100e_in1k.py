@@ -8,8 +8,8 @@ model = dict(
 test_pipeline = [
     dict(type='LoadImage'),
     dict(type='MultiView', views=[dict(transforms=[
-        dict(type='Resize', size=256, interpolation='bicubic'),
-        dict(type='CenterCrop', size=224)])]),
+        dict(type='Resize', of_image=8 / 7, interpolation='bicubic'),
+        dict(type='CenterCrop')])]),
     dict(type='PackViews'),
 ]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -6,8 +6,7 @@ model = dict(
         reconstruction=dict(
             type='Reconstruction',
             views=(0,),
-            levels=(2, 5, 8, 11),
-            neck=dict(type='MultiHierarchyFusion', in_channels=768, levels=4, width=128, layers=2),
+            neck=dict(type='MultiHierarchyFusion', width=128, layers=2),
             head=dict(type='PixelLoss', distance='l1'))),
     balancer=dict(
         type='UncertaintyWeights',

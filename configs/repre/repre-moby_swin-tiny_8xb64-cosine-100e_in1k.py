@@ -6,10 +6,8 @@ model = dict(
         reconstruction=dict(
             type='Reconstruction',
             views=(0,),
-            levels=(0, 1, 2, 3),
             neck=dict(
-                type='MultiHierarchyFusion', in_channels=(96, 192, 384, 768), width=48, layers=2,
-                patch_size=4),
+                type='MultiHierarchyFusion', width=48, layers=2),
             head=dict(type='PixelLoss', distance='l1'))),
     balancer=dict(
         type='UncertaintyWeights',

@@ -4,5 +4,4 @@ _base_ = './repre-mocov3_vit-small_32xb128-cosine-300e_in1k.py'
 model = dict(
     encoder=dict(arch=dict(_delete_=True, base='base')),
     tasks=dict(
-        contrastive=dict(projector=dict(in_channels=768)),
-        reconstruction=dict(neck=dict(in_channels=768))))
+        reconstruction=dict()))

@@ -7,7 +7,7 @@ _base_ = [
 
 view = [
     dict(
-        type='RandomResizedCrop', size=224, scale=(0.67, 1.0), ratio=(3 / 4, 4 / 3),
+        type='RandomResizedCrop', scale=(0.67, 1.0), ratio=(3 / 4, 4 / 3),
         interpolation='bilinear'),
     dict(type='RandomFlip', p=0.5),
 ]

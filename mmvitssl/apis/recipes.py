@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 import mmvitssl
-from mmvitssl.models.backbones.architectures import architecture
+from mmvitssl.engine.config_files import read_config
 
 # the wheel has the configs here; in a checkout it is a link to configs/
 CONFIGS = Path(mmvitssl.__file__).resolve().parent / ".mim" / "configs"
@@ -21,7 +20,6 @@ FOLDERS = {"repre": "repre", "lomar-beit": "lomar", "mtssl": "mtssl", "sit": "mt
 # folders whose configs do not pretrain
 OTHERS = ("_base_", "demo", "probe", "study", "tokenizers", "transfer")
 ALIASES = {"repre": "repre-mocov3", "moco": "mocov3"}
-WIDTH_KEYS = ("in_channels", "width")
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,7 @@ def find_recipe(method: str, arch: str) -> Path:
 def load_recipe(method: str, arch: str, image_size: int | None = None) -> tuple[Config, Path]:
     """The config of a method for an architecture and an image size.
 
-    A plain ViT without a config of its own is the config of ViT-S or ViT-B with the encoder, and
-    the channels of what reads it, changed.
+    A plain ViT without a config of its own is the config of ViT-S or ViT-B with another ``arch``.
 
     Returns:
         The config and the file that it comes from.
@@ -121,62 +118,33 @@ def load_recipe(method: str, arch: str, image_size: int | None = None) -> tuple[
     Raises:
         ValueError: there is no such config, or the patch does not divide the size.
     """
-    try:
-        path = find_recipe(method, arch)
-        config = Config.fromfile(path)
-    except ValueError:
-        path, config = _other_width(method, arch)
+    path, options = _nearest(method, arch)
     if image_size is not None:
-        resize_config(config, image_size)
-    return config, path
+        patch = read_config(str(path)).model.encoder.get("patch_size", 16)
+        if image_size % patch or image_size < patch:
+            raise ValueError(
+                f"--image-size {image_size} cannot be cut into patches of {patch} pixels: use "
+                f"{max(image_size - image_size % patch, patch)}."
+            )
+        options["model.encoder.image_size"] = image_size
+    return read_config(str(path), options), path
 
 
-def _other_width(method: str, arch: str) -> tuple[Path, Config]:
-    """A config of another ViT, with the encoder changed."""
-    if not arch.startswith("vit-") or arch not in ARCHS:
-        find_recipe(method, arch)  # raises, in words
+def _nearest(method: str, arch: str) -> tuple[Path, dict[str, Any]]:
+    """The config of an architecture, or of another ViT and the option that changes it."""
+    try:
+        return find_recipe(method, arch), {}
+    except ValueError:
+        if not arch.startswith("vit-") or arch not in ARCHS:
+            raise
     order = ("vit-small", "vit-base") if arch == "vit-tiny" else ("vit-base", "vit-small")
     for other in order:
         try:
             path = find_recipe(method, other)
         except ValueError:
             continue
-        config = Config.fromfile(path)
-        set_width(config, {"base": arch.removeprefix("vit-")})
-        return path, config
-    return find_recipe(method, arch), Config()  # raises, in words
-
-
-def _dicts(node: Any) -> Iterator[dict[str, Any]]:
-    """A config's dicts, outer ones first."""
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _dicts(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _dicts(value)
-
-
-def set_width(config: Config, arch: Mapping[str, Any]) -> None:
-    """Set another architecture of a config's ViT; modules that read its tokens follow.
-
-    Args:
-        config: changed in place.
-        arch: as :class:`~mmvitssl.models.ViT` takes it.
-    """
-    old = architecture(config.model.encoder.get("arch", "base"))
-    new = architecture(arch)
-    config.model.encoder.arch = dict(arch)
-    for node in _dicts(config.model.tasks):
-        for key in WIDTH_KEYS:
-            if node.get(key) == old["embed_dim"]:
-                node[key] = new["embed_dim"]
-        levels = node.get("levels")
-        if isinstance(levels, (list, tuple)) and old["depth"] != new["depth"]:
-            # the same places: the block after a quarter, a half ... of the depth
-            scale = new["depth"] / old["depth"]
-            node["levels"] = [max(round((level + 1) * scale) - 1, 0) for level in levels]
+        return path, {"model.encoder.arch": arch.removeprefix("vit-")}
+    return find_recipe(method, arch), {}  # raises, in words
 
 
 def _multi_view(config: Config) -> Any:
@@ -192,40 +160,6 @@ def view_sizes(config: Config) -> list[tuple[int, int]]:
         pair = (size, size) if isinstance(size, int) else (size[0], size[1])
         sizes += [pair] * entry.get("num", 1)
     return sizes
-
-
-def resize_config(config: Config, image_size: int) -> None:
-    """Change the image size of a config.
-
-    Views change in proportion, to whole patches; the encoder's tables, the grids of decoders and
-    the numbers of masked or asked patches follow.
-
-    Raises:
-        ValueError: the patch does not divide the size.
-    """
-    encoder = config.model.encoder
-    old, patch = encoder.get("image_size", 224), encoder.get("patch_size", 16)
-    if image_size == old:
-        return
-    if image_size % patch or image_size < patch:
-        raise ValueError(
-            f"--image-size {image_size} cannot be cut into patches of {patch} pixels: use "
-            f"{max(image_size - image_size % patch, patch)}."
-        )
-    if encoder.type == "ViT":
-        encoder.image_size = image_size
-    for entry in _multi_view(config).views:
-        for transform in entry.transforms:
-            if "size" in transform:
-                step = patch // 2 if "same_as" in entry else patch  # a tokenizer's view is halved
-                transform.size = max(round(transform.size * image_size / old / step), 1) * step
-    share = (image_size / old) ** 2
-    for node in _dicts(config.model.tasks):
-        if node.get("grid") == old // patch:
-            node["grid"] = image_size // patch
-        for key in ("num_masked", "patches", "cells"):
-            if isinstance(node.get(key), int):
-                node[key] = max(round(node[key] * share), 1)
 
 
 def config_path(name: str) -> str:

@@ -71,6 +71,15 @@ def release_sizes(config: Config, options: Iterable[str]) -> None:
             transform.pop("size", None)
 
 
+def resize_config(config: Config, image_size: int | tuple[int, int]) -> None:
+    """Set the image size of a config that is read already, and the sizes that follow, in place."""
+    found = encoder_of(config)
+    if found is not None:
+        found[1]["image_size"] = image_size
+        release_sizes(config, [f"{found[0]}.image_size"])
+        resolve_image_size(config)
+
+
 def resolve_image_size(config: Config) -> None:
     """Write the sizes of crops that do not state them, in place.
 

@@ -2,12 +2,13 @@
 
 ``train_cfg.max_epochs`` (or ``max_iters``) is the only place that says how long a training is. The
 last scheduler of a config has no ``end``; a warm-up that would take half of a short training is
-shortened; milestones of a step schedule keep their place relative to the whole.
+shortened, and one of a single step left out; milestones of a step schedule keep their place
+relative to the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -19,6 +20,7 @@ from mmvitssl.engine.errors import UserError
 DECAYS = ("CosineAnnealing", "Poly")
 # a warm-up that takes half of the training or more takes this part of it instead
 WARM_UP = 0.1
+FEW_EPOCHS = 10  # a decay in steps of an epoch would end far from its last value
 STEPS = ("begin", "end", "T_max")
 
 
@@ -90,6 +92,39 @@ def resolve_schedules(config: Config) -> list[str]:
         notes += _shorten(schedulers, length, by_epoch)
         for number, scheduler in enumerate(schedulers):
             _check_period(scheduler, f"{name}.{number} ({scheduler.get('type')})")
+    return notes + _shorten_parts(config)
+
+
+def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    if isinstance(node, (dict, list, tuple)):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from _dicts(value)
+
+
+def _shorten_parts(config: Config) -> list[str]:
+    """Shorten what else begins a training, by the rule of a warm-up.
+
+    These are the warm-up of DINO's teacher temperature and the epochs in which ``FreezeHook``
+    keeps the prototypes.
+    """
+    length, by_epoch = training_length(config)
+    if length is None or not by_epoch:
+        return []
+    notes = []
+    parts = (("DINOLoss", "warmup_epochs", config.get("model")),
+             ("FreezeHook", "epochs", config.get("custom_hooks")))  # fmt: skip
+    for kind, key, where in parts:
+        for part in _dicts(where):
+            named = str(part.get("type", "")).rsplit(".", 1)[-1] == kind
+            stated = part.get(key, 1 if kind == "FreezeHook" else 0)
+            if named and stated and 2 * stated >= length:
+                part[key] = WARM_UP * length
+                notes.append(
+                    f"{kind}.{key}={stated} would be half or more of the {length} epochs of the "
+                    f"training: it is {part[key]:g}."
+                )
     return notes
 
 
@@ -119,6 +154,13 @@ def _resolve_end(
             f"{label} ends at {scheduler['end']}, and train_cfg.{key} is {length}: leave its "
             f"'end' out, so that the schedule ends with the training, or make both the same."
         )
+    steps = by_epoch and not scheduler.get("convert_to_iter_based", False)
+    if steps and _kind(scheduler) in DECAYS and length < FEW_EPOCHS:
+        scheduler["convert_to_iter_based"] = True
+        return [
+            f"{label} steps once per epoch, which is coarse for {length}: it steps in every "
+            f"iteration, so that the last rate is that of its end."
+        ]
     return []
 
 
@@ -230,7 +272,24 @@ def fit_schedules(schedulers: Any, epoch_length: int, iterations: int) -> tuple[
         return schedulers, []
     fitted = [ConfigDict(in_iterations(dict(one), epoch_length)) for one in schedulers]
     notes = _shorten(fitted, iterations, by_epoch=False)
-    return fitted, notes
+    return fitted, notes + _drop_single_steps(fitted, epoch_length)
+
+
+def _drop_single_steps(schedulers: Sequence[dict[str, Any]], epoch_length: int) -> list[str]:
+    """Let a warm-up of a single step be none: MMEngine would stay at its first rate for good."""
+    notes = []
+    for scheduler in schedulers:
+        kind = _kind(scheduler)
+        if kind not in ("Linear", "Constant") or scheduler.get("end") is None:
+            continue
+        key = "start_factor" if kind == "Linear" else "factor"
+        steps = scheduler["end"] - scheduler.get("begin", 0)
+        if scheduler.get("by_epoch", True) and scheduler.get("convert_to_iter_based", False):
+            steps *= epoch_length
+        if steps <= 1 and scheduler.get(key) != 1.0:
+            scheduler[key] = 1.0
+            notes.append("A warm-up of a single step is left out.")
+    return notes
 
 
 def fit_runner(runner: Runner) -> None:

@@ -8,7 +8,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from benchmark import StepBench, load_config
-from benchmark.configs import set_width
 from gpu_checks.small import narrow_heads
 
 METHODS = ("mae", "lomar", "lomar-beit", "cae", "beit", "simmim", "mocov3", "simclr", "byol",
@@ -20,7 +19,7 @@ def tiny_config(method: str, arch: str = "ViT-B/16", image_size: int = 128) -> C
     init_default_scope("mmvitssl")
     config = load_config(method, arch, image_size)
     if arch != "Swin-T":
-        set_width(config, dict(embed_dim=WIDTH, depth=12, num_heads=4))
+        config.model.encoder.arch = dict(embed_dim=WIDTH, depth=12, num_heads=4)
     return narrow_heads(config)
 
 

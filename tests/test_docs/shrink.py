@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from benchmark.configs import resize_config, set_width
-from gpu_checks.small import NARROW_HEADS, dicts, narrow_heads
+from gpu_checks.small import dicts, narrow_heads
+from mmvitssl.engine.image_size import resize_config
 
 STEPS = 2
 IMAGES = 8  # of each training set of the workspace
@@ -19,7 +19,6 @@ SIZE = 128  # of views in pretraining
 DENSE_SIZE = 64  # of crops in detection and segmentation
 CLASSES = 2  # of the workspace's ImageNet
 VOCABULARY = 512  # of the workspace's tokenizers
-SWIN_FACTOR = {96: 24, 768: 192}
 
 
 def _kind(node: Any) -> str:
@@ -44,36 +43,23 @@ def _small_pretraining(config: Config) -> None:
     encoder = config.model.encoder
     if _kind(encoder) == "SwinTransformer":
         _small_encoder(encoder, None)
-        for node in dicts(config.model.tasks):
-            if node.get("in_channels") in SWIN_FACTOR:
-                node["in_channels"] = SWIN_FACTOR[node["in_channels"]]
     else:
-        arch = {**_arch(encoder.get("arch", "base")), "embed_dim": WIDTH, "num_heads": HEADS}
-        set_width(config, arch)
+        _small_encoder(encoder, SIZE)
         resize_config(config, SIZE)
     narrow_heads(config)
     for node in dicts(config.model.tasks):
-        for key in ("vocabulary", "out_channels"):
-            if node.get(key) == NARROW_HEADS["vocabulary"]:
-                node[key] = VOCABULARY
-
-
-def _small_views(node: Any, share: float) -> None:
-    for transform in dicts(node):
-        if isinstance(transform.get("size"), int):
-            transform["size"] = round(transform["size"] * share)
+        if "vocabulary" in node:
+            node["vocabulary"] = VOCABULARY
 
 
 def _small_classifier(config: Config) -> None:
-    old = config.model.encoder.get("image_size", 224)
     _small_encoder(config.model.encoder, SIZE)
+    resize_config(config, SIZE)
     head = config.model.head
     if head.get("num_classes") == 1000:
         head.num_classes = CLASSES
     if "num_heads" in head:
         head.num_heads = HEADS
-    for part in ("train", "val", "test"):
-        _small_views(config.get(f"{part}_dataloader"), SIZE / old)
 
 
 def _small_dense(config: Config) -> None:
@@ -120,10 +106,8 @@ def _small_model(config: Config) -> None:
     elif kind == "DiscreteVAE":
         config.model.update(vocabulary=VOCABULARY, hidden=16, codes=16, blocks=1)
     elif "encoder" in config:  # nearest neighbours
-        old = config.encoder.get("image_size", 224)
         _small_encoder(config.encoder, SIZE)
-        for name in ("bank", "queries"):
-            _small_views(config[name], SIZE / old)
+        resize_config(config, SIZE)
     elif "backbone" in config.get("model", {}):
         _small_dense(config)
 

@@ -16,10 +16,11 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from benchmark import StepBench
-from benchmark.configs import find_config, resize_config
+from benchmark.configs import find_config
 from gpu_checks.small import IMAGE_SIZE, METHODS, SIZES, shrunk
 from mmvitssl.engine import launch, training
 from mmvitssl.engine.config_files import read_config
+from mmvitssl.engine.image_size import resize_config
 from mmvitssl.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 from tests.marks import some
 from tests.test_tools.programs import ENVIRONMENT, ROOT, inherited, logged

@@ -10,16 +10,13 @@ from mmvitssl.apis.recipes import (
     CONFIGS,
     find_recipe,
     load_recipe,
-    resize_config,
-    set_width,
     view_sizes,
 )
 
 ARCHS = {"ViT-S/16": "vit-small", "ViT-B/16": "vit-base", "ViT-L/16": "vit-large",
          "Swin-T": "swin-tiny"}  # fmt: skip
 
-__all__ = ["ARCHS", "CONFIGS", "find_config", "load_config", "resize_config", "set_width",
-           "view_sizes"]  # fmt: skip
+__all__ = ["ARCHS", "CONFIGS", "find_config", "load_config", "view_sizes"]
 
 
 def _known(arch: str) -> str:

@@ -95,14 +95,14 @@ def _backbone(config: Config) -> dict[str, Any]:
     return {"arch": _arch(config), "img_size": view_sizes(config)[0]}
 
 
-def _mlp(projector: Any, in_channels: int) -> dict[str, Any]:
-    """Our projector as its NonLinearNeck."""
+def _mlp(projector: Any, in_channels: int, out_channels: int = 256) -> dict[str, Any]:
+    """Our projector, or predictor of ``out_channels``, as its NonLinearNeck."""
     bias = projector.get("bias", False)
     return dict(
         type="NonLinearNeck",
         in_channels=in_channels,
-        hid_channels=projector.get("hidden_channels", 4096),
-        out_channels=projector.get("out_channels", 256),
+        hid_channels=projector.get("hidden_channels", 4096) or in_channels,
+        out_channels=projector.get("out_channels", out_channels),
         num_layers=projector.get("num_layers", 3),
         with_bias=bias,
         with_last_bias=projector.get("last_bias", bias),
@@ -131,11 +131,13 @@ def _beit(peer: Any, config: Config) -> None:
 
 def _cae(peer: Any, config: Config) -> None:
     task = config.model.tasks.context
+    size = view_sizes(config)[0]
+    patches = (size[0] // 16) * (size[1] // 16)
     peer.backbone.update(_backbone(config))
     peer.neck.update(
-        embed_dims=task.regressor.width, num_heads=task.regressor.num_heads,
+        embed_dims=_arch(config)["embed_dims"], num_heads=_arch(config)["num_heads"],
         regressor_depth=task.regressor.depth, decoder_depth=task.decoder.depth,
-        num_classes=task.target.vocabulary, mask_tokens_num=task.masking.num_masked,
+        num_classes=task.target.vocabulary, mask_tokens_num=int(task.masking.ratio * patches),
     )  # fmt: skip
     peer.target_generator.vocab_size = task.target.vocabulary
 
@@ -155,7 +157,8 @@ def _contrastive(peer: Any, config: Config) -> None:
                          **_backbone(config))  # fmt: skip
     width = _arch(config)["embed_dims"]
     if peer.type == "MoCo":
-        hidden, out = task.projector.hidden_channels, task.projector.out_channels
+        hidden = task.projector.hidden_channels or width
+        out = task.projector.out_channels
         peer.neck.update(
             in_channels=width, hid_channels=hidden, out_channels=out, with_avg_pool=False
         )
@@ -163,7 +166,8 @@ def _contrastive(peer: Any, config: Config) -> None:
         return
     peer.neck = _mlp(task.projector, width)
     if "predictor" in task:
-        peer.head.predictor = _mlp(task.predictor, task.projector.get("out_channels", 256))
+        out = task.projector.get("out_channels", 256)
+        peer.head.predictor = _mlp(task.predictor, out, out)
 
 
 @dataclass(frozen=True)

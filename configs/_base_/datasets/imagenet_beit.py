@@ -4,12 +4,12 @@ data_root = 'data/imagenet/train'
 
 view = [
     dict(type='RandomFlip', p=0.5),
-    dict(type='RandomResizedCrop', size=224, scale=(0.08, 1.0), interpolation='bicubic'),
+    dict(type='RandomResizedCrop', scale=(0.08, 1.0), interpolation='bicubic'),
 ]
 # 112 pixels give DALL-E's tokenizer, of stride 8, one id for each 16 x 16 patch of 224
 tokenizer_view = [
     dict(type='RandomFlip', p=0.5),
-    dict(type='RandomResizedCrop', size=112, scale=(0.08, 1.0), interpolation='lanczos'),
+    dict(type='RandomResizedCrop', per_patch=8, scale=(0.08, 1.0), interpolation='lanczos'),
 ]
 
 # 8 processes x 256 = 2048

@@ -8,9 +8,9 @@ colour = [
     dict(type='RandomGrayscale', p=0.2),
 ]
 global_crop = dict(
-    type='RandomResizedCrop', size=224, scale=(0.4, 1.0), interpolation='bicubic')
+    type='RandomResizedCrop', scale=(0.4, 1.0), interpolation='bicubic')
 local_crop = dict(
-    type='RandomResizedCrop', size=96, scale=(0.05, 0.4), interpolation='bicubic')
+    type='RandomResizedCrop', of_image=3 / 7, scale=(0.05, 0.4), interpolation='bicubic')
 global1 = [global_crop, *colour, dict(type='GaussianBlur', sigma=(0.1, 2.0), p=1.0)]
 global2 = [
     global_crop,

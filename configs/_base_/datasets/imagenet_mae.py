@@ -3,7 +3,7 @@
 data_root = 'data/imagenet/train'
 
 view = [
-    dict(type='RandomResizedCrop', size=224, scale=(0.2, 1.0), interpolation='bicubic'),
+    dict(type='RandomResizedCrop', scale=(0.2, 1.0), interpolation='bicubic'),
     dict(type='RandomFlip', p=0.5),
 ]
 

@@ -19,10 +19,10 @@ model = dict(
     tasks=dict(
         masked=dict(
             type='MaskedModeling',
-            masking=dict(type='BlockMasking', num_masked=75),
+            # the official code masks 75 of 196 patches
+            masking=dict(type='BlockMasking', ratio=75 / 196),
             neck=dict(
-                type='TokenPredictor', in_channels=768, out_channels=8192,
-                initialisation='cut_normal'),
+                type='TokenPredictor', initialisation='cut_normal'),
             target=dict(
                 type='TokenTarget', checkpoint='data/tokenizers/dalle.safetensors',
                 vocabulary=8192),

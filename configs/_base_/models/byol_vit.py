@@ -18,9 +18,8 @@ model = dict(
             type='Contrastive',
             views=(0, 1),
             projector=dict(
-                type='ProjectionMLP', in_channels=384, hidden_channels=4096, out_channels=256,
+                type='ProjectionMLP', hidden_channels=4096, out_channels=256,
                 num_layers=2, bias=True, last_bias=False, last_norm=False),
             predictor=dict(
-                type='ProjectionMLP', in_channels=256, hidden_channels=4096, out_channels=256,
-                num_layers=2, bias=True, last_bias=False, last_norm=False),
+                type='ProjectionMLP', hidden_channels=4096, num_layers=2, bias=True, last_bias=False, last_norm=False),
             head=dict(type='CosineLoss', scale=2.0, offset=2.0))))

@@ -17,13 +17,12 @@ model = dict(
     tasks=dict(
         context=dict(
             type='ContextAutoencoding',
-            masking=dict(type='BlockMasking', num_masked=98, exact=True, mode='drop'),
+            masking=dict(type='BlockMasking', ratio=0.5, exact=True, mode='drop'),
             regressor=dict(
-                type='ContextRegressor', width=768, depth=4, num_heads=12, drop_path=0.1,
+                type='ContextRegressor', depth=4, drop_path=0.1,
                 layer_scale=0.1),
             decoder=dict(
-                type='ContextDecoder', width=768, out_channels=8192, depth=4, num_heads=12,
-                drop_path=0.1, layer_scale=0.1),
+                type='ContextDecoder', depth=4, drop_path=0.1, layer_scale=0.1),
             target=dict(
                 type='TokenTarget', checkpoint='data/tokenizers/dalle.safetensors',
                 vocabulary=8192),

@@ -19,8 +19,8 @@ model = dict(
             global_views=(0, 1),
             local_views=(2, 3, 4, 5, 6, 7, 8, 9),
             projector=dict(
-                type='PrototypeMLP', in_channels=384, prototypes=65536, hidden_channels=2048,
+                type='PrototypeMLP', prototypes=65536, hidden_channels=2048,
                 bottleneck=256, num_layers=3, fixed_lengths=True),
             head=dict(
-                type='DINOLoss', prototypes=65536, student_temperature=0.1,
+                type='DINOLoss', student_temperature=0.1,
                 teacher_temperature=0.04))))

@@ -17,6 +17,6 @@ model = dict(
         masked=dict(
             type='MaskedModeling',
             masking=dict(type='WindowMasking', window=7, views=4, ratio=0.8),
-            neck=dict(type='TokenPredictor', in_channels=768, out_channels=768),
-            target=dict(type='PixelTarget', patch_size=16, normalise=True),
+            neck=dict(type='TokenPredictor'),
+            target=dict(type='PixelTarget', normalise=True),
             head=dict(type='PixelLoss', distance='l2'))))

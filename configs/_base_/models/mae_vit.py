@@ -16,7 +16,7 @@ model = dict(
             type='MaskedModeling',
             masking=dict(type='RandomMasking', ratio=0.75, mode='drop'),
             neck=dict(
-                type='MAEDecoder', in_channels=768, out_channels=768, width=512, depth=8,
-                num_heads=16, grid=14),
-            target=dict(type='PixelTarget', patch_size=16, normalise=True),
+                type='MAEDecoder', width=512, depth=8,
+                num_heads=16),
+            target=dict(type='PixelTarget', normalise=True),
             head=dict(type='PixelLoss', distance='l2'))))

@@ -18,10 +18,9 @@ model = dict(
             type='Contrastive',
             views=(0, 1),
             projector=dict(
-                type='ProjectionMLP', in_channels=384, hidden_channels=4096, out_channels=256,
+                type='ProjectionMLP', hidden_channels=4096, out_channels=256,
                 num_layers=2, bias=True, last_norm=False),
             predictor=dict(
-                type='ProjectionMLP', in_channels=256, hidden_channels=4096, out_channels=256,
-                num_layers=2, bias=True, last_norm=False),
+                type='ProjectionMLP', hidden_channels=4096, num_layers=2, bias=True, last_norm=False),
             head=dict(
-                type='QueueInfoNCE', channels=256, size=4096, temperature=0.2, queues=2))))
+                type='QueueInfoNCE', size=4096, temperature=0.2, queues=2))))

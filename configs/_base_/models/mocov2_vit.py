@@ -19,8 +19,8 @@ model = dict(
             views=(0, 1),
             pairs=((0, 1), ),
             projector=dict(
-                type='ProjectionMLP', in_channels=384, hidden_channels=384, out_channels=128,
+                type='ProjectionMLP', hidden_channels=None, out_channels=128,
                 num_layers=2, bias=True, norm=False, last_norm=False),
             head=dict(
-                type='QueueInfoNCE', channels=128, size=65536, temperature=0.2, queues=1,
+                type='QueueInfoNCE', size=65536, temperature=0.2, queues=1,
                 first_view=1))))

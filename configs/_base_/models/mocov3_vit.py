@@ -20,8 +20,6 @@ model = dict(
                 type='ProjectionMLP', hidden_channels=4096, out_channels=256, num_layers=3),
             predictor=dict(
                 type='ProjectionMLP',
-                in_channels=256,
                 hidden_channels=4096,
-                out_channels=256,
                 num_layers=2),
             head=dict(type='InfoNCE', temperature=0.2, scale=0.4))))  # scale = 2T

@@ -5,24 +5,23 @@ contrast = dict(
     token='contrast',
     views=(0, 1),
     projector=dict(
-        type='ProjectionMLP', in_channels=384, hidden_channels=4096, out_channels=256,
+        type='ProjectionMLP', hidden_channels=4096, out_channels=256,
         num_layers=3),
     predictor=dict(
-        type='ProjectionMLP', in_channels=256, hidden_channels=4096, out_channels=256,
-        num_layers=2),
+        type='ProjectionMLP', hidden_channels=4096, num_layers=2),
     head=dict(type='InfoNCE', temperature=0.2, scale=0.4))
-rotation = dict(type='Rotation', in_channels=384, views=(0, 1), token='rotation')
-# patch-level tasks alter 20 + 8 + 16 + 40 of 196 patches of each view, none of another's
+rotation = dict(type='Rotation', views=(0, 1), token='rotation')
+# shares of a view's patches: 20 + 8 + 16 + 40 of 196, none of another task's
 colour = dict(
-    type='Colorization', in_channels=384, views=(0, 1), patches=20, predicts='mean', hidden=512)
+    type='Colorization', views=(0, 1), patches=20 / 196, predicts='mean', hidden=512)
 place = dict(
-    type='RelativePosition', in_channels=384, views=(0, 1), pairs=4, distance=1, crop=0.75,
+    type='RelativePosition', views=(0, 1), pairs=4 / 196, distance=1, crop=0.75,
     jitter=0.2)
 jigsaw = dict(
-    type='Jigsaw', in_channels=384, views=(0, 1), patches=16, cells=196, position='slot')
+    type='Jigsaw', views=(0, 1), patches=16 / 196, position='slot')
 paint = dict(
-    type='Inpainting', in_channels=384, views=(0, 1), patches=40, modes=('mask', ),
-    patch_size=16, distance='l1')
+    type='Inpainting', views=(0, 1), patches=40 / 196, modes=('mask', ),
+    distance='l1')
 
 model = dict(
     type='Pretrainer',

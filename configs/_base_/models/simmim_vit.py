@@ -7,6 +7,6 @@ model = dict(
         masked=dict(
             masking=dict(_delete_=True, type='RandomMasking', ratio=0.6, mode='replace', unit=2),
             neck=dict(
-                _delete_=True, type='TokenPredictor', in_channels=768, out_channels=768),
-            target=dict(_delete_=True, type='PixelTarget', patch_size=16, normalise=False),
+                _delete_=True, type='TokenPredictor'),
+            target=dict(_delete_=True, type='PixelTarget', normalise=False),
             head=dict(_delete_=True, type='PixelLoss', distance='l1'))))

@@ -2,7 +2,7 @@
 # device augments. The distribution of the views is that of the recipe.
 _base_ = '../mocov3_vit-small_32xb128-cosine-300e_in1k.py'
 
-crop = dict(type='RandomResizedCrop', size=224, scale=(0.08, 1.0))
+crop = dict(type='RandomResizedCrop', scale=(0.08, 1.0))
 augment = dict(
     type='DeviceAugment',
     views=[

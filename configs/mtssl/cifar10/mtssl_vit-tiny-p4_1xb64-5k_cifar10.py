@@ -25,7 +25,7 @@ model = dict(
         place=_base_.place))
 
 view = [
-    dict(type='RandomResizedCrop', size=size, scale=(0.2, 1.0)),
+    dict(type='RandomResizedCrop', scale=(0.2, 1.0)),
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, p=0.8),
     dict(type='RandomGrayscale', p=0.2),
     dict(type='RandomFlip', p=0.5),

@@ -3,9 +3,9 @@
 _base_ = './imagenet_linear.py'
 
 train_view = [
-    dict(type='RandomResizedCrop', size=224, interpolation='bicubic'),
+    dict(type='RandomResizedCrop', interpolation='bicubic'),
     dict(type='RandomFlip'),
-    dict(type='RandAugment', policy='rand-m9-mstd0.5-inc1', size=224),
+    dict(type='RandAugment', policy='rand-m9-mstd0.5-inc1'),
 ]
 
 # 32 processes x 32 = 1024

@@ -3,12 +3,12 @@
 data_root = 'data/imagenet'
 
 train_view = [
-    dict(type='RandomResizedCrop', size=224, interpolation='bicubic'),
+    dict(type='RandomResizedCrop', interpolation='bicubic'),
     dict(type='RandomFlip'),
 ]
 test_view = [
-    dict(type='Resize', size=256, interpolation='bicubic'),
-    dict(type='CenterCrop', size=224),
+    dict(type='Resize', of_image=8 / 7, interpolation='bicubic'),
+    dict(type='CenterCrop'),
 ]
 
 # 32 processes x 512 = 16384

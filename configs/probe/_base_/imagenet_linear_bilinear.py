@@ -2,8 +2,8 @@
 
 _base_ = './imagenet_linear.py'
 
-train_view = [dict(type='RandomResizedCrop', size=224), dict(type='RandomFlip')]
-test_view = [dict(type='Resize', size=256), dict(type='CenterCrop', size=224)]
+train_view = [dict(type='RandomResizedCrop'), dict(type='RandomFlip')]
+test_view = [dict(type='Resize', of_image=8 / 7), dict(type='CenterCrop')]
 test_pipeline = [
     dict(type='LoadImage'),
     dict(type='MultiView', views=[dict(transforms=test_view)]),

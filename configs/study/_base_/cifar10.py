@@ -7,12 +7,11 @@ _base_ = '../../_base_/default_runtime.py'
 
 size = 32
 patch = 4
-channels = 128
-arch = dict(embed_dim=channels, depth=4, num_heads=4)
+arch = dict(embed_dim=128, depth=4, num_heads=4)
 preprocessor = dict(
     type='ViewPreprocessor', mean=(0.491, 0.482, 0.447), std=(0.247, 0.244, 0.262))
 
-crop = dict(type='RandomResizedCrop', size=size, scale=(0.2, 1.0))
+crop = dict(type='RandomResizedCrop', scale=(0.2, 1.0))
 flip = dict(type='RandomFlip', p=0.5)
 colour = [
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, p=0.8),

@@ -1,8 +1,7 @@
 # CAE with pixels as the target (the paper's RGB variant) on CIFAR-10: half of the 64 patches masked.
 _base_ = ['../../_base_/models/cae_vit.py', '../_base_/cifar10.py']
 
-block = dict(
-    width=_base_.channels, depth=2, num_heads=_base_.arch.num_heads, drop_path=0.0)
+block = dict(depth=2, drop_path=0.0)
 model = dict(
     data_preprocessor=_base_.preprocessor,
     encoder=dict(
@@ -10,10 +9,9 @@ model = dict(
         drop_path=0.0),
     tasks=dict(
         context=dict(
-            masking=dict(num_masked=32, min_block=4),
+            masking=dict(min_block=4),
             regressor=block,
-            decoder=dict(out_channels=3 * _base_.patch**2, **block),
-            target=dict(
-                _delete_=True, type='PixelTarget', patch_size=_base_.patch, normalise=True),
+            decoder=block,
+            target=dict(_delete_=True, type='PixelTarget', normalise=True),
             head=dict(_delete_=True, type='PixelLoss', distance='l2'))))
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))

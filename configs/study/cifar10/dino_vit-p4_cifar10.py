@@ -10,12 +10,9 @@ model = dict(
     tasks=dict(
         distillation=dict(
             local_views=(2, 3, 4, 5),
-            projector=dict(
-                in_channels=_base_.channels, prototypes=1024, hidden_channels=512,
-                bottleneck=128),
-            head=dict(prototypes=1024))))
-large = dict(type='RandomResizedCrop', size=_base_.size, scale=(0.4, 1.0))
-small = dict(type='RandomResizedCrop', size=_base_.size // 2, scale=(0.1, 0.4))
+            projector=dict(prototypes=1024, hidden_channels=512, bottleneck=128))))
+large = dict(type='RandomResizedCrop', scale=(0.4, 1.0))
+small = dict(type='RandomResizedCrop', of_image=0.5, scale=(0.1, 0.4))
 train_dataloader = dict(
     dataset=dict(
         pipeline=[

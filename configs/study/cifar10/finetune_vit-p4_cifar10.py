@@ -8,7 +8,7 @@ model = dict(
         type='ViT', arch=_base_.arch, image_size=_base_.size, patch_size=_base_.patch),
     readout='mean',
     head=dict(type='LinearHead', num_classes=10))
-gentle = dict(type='RandomResizedCrop', size=_base_.size, scale=(0.5, 1.0))
+gentle = dict(type='RandomResizedCrop', scale=(0.5, 1.0))
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,

@@ -6,7 +6,6 @@ model = dict(
     encoder=dict(arch=_base_.arch, image_size=_base_.size, patch_size=_base_.patch),
     tasks=dict(
         contrastive=dict(
-            projector=dict(
-                in_channels=_base_.channels, hidden_channels=512, out_channels=128),
-            predictor=dict(in_channels=128, hidden_channels=512, out_channels=128))))
+            projector=dict(hidden_channels=512, out_channels=128),
+            predictor=dict(hidden_channels=512))))
 custom_hooks = [dict(type='MomentumUpdateHook'), dict(type='ReduceLogsHook')]

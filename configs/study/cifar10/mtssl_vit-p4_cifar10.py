@@ -14,15 +14,13 @@ model = dict(
             views=(0, 1),
             keys='online',
             projector=dict(
-                type='ProjectionMLP', in_channels=_base_.channels, hidden_channels=512,
-                out_channels=128, num_layers=2),
+                type='ProjectionMLP', hidden_channels=512, out_channels=128, num_layers=2),
             head=dict(type='NTXent', temperature=0.2)),
-        rotation=dict(
-            type='Rotation', in_channels=_base_.channels, views=(0, 1), token='rotation'),
+        rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
         # the patch-level tasks alter 8 + 4 of the 64 patches of each view, none of another's
         colour=dict(
-            type='Colorization', in_channels=_base_.channels, views=(0, 1), patches=8,
+            type='Colorization', views=(0, 1), patches=8 / 64,
             predicts='mean', hidden=256),
         place=dict(
-            type='RelativePosition', in_channels=_base_.channels, views=(0, 1), pairs=2,
+            type='RelativePosition', views=(0, 1), pairs=2 / 64,
             distance=1, crop=0.75, jitter=0.2)))

@@ -6,10 +6,7 @@ model = dict(
         reconstruction=dict(
             type='Reconstruction',
             views=(0, ),
-            levels=(0, 1, 2, 3),
-            neck=dict(
-                type='MultiHierarchyFusion', in_channels=_base_.channels, levels=4, width=64,
-                layers=2, patch_size=_base_.patch),
+            neck=dict(type='MultiHierarchyFusion', width=64, layers=2),
             head=dict(type='PixelLoss', distance='l1'))),
     balancer=dict(
         type='UncertaintyWeights',

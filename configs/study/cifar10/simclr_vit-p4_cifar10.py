@@ -7,6 +7,5 @@ model = dict(
         arch=dict(_delete_=True, **_base_.arch), image_size=_base_.size, patch_size=_base_.patch),
     tasks=dict(
         contrastive=dict(
-            projector=dict(
-                in_channels=_base_.channels, hidden_channels=512, out_channels=128),
+            projector=dict(hidden_channels=512, out_channels=128),
             head=dict(temperature=0.2))))

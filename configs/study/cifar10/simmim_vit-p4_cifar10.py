@@ -5,9 +5,5 @@ model = dict(
     data_preprocessor=_base_.preprocessor,
     encoder=dict(
         arch=dict(_delete_=True, **_base_.arch), image_size=_base_.size, patch_size=_base_.patch,
-        drop_path=0.0),
-    tasks=dict(
-        masked=dict(
-            neck=dict(in_channels=_base_.channels, out_channels=3 * _base_.patch**2),
-            target=dict(patch_size=_base_.patch))))
+        drop_path=0.0))
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))

@@ -13,14 +13,13 @@ model = dict(
             token='contrast',
             keys='online',
             projector=dict(
-                type='ProjectionMLP', in_channels=_base_.channels, out_channels=128,
-                num_layers=1, bias=True, last_norm=False),
+                type='ProjectionMLP', out_channels=128, num_layers=1, bias=True,
+                last_norm=False),
             head=dict(type='NTXent', temperature=0.5)),
-        rotation=dict(
-            type='Rotation', in_channels=_base_.channels, views=(0, 1), token='rotation'),
+        rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
         paint=dict(
-            type='Inpainting', in_channels=_base_.channels, views=(0, 1), patches=32,
-            modes=('noise', 'other', 'blur', 'grey'), patch_size=_base_.patch, distance='l1',
+            type='Inpainting', views=(0, 1), patches=0.5,
+            modes=('noise', 'other', 'blur', 'grey'), distance='l1',
             on='all')),
     balancer=dict(
         type='UncertaintyWeights',

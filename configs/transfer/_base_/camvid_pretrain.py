@@ -5,11 +5,11 @@ iterations = 200
 warmup = 20
 
 view = [
-    dict(type='RandomResizedCrop', size=size, scale=(0.1, 1.0)),
+    dict(type='RandomResizedCrop', scale=(0.1, 1.0)),
     dict(type='RandomFlip', p=0.5),
 ]
 jittered = [
-    dict(type='RandomResizedCrop', size=size, scale=(0.1, 1.0)),
+    dict(type='RandomResizedCrop', scale=(0.1, 1.0)),
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, p=0.8),
     dict(type='RandomGrayscale', p=0.2),
     dict(type='RandomFlip', p=0.5),

@@ -19,10 +19,10 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmvitssl.DenseFeatures',
-        levels=(0, 1, 2, 3),
+        levels=4,
         level_norms=True,
         encoder=dict(type='mmvitssl.SwinTransformer', arch='tiny', drop_path=0.2)),
-    neck=dict(in_channels=[96, 192, 384, 768]),
+    neck=dict(in_channels=None),
     roi_head=dict(
         bbox_head=[
             dict(**head, bbox_coder=dict(**coder, target_stds=[0.1, 0.1, 0.2, 0.2])),

@@ -21,8 +21,8 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmvitssl.WindowedFeatures',
-        levels=(11, ),
-        global_blocks=(2, 5, 8, 11),
+        levels=1,
+        global_blocks=4,
         window_size=14,
         relative_grid=(64, 64),
         encoder=dict(
@@ -31,7 +31,7 @@ model = dict(
             image_size=224,
             patch_size=16,
             drop_path=0.1)),
-    neck=dict(_delete_=True, type='mmvitssl.SimpleFeaturePyramid', in_channels=768),
+    neck=dict(_delete_=True, type='mmvitssl.SimpleFeaturePyramid'),
     rpn_head=dict(num_convs=2, loss_bbox=dict(_delete_=True, **l1)),
     roi_head=dict(
         bbox_head=[

@@ -8,7 +8,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmvitssl.DenseFeatures',
-        levels=(0, 1, 2, 3),
+        levels=4,
         level_norms=True,
         encoder=dict(type='mmvitssl.SwinTransformer', arch='tiny', drop_path=0.2)),
-    neck=dict(in_channels=[96, 192, 384, 768]))
+    neck=dict(in_channels=None))

@@ -8,7 +8,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmvitssl.DenseFeatures',
-        levels=(3, 5, 7, 11),
+        levels=(1 / 3, 1 / 2, 2 / 3, 1.0),  # of the depth
         encoder=dict(
             type='mmvitssl.ViT',
             arch=dict(base='base'),
@@ -16,8 +16,8 @@ model = dict(
             patch_size=16,
             gradient_checkpointing=True)),
     neck=[
-        dict(type='mmvitssl.ScalePyramid', in_channels=768, norm_cfg=dict(type='SyncBN')),
-        dict(type='FPN', in_channels=[768] * 4, out_channels=256, num_outs=5),
+        dict(type='mmvitssl.ScalePyramid', norm_cfg=dict(type='SyncBN')),
+        dict(type='FPN', out_channels=256, num_outs=5),
     ],
     roi_head=dict(
         bbox_head=dict(

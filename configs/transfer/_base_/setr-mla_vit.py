@@ -7,7 +7,7 @@ norm = dict(type='SyncBN', requires_grad=True)
 model = dict(
     neck=dict(
         type='MLANeck',
-        in_channels=[768] * 4,
+        in_channels=None,
         out_channels=256,
         norm_cfg=norm,
         act_cfg=dict(type='ReLU')),

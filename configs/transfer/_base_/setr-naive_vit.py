@@ -8,7 +8,6 @@ custom_imports = dict(imports=['mmvitssl.models', 'mmvitssl.engine'])
 upsampling = dict(num_convs=1, up_scale=1, kernel_size=1)
 auxiliary = dict(
     type='SETRUPHead',
-    in_channels=768,
     channels=256,
     num_classes=19,
     dropout_ratio=0,
@@ -22,13 +21,13 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmvitssl.DenseFeatures',
-        levels=(2, 5, 8, 11),
+        levels=4,
         encoder=dict(
             type='mmvitssl.ViT',
             arch=dict(base='base'),
             image_size=768,
             patch_size=16,
             interpolation='bilinear')),
-    decode_head=dict(in_channels=768, **upsampling),
+    decode_head=dict(in_channels=None, **upsampling),
     auxiliary_head=[dict(auxiliary, in_index=i, **upsampling) for i in range(3)],
     test_cfg=dict(mode='slide', crop_size=(768, 768), stride=(512, 512)))

@@ -3,7 +3,8 @@
 _base_ = './setr-naive_vit.py'
 
 model = dict(
-    backbone=dict(levels=(4, 7, 9, 11)),
+    # blocks 10, 15, 20, 24 of the published 24
+    backbone=dict(levels=(10 / 24, 15 / 24, 20 / 24, 1.0)),
     decode_head=dict(num_convs=4, up_scale=2, kernel_size=3),
     # the last block has one too, in SETR's official code but not in mmseg
     auxiliary_head=[

@@ -9,8 +9,8 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmvitssl.DenseFeatures',
-        levels=(0, 1, 2, 3),
+        levels=4,
         level_norms=True,
         encoder=dict(type='mmvitssl.SwinTransformer', arch='tiny', image_size=224, window_size=7)),
-    decode_head=dict(num_classes=150),
-    auxiliary_head=dict(num_classes=150))
+    decode_head=dict(in_channels=None, num_classes=150),
+    auxiliary_head=dict(in_channels=None, num_classes=150))

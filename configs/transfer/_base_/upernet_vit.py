@@ -10,13 +10,11 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmvitssl.DenseFeatures',
-        levels=(3, 5, 7, 11),
+        levels=(1 / 3, 1 / 2, 2 / 3, 1.0),  # of the depth
         encoder=dict(type='mmvitssl.ViT', arch=dict(base='base'), image_size=512, patch_size=16)),
     neck=dict(
-        _delete_=True,
-        type='mmvitssl.ScalePyramid',
-        in_channels=768,
-        norm_cfg=dict(type='SyncBN')),
-    decode_head=dict(in_channels=[768] * 4, channels=768, num_classes=150),
-    auxiliary_head=dict(in_channels=768, in_index=2, num_classes=150),
+        _delete_=True, type='mmvitssl.ScalePyramid', norm_cfg=dict(type='SyncBN')),
+    # None: the encoder's width
+    decode_head=dict(in_channels=None, channels=None, num_classes=150),
+    auxiliary_head=dict(in_channels=None, in_index=2, num_classes=150),
     test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)))

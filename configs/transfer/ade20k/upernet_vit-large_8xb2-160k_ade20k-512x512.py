@@ -2,8 +2,5 @@
 _base_ = './upernet_vit-base_8xb2-160k_ade20k-512x512.py'
 
 model = dict(
-    backbone=dict(levels=(7, 11, 15, 23), encoder=dict(arch=dict(base='large'), drop_path=0.15)),
-    neck=dict(in_channels=1024),
-    decode_head=dict(in_channels=[1024] * 4, channels=1024),
-    auxiliary_head=dict(in_channels=1024))
+    backbone=dict(encoder=dict(arch=dict(base='large'), drop_path=0.15)))
 optim_wrapper = dict(optimizer=dict(lr=4e-5), paramwise_cfg=dict(decay_rate=0.95))

@@ -1,8 +1,4 @@
 # UperNet, ViT-S with 12 heads (MoCo v3, CAE), ADE20K, 160k iterations.
 _base_ = './upernet_vit-base_8xb2-160k_ade20k-512x512.py'
 
-model = dict(
-    backbone=dict(encoder=dict(arch=dict(base='small', num_heads=12))),
-    neck=dict(in_channels=384),
-    decode_head=dict(in_channels=[384] * 4, channels=384),
-    auxiliary_head=dict(in_channels=384))
+model = dict(backbone=dict(encoder=dict(arch=dict(base='small', num_heads=12))))

@@ -11,7 +11,7 @@ iterations = 150
 
 model = dict(
     backbone=dict(
-        levels=(1, 2, 3, 5),
+        levels=(1 / 3, 1 / 2, 2 / 3, 1.0),
         encoder=dict(arch=dict(_delete_=True, base='tiny', depth=6), image_size=crop)),
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     roi_head=dict(bbox_head=dict(num_classes=3), mask_head=dict(num_classes=3)),

@@ -6,12 +6,12 @@ _base_ = [
 ]
 
 norm = dict(type='BN')
-heads = dict(in_channels=192, channels=96, num_classes=11, norm_cfg=norm)
+heads = dict(channels=96, num_classes=11, norm_cfg=norm)
 
 model = dict(
     data_preprocessor=dict(size=_base_.crop),
     backbone=dict(
-        levels=(1, 2, 3, 5),
+        levels=(1 / 3, 1 / 2, 2 / 3, 1.0),
         encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.crop)),
     decode_head=heads,
     # one in place of three: each costs as much time as two blocks

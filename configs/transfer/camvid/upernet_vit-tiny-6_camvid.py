@@ -11,10 +11,10 @@ norm = dict(type='BN')
 model = dict(
     data_preprocessor=dict(size=_base_.crop),
     backbone=dict(
-        levels=(1, 2, 3, 5),
+        levels=(1 / 3, 1 / 2, 2 / 3, 1.0),
         encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.crop)),
-    neck=dict(in_channels=192, norm_cfg=norm),
-    decode_head=dict(in_channels=[192] * 4, channels=channels, num_classes=11, norm_cfg=norm),
-    auxiliary_head=dict(in_channels=192, channels=32, num_classes=11, norm_cfg=norm),
+    neck=dict(norm_cfg=norm),
+    decode_head=dict(channels=channels, num_classes=11, norm_cfg=norm),
+    auxiliary_head=dict(channels=32, num_classes=11, norm_cfg=norm),
     test_cfg=dict(_delete_=True, mode='whole'))
 auto_scale_lr = dict(base_batch_size=4)

@@ -1,11 +1,6 @@
 # Mask R-CNN, ViT-L, COCO, 12 epochs. Layer decay is the paper's .8; CAE's config file has .85.
 _base_ = './mask-rcnn_vit-base_16xb2-1x_coco.py'
 
-model = dict(
-    backbone=dict(levels=(7, 11, 15, 23), encoder=dict(arch=dict(base='large'))),
-    neck=[
-        dict(type='mmvitssl.ScalePyramid', in_channels=1024, norm_cfg=dict(type='SyncBN')),
-        dict(type='FPN', in_channels=[1024] * 4, out_channels=256, num_outs=5),
-    ])
+model = dict(backbone=dict(encoder=dict(arch=dict(base='large'))))
 
 optim_wrapper = dict(optimizer=dict(lr=2e-4), paramwise_cfg=dict(decay_rate=0.8))

@@ -2,8 +2,4 @@
 _base_ = './mask-rcnn_vit-base_16xb2-1x_coco.py'
 
 model = dict(
-    backbone=dict(encoder=dict(arch=dict(base='small', num_heads=12), drop_path=0.1)),
-    neck=[
-        dict(type='mmvitssl.ScalePyramid', in_channels=384, norm_cfg=dict(type='SyncBN')),
-        dict(type='FPN', in_channels=[384] * 4, out_channels=256, num_outs=5),
-    ])
+    backbone=dict(encoder=dict(arch=dict(base='small', num_heads=12), drop_path=0.1)))

@@ -53,10 +53,10 @@ class FreezeHook(Hook):
 
     Args:
         names: parts of parameter names.
-        epochs: how long.
+        epochs: how long; a part of an epoch is rounded down to iterations.
     """
 
-    def __init__(self, names: str | Sequence[str], epochs: int = 1) -> None:
+    def __init__(self, names: str | Sequence[str], epochs: float = 1) -> None:
         self.names = (names,) if isinstance(names, str) else tuple(names)
         self.epochs = epochs
 
@@ -77,5 +77,5 @@ class FreezeHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         # an iteration-based loop calls all of its training one epoch
-        epoch = runner.iter // max(len(runner.train_dataloader), 1)
-        runner.optim_wrapper.frozen = list(self._parameters) if epoch < self.epochs else []
+        frozen = runner.iter < int(self.epochs * max(len(runner.train_dataloader), 1))
+        runner.optim_wrapper.frozen = list(self._parameters) if frozen else []

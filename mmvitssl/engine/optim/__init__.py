@@ -1,7 +1,13 @@
 """Optimizers, their wrappers and parameter groups."""
 
 from mmvitssl.engine.optim.autocast import AutocastOptimWrapper
+from mmvitssl.engine.optim.groups import GroupedOptimWrapperConstructor
 from mmvitssl.engine.optim.lars import LARS
 from mmvitssl.engine.optim.layer_decay import LayerDecayOptimWrapperConstructor
 
-__all__ = ["LARS", "AutocastOptimWrapper", "LayerDecayOptimWrapperConstructor"]
+__all__ = [
+    "LARS",
+    "AutocastOptimWrapper",
+    "GroupedOptimWrapperConstructor",
+    "LayerDecayOptimWrapperConstructor",
+]

@@ -37,7 +37,7 @@ class DINOLoss(nn.Module):
         student_temperature: float = 0.1,
         teacher_temperature: float = 0.04,
         warmup_temperature: float = 0.04,
-        warmup_epochs: int = 0,
+        warmup_epochs: float = 0,
         center_momentum: float = 0.9,
     ) -> None:
         super().__init__()

@@ -8,26 +8,24 @@ flops = 64e12
 precision = 'bf16'
 files = {'train_dataloader.dataset.file': 'cifar10_train.npz'}
 
-channels = 128
 tasks = dict(
     contrast=dict(
         type='Contrastive', token='contrast', views=(0, 1), keys='online',
         projector=dict(
-            type='ProjectionMLP', in_channels=channels, hidden_channels=512, out_channels=128,
-            num_layers=2),
+            type='ProjectionMLP', hidden_channels=512, out_channels=128, num_layers=2),
         head=dict(type='NTXent', temperature=0.2)),
-    rotation=dict(type='Rotation', in_channels=channels, views=(0, 1), token='rotation'),
+    rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
     colour=dict(
-        type='Colorization', in_channels=channels, views=(0, 1), patches=8, predicts='mean',
+        type='Colorization', views=(0, 1), patches=8, predicts='mean',
         hidden=256),
     place=dict(
-        type='RelativePosition', in_channels=channels, views=(0, 1), pairs=2, distance=1,
+        type='RelativePosition', views=(0, 1), pairs=2, distance=1,
         crop=0.75, jitter=0.2),
     jigsaw=dict(
-        type='Jigsaw', in_channels=channels, views=(0, 1), patches=8, cells=64, position='slot'),
+        type='Jigsaw', views=(0, 1), patches=8, position='slot'),
     paint=dict(
-        type='Inpainting', in_channels=channels, views=(0, 1), patches=16, modes=('mask', ),
-        patch_size=4, distance='l1'))
+        type='Inpainting', views=(0, 1), patches=16, modes=('mask', ),
+        distance='l1'))
 four = ('contrast', 'rotation', 'colour', 'place')
 six = (*four, 'jigsaw', 'paint')
 chosen = {name: (name, ) for name in six}

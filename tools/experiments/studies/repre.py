@@ -13,9 +13,8 @@ repre = dict(config=place.format('repre-mocov3'))
 neck = 'model.tasks.reconstruction.neck.'
 levels = 'model.tasks.reconstruction.levels'
 branch = dict(
-    type='Reconstruction', views=(0, ), levels=(0, 1, 2, 3),
-    neck=dict(
-        type='MultiHierarchyFusion', in_channels=128, levels=4, width=64, layers=2, patch_size=4),
+    type='Reconstruction', views=(0, ),
+    neck=dict(type='MultiHierarchyFusion', width=64, layers=2),
     head=dict(type='PixelLoss', distance='l1'))
 balancer = dict(type='UncertaintyWeights')
 runs = {

@@ -14,10 +14,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from benchmark.configs import resize_config
+from mmvitssl.engine.image_size import resize_config
 from benchmark.data import write_photographs
 from gpu_checks.report import ROOT, Skip, close
-from gpu_checks.small import narrow_heads, set_arch
+from gpu_checks.small import narrow_heads
 
 CONFIG = "configs/demo/repre-mocov3_vit-tiny_demo.py"
 SHARDED = ROOT / "configs/mae/mae_vit-large_fsdp-64xb64-cosine-800e_in1k.py"
@@ -160,7 +160,7 @@ def sharded_config(images: Path, batch: int, sharded: bool) -> Config:
     if not sharded:
         config.pop("runner_type"), config.pop("strategy")
     resize_config(config, 64)
-    set_arch(config, dict(embed_dim=48, depth=2, num_heads=2))
+    config.model.encoder.arch = dict(embed_dim=48, depth=2, num_heads=2)
     narrow_heads(config)
     config.train_dataloader.dataset.root = str(images)
     config.train_dataloader.update(batch_size=batch, num_workers=0, persistent_workers=False)

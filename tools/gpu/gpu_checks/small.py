@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch import Tensor
 
 import mmvitssl.compat  # noqa: F401  (before any config is read)
 from benchmark import StepBench, load_config
-from benchmark.configs import set_width
 from mmvitssl.engine import launch
 
 MASKED = ("mae", "simmim", "beit", "cae", "lomar", "lomar-beit", "mtssl-all", "sit")
@@ -23,9 +22,8 @@ CONTRASTIVE = (
     "moby",
 )  # fmt: skip
 METHODS = (*MASKED, *CONTRASTIVE)
-IMAGE_SIZE, DEPTH, SHIPPED_DEPTH = 128, 4, 12
+IMAGE_SIZE, DEPTH = 128, 4
 SWIN = dict(embed_dim=24, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8))
-VOCABULARY = 8192
 NARROW_HEADS = dict(hidden_channels=64, prototypes=96, num_heads=4, vocabulary=96)
 
 
@@ -67,22 +65,11 @@ def narrow_heads(config: Config) -> Config:
     """Make heads, decoders, vocabularies and queues of a method small, in place."""
     for node in dicts(config.model.tasks):
         node.update({key: value for key, value in NARROW_HEADS.items() if key in node})
-        if node.get("out_channels") == VOCABULARY:
-            node["out_channels"] = NARROW_HEADS["vocabulary"]
         if node.get("type") == "MAEDecoder":
             node.update(width=64, depth=2)
         if node.get("type") == "QueueInfoNCE":
             node["size"] = 64
     return config
-
-
-def set_arch(config: Config, arch: Mapping[str, Any]) -> None:
-    """Give a ViT of 12 blocks another arch; levels that tasks read keep their relative depth."""
-    set_width(config, arch)
-    for node in dicts(config.model.tasks):
-        levels = node.get("levels")
-        if isinstance(levels, (list, tuple)):
-            node["levels"] = tuple((k + 1) * arch["depth"] // SHIPPED_DEPTH - 1 for k in levels)
 
 
 def small_config(name: str, size: Size) -> Config:
@@ -99,17 +86,16 @@ def shrunk(config: Config, size: Size, is_swin: bool = False) -> Config:
     """Make a method's config small and without stochastic depth, in place.
 
     Args:
-        config: of a ViT with 12 blocks, or of a Swin Transformer.
+        config: of a ViT, or of a Swin Transformer.
         size: how small.
         is_swin: which of the two.
     """
     if not is_swin:
-        set_arch(config, dict(embed_dim=size.width, depth=DEPTH, num_heads=size.heads))
+        config.model.encoder.arch = dict(
+            embed_dim=size.width, depth=DEPTH, num_heads=size.heads
+        )
     elif size.narrow:
         config.model.encoder.arch = SWIN
-        for node in dicts(config.model.tasks):
-            if node.get("in_channels") == 768:
-                node["in_channels"] = SWIN["embed_dim"] * 8  # type: ignore[operator]
     for node in dicts(config.model):
         if "drop_path" in node:
             node["drop_path"] = 0.0

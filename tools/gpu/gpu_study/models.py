@@ -35,30 +35,24 @@ DINO_CROPS = [Crop(SIZE, 0.4, 1.0)] * 2 + [Crop(SIZE // 2, 0.1, 0.4)] * 4
 
 
 def _masked(tasks: Any, method: str) -> None:
-    pixels = 3 * PATCH**2
-    neck = dict(in_channels=WIDTH, out_channels=pixels)
     if method == "lomar":
         tasks.masked.masking.update(window=5, views=2)
     else:
-        neck.update(width=128, depth=2, num_heads=4, grid=SIZE // PATCH)
-    tasks.masked.neck.update(neck)
-    tasks.masked.target.patch_size = PATCH
+        tasks.masked.neck.update(width=128, depth=2, num_heads=4)
 
 
 def _contrastive(tasks: Any) -> None:
-    parts = ((tasks.contrastive.projector, WIDTH), (tasks.contrastive.predictor, EMBEDDING))
-    for part, inputs in parts:
-        part.update(in_channels=inputs, hidden_channels=HIDDEN, out_channels=EMBEDDING)
+    tasks.contrastive.projector.update(hidden_channels=HIDDEN, out_channels=EMBEDDING)
+    tasks.contrastive.predictor.hidden_channels = HIDDEN
 
 
 def _reconstruction(model: Any, depth: int) -> None:
     """RePre's decoder on four levels of the encoder, fewer where it has fewer blocks."""
-    levels = tuple(sorted({max((k + 1) * depth // 4 - 1, 0) for k in range(4)}))
-    neck = dict(type="MultiHierarchyFusion", in_channels=WIDTH, levels=len(levels), width=64,
-                layers=2, patch_size=PATCH)  # fmt: skip
-    head = dict(type="PixelLoss", distance="l1")
     model.tasks.reconstruction = dict(
-        type="Reconstruction", views=(0,), levels=levels, neck=neck, head=head
+        type="Reconstruction",
+        levels=min(depth, 4),
+        neck=dict(type="MultiHierarchyFusion", width=64),
+        head=dict(type="PixelLoss", distance="l1"),
     )
     likelihoods = dict(contrastive="classification", reconstruction="laplace")
     model.balancer = dict(type="UncertaintyWeights", likelihoods=likelihoods)
@@ -68,9 +62,8 @@ def _dino(model: Any) -> None:
     task = model.tasks.distillation
     task.local_views = tuple(range(2, len(DINO_CROPS)))
     task.projector.update(
-        in_channels=WIDTH, prototypes=PROTOTYPES, hidden_channels=HIDDEN, bottleneck=EMBEDDING
+        prototypes=PROTOTYPES, hidden_channels=HIDDEN, bottleneck=EMBEDDING
     )
-    task.head.prototypes = PROTOTYPES
     model.target.momentum = 0.99  # for thousands of steps, not hundreds of thousands
 
 

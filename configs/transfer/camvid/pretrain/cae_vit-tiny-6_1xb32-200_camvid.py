@@ -5,15 +5,15 @@ _base_ = [
     '../../../_base_/default_runtime.py',
 ]
 
-small = dict(width=192, depth=2, num_heads=3)
+small = dict(depth=2)
 model = dict(
     encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
     tasks=dict(
         context=dict(
-            masking=dict(num_masked=24, min_block=4),
+            masking=dict(min_block=4),
             regressor=small,
-            decoder=dict(out_channels=768, **small),
-            target=dict(_delete_=True, type='PixelTarget', patch_size=16, normalise=True),
+            decoder=small,
+            target=dict(_delete_=True, type='PixelTarget', normalise=True),
             head=dict(_delete_=True, type='PixelLoss', distance='l2'))))
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.iterations))

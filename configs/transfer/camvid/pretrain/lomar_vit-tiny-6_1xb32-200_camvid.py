@@ -7,8 +7,7 @@ _base_ = [
 
 model = dict(
     encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
-    tasks=dict(
-        masked=dict(masking=dict(window=5, views=2), neck=dict(in_channels=192))))
+    tasks=dict(masked=dict(masking=dict(window=5, views=2))))
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.iterations))
 log_processor = dict(by_epoch=False, window_size=20)

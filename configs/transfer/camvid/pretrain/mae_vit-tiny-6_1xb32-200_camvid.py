@@ -7,11 +7,7 @@ _base_ = [
 
 model = dict(
     encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
-    tasks=dict(
-        masked=dict(
-            neck=dict(
-                in_channels=192, width=128, depth=2, num_heads=4,
-                grid=_base_.size // 16))))
+    tasks=dict(masked=dict(neck=dict(width=128, depth=2, num_heads=4))))
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.iterations))
 log_processor = dict(by_epoch=False, window_size=20)

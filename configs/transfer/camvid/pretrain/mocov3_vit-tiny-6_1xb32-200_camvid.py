@@ -9,8 +9,8 @@ model = dict(
     encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
     tasks=dict(
         contrastive=dict(
-            projector=dict(in_channels=192, hidden_channels=512, out_channels=128),
-            predictor=dict(in_channels=128, hidden_channels=512, out_channels=128))))
+            projector=dict(hidden_channels=512, out_channels=128),
+            predictor=dict(hidden_channels=512))))
 train_dataloader = dict(
     dataset=dict(
         pipeline=[

@@ -5,7 +5,6 @@ _base_ = [
     '../../../_base_/default_runtime.py',
 ]
 
-channels = 192
 model = dict(
     encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
     target=None,
@@ -17,23 +16,20 @@ model = dict(
             views=(0, 1),
             keys='online',
             projector=dict(
-                type='ProjectionMLP', in_channels=channels, hidden_channels=512,
-                out_channels=128, num_layers=2),
+                type='ProjectionMLP', hidden_channels=512, out_channels=128, num_layers=2),
             head=dict(type='NTXent', temperature=0.2)),
-        rotation=dict(type='Rotation', in_channels=channels, views=(0, 1), token='rotation'),
-        # 5 + 4 + 8 + 10 of 49 patches of each view
+        rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
+        # shares of a view's patches: 5 + 4 + 8 + 10 of 49
         colour=dict(
-            type='Colorization', in_channels=channels, views=(0, 1), patches=5, predicts='mean',
+            type='Colorization', views=(0, 1), patches=5 / 49, predicts='mean',
             hidden=256),
         place=dict(
-            type='RelativePosition', in_channels=channels, views=(0, 1), pairs=2, distance=1,
+            type='RelativePosition', views=(0, 1), pairs=2 / 49, distance=1,
             crop=0.75, jitter=0.2),
-        jigsaw=dict(
-            type='Jigsaw', in_channels=channels, views=(0, 1), patches=8, cells=49,
-            position='slot'),
+        jigsaw=dict(type='Jigsaw', views=(0, 1), patches=8 / 49, position='slot'),
         paint=dict(
-            type='Inpainting', in_channels=channels, views=(0, 1), patches=10, modes=('mask', ),
-            patch_size=16, distance='l1')))
+            type='Inpainting', views=(0, 1), patches=10 / 49, modes=('mask', ),
+            distance='l1')))
 train_dataloader = dict(
     dataset=dict(
         pipeline=[

@@ -6,8 +6,8 @@ model = dict(
         reconstruction=dict(
             type='Reconstruction',
             views=(0,),
-            levels=(1, 2, 4, 5),
-            neck=dict(type='MultiHierarchyFusion', in_channels=192, levels=4, width=64, layers=2),
+            levels=(1 / 3, 1 / 2, 5 / 6, 1.0),
+            neck=dict(type='MultiHierarchyFusion', width=64, layers=2),
             head=dict(type='PixelLoss', distance='l1'))),
     balancer=dict(
         type='UncertaintyWeights',
