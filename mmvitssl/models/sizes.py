@@ -24,35 +24,37 @@ class Sizes:
         depth: blocks of a plain ViT, or stages.
         patch_size: side of a patch in pixels.
         in_channels: channels of the images.
-        num_heads: attention heads of the last level.
+        num_heads: attention heads: one number, or one for each stage; empty: none.
         grid: rows and columns of the tokens at the backbone's image size.
-        channels: of each level.
-        strides: pixels per token of each level.
+        level_channels: channels of each level.
+        level_strides: pixels per token of each level.
     """
 
     embed_dim: int
     depth: int
     patch_size: int
     in_channels: int
-    num_heads: int
+    num_heads: tuple[int, ...]
     grid: tuple[int, int]
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
+    level_channels: tuple[int, ...]
+    level_strides: tuple[int, ...]
 
     @classmethod
     def of(cls, backbone: Any) -> Sizes:
         """Read them from a backbone; the only place that does."""
         hierarchical = hasattr(backbone, "layers")
-        last = (backbone.layers[-1].blocks if hierarchical else backbone.blocks)[-1]
+        stacks = [stage.blocks for stage in backbone.layers] if hierarchical else [backbone.blocks]
         return cls(
             embed_dim=backbone.embed_dim,
             depth=backbone.depth,
             patch_size=backbone.patch_size,
             in_channels=getattr(backbone, "in_channels", 3),
-            num_heads=getattr(getattr(last, "attn", None), "num_heads", 1),
+            num_heads=tuple(
+                stack[-1].attn.num_heads for stack in stacks if hasattr(stack[-1], "attn")
+            ),
             grid=tuple(backbone.grid),
-            channels=tuple(backbone.level_channels(range(backbone.depth))),
-            strides=tuple(
+            level_channels=tuple(backbone.level_channels(range(backbone.depth))),
+            level_strides=tuple(
                 backbone.patch_size * (2**level if hierarchical else 1)
                 for level in range(backbone.depth)
             ),

@@ -87,7 +87,7 @@ class ImageClassifier(BaseModel):
             "ImageClassifier.head",
             f"the encoder, with readout='{readout}',",
             in_channels=width,
-            num_heads=head.get("num_heads") or sizes.num_heads,
+            num_heads=head.get("num_heads") or (sizes.num_heads or (None,))[-1],
             num_blocks=blocks,
         )
         if self.head.tokens and readout != "cls":

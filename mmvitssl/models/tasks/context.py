@@ -71,13 +71,10 @@ class ContextAutoencoding(PretextTask):
         self.clean = check_sees(self, sees)
         self.masking = MODELS.build(masking)
         owner, dim = type(self).__name__, backbone.embed_dim
-        width = (
-            regressor.get("width")
-            or decoder.get("width")
-            or (projection or {}).get("out_channels")
-            or dim
-        )
-        heads = backbone.num_heads if width == dim else max(width // HEAD_WIDTH, 1)
+        width = regressor.get("width") or (projection or {}).get("out_channels") or dim
+        heads = max(width // HEAD_WIDTH, 1)
+        if width == dim and backbone.num_heads:
+            heads = backbone.num_heads[-1]
         self.projection: nn.Module = nn.Identity()
         if projection is not None or width != dim:
             self.projection = build_part(

@@ -49,9 +49,9 @@ class Reconstruction(PretextTask):
             neck,
             "Reconstruction.neck",
             f"the encoder at levels {self.levels}",
-            in_channels=tuple(backbone.channels[level] for level in self.levels),
+            in_channels=tuple(backbone.level_channels[level] for level in self.levels),
             levels=len(self.levels),
-            patch_size=backbone.strides[self.levels[0]],
+            patch_size=backbone.level_strides[self.levels[0]],
             out_channels=backbone.in_channels,
         )
         self.head = MODELS.build(head)
