@@ -4,6 +4,7 @@ _base_ = '../_base_/default_runtime.py'
 
 model = dict(
     type='DiscreteVAE',
+    vocabulary=8192,
     hidden=256,
     codes=256,
     blocks=3,

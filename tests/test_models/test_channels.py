@@ -120,8 +120,8 @@ def test_parts_for_other_channels_are_refused_when_built() -> None:
     grey = dict(type="Inpainting", in_channels=32, patches=4, patch_size=8, channels=4,
                 modes=("grey",))  # fmt: skip
     cases: list[tuple[dict[str, Any], str]] = [
-        (mae(3), r"target.channels=3, but the encoder reads images of 4 channels"),
-        (repre(3), r"neck.out_channels=3, but the encoder reads images of 4"),
+        (mae(3), r"target.channels=3, but the encoder gives 4"),
+        (repre(3), r"neck.out_channels=3, but the encoder at levels .* gives 4"),
         (colour, "Colorization needs RGB"),
         (grey, "'grey', which needs RGB"),
     ]

@@ -259,10 +259,14 @@ def test_queue_and_pointer_are_saved() -> None:
     assert torch.equal(head(q, k, 1)[0], other(q, k, 1)[0]) and other.pointer == 2
 
 
-def test_a_batch_that_does_not_divide_the_queue_is_refused() -> None:
-    head = QueueInfoNCE(CHANNELS, size=6)
-    with pytest.raises(ValueError, match=r"size=6 is no multiple .* 4: .*drop_last=True"):
-        head.update({0: torch.randn(4, CHANNELS)})
+@pytest.mark.parametrize("batch", [4, 6, 9])
+def test_a_batch_that_does_not_divide_the_queue_goes_around_its_end(batch: int) -> None:
+    head, rows = QueueInfoNCE(CHANNELS, size=6, queues=1), torch.randn(2 * batch, CHANNELS)
+    for part in rows.split(batch):
+        head.update({0: part})
+    newest = torch.nn.functional.normalize(rows[-6:], dim=1)
+    held = head.queue_0.T.roll(-int(head.pointer), dims=0)
+    torch.testing.assert_close(held, newest)
 
 
 @pytest.mark.parametrize(("first_view", "view"), [(0, 2), (1, 0), (1, 3)])

@@ -645,7 +645,7 @@ def test_contrast_that_cannot_work_is_refused(changes: Config, message: str) -> 
         (dict(global_views=(0, 1), local_views=(1, 2)), "at least 2 different views"),
         (dict(global_views=(0,), local_views=()), "at least 2 different views"),
         (dict(token="rotation"), "token='rotation' is no prefix token"),
-        (dict(head=dict(type="DINOLoss", prototypes=7)), "prototypes=11, but head.prototypes=7"),
+        (dict(head=dict(type="DINOLoss", prototypes=7)), "head.prototypes=7, but .*projector.prototypes gives 11"),
         (
             dict(projector=dict(type="PrototypeMLP", in_channels=31, prototypes=PROTOTYPES)),
             "projector.in_channels=31, but the encoder gives 32",
@@ -710,5 +710,5 @@ def test_widths_behind_the_projector_must_agree(part: str, change: dict[str, Any
     encoder = dict(
         type="ViT", arch=dict(embed_dim=32, depth=1, num_heads=2), image_size=16, patch_size=8
     )
-    with pytest.raises(ValueError, match="they must agree"):
+    with pytest.raises(ValueError, match="=12, but Contrastive.projector.out_channels gives 16"):
         MODELS.build(dict(type="Pretrainer", encoder=encoder, tasks=dict(task=task)))

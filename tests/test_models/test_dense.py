@@ -106,7 +106,7 @@ def test_layers_for_learning_rate_decay() -> None:
 
 
 def test_levels_that_do_not_exist_are_named() -> None:
-    with pytest.raises(ValueError, match=r"levels \(0, 4\) do not all exist.*0\.\.3.*stages"):
+    with pytest.raises(ValueError, match=r"levels=\(0, 4\) do not all exist.*0\.\.3.*stages"):
         DenseFeatures(SWIN, levels=(0, 4))
 
 

@@ -224,7 +224,7 @@ def test_layers_of_relative_positions() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (dict(global_blocks=(4,)), r"global_blocks \[4\] do not exist.*0\.\.3"),
+        (dict(global_blocks=(4,)), r"global_blocks=\(4,\) do not all exist.*0\.\.3"),
         (dict(encoder=dict(relative_position="shared_bias")), "use 'block_bias'"),
         (dict(levels=(4,)), "do not all exist"),
     ],

@@ -349,13 +349,12 @@ def test_ids_are_predicted_and_painted(tmp_path: Path) -> None:
     [
         (ENCODER, LOMAR, "mask_token=True"),
         (ENCODER, {**MAE, "neck": {**MAE["neck"], "in_channels": 16}}, "in_channels=16"),  # type: ignore[dict-item]
-        (RELATIVE, {**LOMAR, "neck": {**LINEAR, "out_channels": 100}}, "set out_channels to 192"),
-        (RELATIVE, change(LOMAR, target=dict(patch_size=16)), "predicts 192"),
+        (RELATIVE, {**LOMAR, "neck": {**LINEAR, "out_channels": 100}}, "=100, but .* gives 192"),
+        (RELATIVE, change(LOMAR, target=dict(patch_size=16)), "patch_size=16, but .* gives 8"),
         (RELATIVE, change(LOMAR, masking=dict(mask_at=4)), "blocks 0..3"),
         (ENCODER, change(CAE, masking=dict(mode="replace")), "mode='drop'"),
-        (ENCODER, change(CAE, regressor=dict(width=24)), "must agree"),
-        (ENCODER, change(CAE, regressor=dict(width=24), decoder=dict(width=24)), "LatentProj"),
-        (ENCODER, change(CAE, decoder=dict(out_channels=100)), "set out_channels to 192"),
+        (ENCODER, change(CAE, regressor=dict(width=24)), "width=32, but the regressor gives 24"),
+        (ENCODER, change(CAE, decoder=dict(out_channels=100)), "=100, but the target gives 192"),
         (ENCODER, {**CAE, "align_weight": -1.0}, "is negative"),
         (RELATIVE, {**LOMAR, "view": -1}, "counted from 0"),
         (RELATIVE, {**LOMAR, "neck": {**LINEAR, "layers": 0}}, "layers >= 1"),

@@ -146,8 +146,9 @@ def test_windows_are_raster_crops(
     rows: int, columns: int, height: int, width: int, views: int
 ) -> None:
     masking = WindowMasking((height, width), views, 0.5)
-    if height > rows or width > columns:
-        with pytest.raises(ValueError, match="larger than the grid"):
+    height, width = min(height, rows), min(width, columns)  # no larger than the grid
+    if height * width < 2:
+        with pytest.raises(ValueError, match="at least one must be masked and one stay"):
             masking((rows, columns), 3, seeded())
         return
     plan = masking((rows, columns), 3, seeded())
@@ -242,9 +243,13 @@ def test_options_that_make_no_sense(config: dict[str, Any], message: str) -> Non
         MODELS.build(config)
 
 
-def test_unit_must_divide_the_grid() -> None:
+def test_a_unit_that_does_not_divide_the_grid_is_cut_where_numbers_may_differ() -> None:
     with pytest.raises(ValueError, match="does not divide the grid"):
         RandomMasking(0.5, unit=2)((5, 4), 1, seeded())
+    masked = RandomMasking(0.5, mode="replace", unit=2)((5, 4), 64, seeded()).masked
+    assert masked is not None and set(masked.sum(dim=1).tolist()) > {10}
+    last = masked.view(64, 5, 4)[:, 4]  # of cut squares: 1 x 2
+    assert torch.equal(last[:, 0], last[:, 1]) and torch.equal(last[:, 2], last[:, 3])
 
 
 def test_masked_patches_name_image_patch_and_slot() -> None:

@@ -203,7 +203,9 @@ def test_views_without_colour_do_not_count(predicts: str) -> None:
 
 
 def test_rare_colours_weigh_more() -> None:
-    task: Any = MODELS.build(dict(type="Colorization", in_channels=32, predicts="bins"))
+    task: Any = MODELS.build(
+        dict(type="Colorization", in_channels=32, patch_size=8, predicts="bins")
+    )
     assert torch.allclose(task.class_weights(), torch.ones(len(task.bins)), atol=1e-4)
     target = torch.zeros(100, len(task.bins))
     target[:, 3] = 1
@@ -243,8 +245,8 @@ def test_hidden_positions_reach_only_the_surroundings_of_pairs() -> None:
         (dict(type="Colorization", in_channels=32, predicts="hue"), "use one of"),
         (dict(type="Colorization", in_channels=16), "in_channels=16"),
         (dict(type="Colorization", in_channels=32, patches=0), "at least one patch"),
-        (dict(type="Colorization", in_channels=32, predicts="pixels"), "patch_size=16"),
-        (dict(type="Inpainting", in_channels=32), "patch_size=16"),
+        (dict(type="Inpainting", patch_size=16), "patch_size=16, but the encoder gives 8"),
+        (dict(type="Jigsaw", cells=196), "cells=196, but the encoder gives 48"),
         (dict(type="Inpainting", in_channels=32, modes=("melt",)), "Inpainting needs modes"),
         (dict(type="Jigsaw", in_channels=32, position="nowhere"), "use one of"),
         (dict(type="RelativePosition", in_channels=32, crop=0.0), "0 < crop"),
@@ -267,9 +269,10 @@ def test_an_encoder_that_cannot_hide_positions_is_refused() -> None:
 
 
 def test_jigsaw_counts_the_cells() -> None:
-    task = dict(TASKS["jigsaw"], cells=196)
-    model = MODELS.build(dict(type="Pretrainer", encoder=ENCODER, tasks=dict(task=task)))
-    with pytest.raises(ValueError, match="cells=48"):
+    encoder = {**ENCODER, "image_size": 112}
+    task = {key: value for key, value in TASKS["jigsaw"].items() if key != "cells"}
+    model = MODELS.build(dict(type="Pretrainer", encoder=encoder, tasks=dict(task=task)))
+    with pytest.raises(ValueError, match="cells=196, .* has 6 x 8 patches: set image_size"):
         model(views(), make_samples(), mode="loss")
 
 

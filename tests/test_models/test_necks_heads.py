@@ -12,7 +12,6 @@ from torch import nn
 from mmvitssl.models.heads import InfoNCE, PixelLoss
 from mmvitssl.models.necks import MultiHierarchyFusion, ProjectionMLP
 from mmvitssl.models.necks.tokens import tokens_to_map
-from mmvitssl.models.tasks.reconstruction import even_levels
 
 
 def plain_info_nce(queries: torch.Tensor, keys: torch.Tensor, temperature: float) -> float:
@@ -132,14 +131,6 @@ def test_fusion_refuses_what_does_not_fit() -> None:
         MultiHierarchyFusion((8, 8), levels=3)
     with pytest.raises(ValueError, match="built for 2 levels and got 1"):
         MultiHierarchyFusion(8, levels=2)([torch.randn(1, 8, 2, 2)])
-
-
-@pytest.mark.parametrize(("depth", "number"), [(12, 4), (24, 4), (12, 1), (12, 3)])
-def test_even_levels_end_at_the_last_block(depth: int, number: int) -> None:
-    levels = even_levels(depth, number)
-    assert len(levels) == number and levels[-1] == depth - 1
-    if (depth, number) == (12, 4):
-        assert levels == (2, 5, 8, 11)
 
 
 def test_tokens_to_map_keeps_raster_order() -> None:

@@ -19,7 +19,7 @@ model = dict(
     tasks=dict(
         masked=dict(
             type='MaskedModeling',
-            # the official code masks 75 of 196 patches
+            # 75 of 196 patches in the official code
             masking=dict(type='BlockMasking', ratio=75 / 196),
             neck=dict(
                 type='TokenPredictor', initialisation='cut_normal'),

@@ -88,7 +88,7 @@ class ImageClassifier(BaseModel):
             f"the encoder, with readout='{readout}',",
             in_channels=width,
             num_heads=head.get("num_heads") or (sizes.num_heads or (None,))[-1],
-            num_blocks=blocks,
+            num_blocks=sizes.depth,
         )
         if self.head.tokens and readout != "cls":
             raise ValueError(

@@ -11,6 +11,7 @@ from mmvitssl.models.masking.base import check_mode, check_ratio, masked_of, pla
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
+BEIT = 75 / 196  # what the official code masks, of 14 x 14 patches
 ATTEMPTS = 10  # of one block, in both official implementations
 LIMIT = 2000  # rounds after which a grid is taken for impossible
 
@@ -24,7 +25,6 @@ class BlockMasking:
     together.
 
     Args:
-        ratio: masked share, ``int(n * ratio)`` of n patches: CAE 0.5, BEiT 75 / 196.
         num_masked: patches to mask, in place of ``ratio``.
         exact: False (BEiT): stop when ten attempts in a row fail, so that the number varies (mean
             74.5 for 75); True (CAE): go on until it is reached.
@@ -33,6 +33,7 @@ class BlockMasking:
         max_block: greatest area; None: what is still to be masked.
         min_aspect: least height / width; the greatest is its inverse.
         mask_at: block before which mask tokens join; > 0 needs ``exact``.
+        ratio: masked share, ``int(n * ratio)`` of n patches: CAE 0.5; BEiT 75 / 196, the default.
 
     Raises:
         ValueError: an option out of range, or a grid on which the number cannot be reached.
@@ -40,22 +41,22 @@ class BlockMasking:
 
     def __init__(
         self,
-        ratio: float | None = None,
+        num_masked: int | None = None,
         exact: bool = False,
         mode: str = "replace",
         min_block: int = 16,
         max_block: int | None = None,
         min_aspect: float = 0.3,
         mask_at: int = 0,
-        num_masked: int | None = None,
+        ratio: float | None = None,
     ) -> None:
         check_mode(self, mode)
-        if (ratio is None) == (num_masked is None):
+        if ratio is not None and num_masked is not None:
             raise ValueError(
-                f"BlockMasking needs either ratio or num_masked; got ratio={ratio} and "
-                f"num_masked={num_masked}."
+                f"BlockMasking.ratio={ratio} and num_masked={num_masked} contradict: leave one out."
             )
-        if ratio is not None:
+        if num_masked is None:
+            ratio = BEIT if ratio is None else ratio
             check_ratio(self, ratio)
         if not exact and (mode == "drop" or mask_at):
             raise ValueError(
