@@ -3,5 +3,4 @@ _base_ = './beit_vit-base_8xb256-cosine-300e_in1k.py'
 
 model = dict(
     tasks=dict(
-        masked=dict(
-            target=dict(checkpoint='data/tokenizers/dvae.safetensors'))))
+        masked=dict(target=dict(checkpoint='data/tokenizers/dvae.safetensors'))))

@@ -45,8 +45,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='EpochSampler', shuffle=True),
     collate_fn=dict(type='mmvitssl.collate_views'),
-    dataset=dict(
-        type='ImageFolder', root=data_root + '/pretrain', pipeline=pipeline))
+    dataset=dict(type='ImageFolder', root=data_root + '/pretrain', pipeline=pipeline))
 test_dataloader = dict(
     batch_size=30,
     num_workers=1,
@@ -65,9 +64,7 @@ param_scheduler = [
     dict(
         type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=1,
         convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=1,
-        convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=1, convert_to_iter_based=True),
 ]
 custom_hooks = [
     dict(type='MomentumUpdateHook'),

@@ -33,8 +33,7 @@ model = dict(
             modes=('noise', 'other', 'blur', 'grey'), distance='l1', on='all')),
     balancer=dict(
         type='UncertaintyWeights',
-        likelihoods=dict(
-            contrast='classification', rotation='classification', paint='laplace'),
+        likelihoods=dict(contrast='classification', rotation='classification', paint='laplace'),
         initial=1.0))
 
 # 5e-4 x 288 / 512

@@ -6,8 +6,7 @@ pipeline = [
     dict(type='PackViews'),
 ]
 
-encoder = dict(
-    type='ViT', arch=dict(base='tiny'), image_size=32, patch_size=4, position='learned')
+encoder = dict(type='ViT', arch=dict(base='tiny'), image_size=32, patch_size=4, position='learned')
 data_preprocessor = dict(
     type='ViewPreprocessor', mean=(0.491, 0.482, 0.447), std=(0.247, 0.244, 0.262))
 readout = 'mean'

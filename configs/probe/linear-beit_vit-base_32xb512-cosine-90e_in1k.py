@@ -2,5 +2,4 @@
 _base_ = './linear-mae_vit-base_32xb512-cosine-90e_in1k.py'
 
 model = dict(
-    encoder=dict(
-        position='none', relative_position='shared_bias', qkv_bias='qv', layer_scale=0.1))
+    encoder=dict(position='none', relative_position='shared_bias', qkv_bias='qv', layer_scale=0.1))

@@ -8,8 +8,7 @@ _base_ = [
 ]
 
 model = dict(
-    encoder=dict(
-        position='none', relative_position='shared_bias', qkv_bias='qv', layer_scale=0.1),
+    encoder=dict(position='none', relative_position='shared_bias', qkv_bias='qv', layer_scale=0.1),
     readout='blocks',
     head=dict(type='BlockwiseLinearHead'))
 train_dataloader = dict(batch_size=128)
@@ -17,7 +16,5 @@ optim_wrapper = dict(
     optimizer=dict(lr=4e-3, weight_decay=1e-4),
     paramwise_cfg=dict(_delete_=True, decay_rate=1.0))
 param_scheduler = [
-    dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=0,
-        convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=0, convert_to_iter_based=True),
 ]

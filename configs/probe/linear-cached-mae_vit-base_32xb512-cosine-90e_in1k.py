@@ -12,8 +12,7 @@ train_dataloader = dict(
             pipeline={{_base_.val_dataloader.dataset.pipeline}})))
 val_dataloader = dict(
     num_workers=2,
-    dataset=dict(
-        _delete_=True, type='CachedFeatures', dataset={{_base_.val_dataloader.dataset}}))
+    dataset=dict(_delete_=True, type='CachedFeatures', dataset={{_base_.val_dataloader.dataset}}))
 custom_hooks = [
     dict(type='ReduceLogsHook'),
     dict(type='FeatureCacheHook', batch_size=256, workers=8),

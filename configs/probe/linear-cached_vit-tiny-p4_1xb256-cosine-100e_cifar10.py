@@ -20,16 +20,14 @@ train_dataloader = dict(
     collate_fn=dict(type='mmvitssl.collate_views'),
     dataset=dict(
         type='CachedFeatures',
-        dataset=dict(
-            type='PackedImages', file='data/cifar10_train.npz', pipeline=pipeline)))
+        dataset=dict(type='PackedImages', file='data/cifar10_train.npz', pipeline=pipeline)))
 val_dataloader = dict(
     batch_size=256,
     sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
     collate_fn=dict(type='mmvitssl.collate_views'),
     dataset=dict(
         type='CachedFeatures',
-        dataset=dict(
-            type='PackedImages', file='data/cifar10_test.npz', pipeline=pipeline)))
+        dataset=dict(type='PackedImages', file='data/cifar10_test.npz', pipeline=pipeline)))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='ClassAccuracy')
 test_evaluator = val_evaluator

@@ -6,6 +6,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(
-    encoder=dict(position='sincos_column_first'),
-    head=dict(type='NormalisedLinearHead'))
+model = dict(encoder=dict(position='sincos_column_first'), head=dict(type='NormalisedLinearHead'))

@@ -13,7 +13,5 @@ param_scheduler = [
     dict(
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
         convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=5, convert_to_iter_based=True),
 ]

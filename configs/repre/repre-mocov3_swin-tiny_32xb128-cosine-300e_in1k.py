@@ -6,8 +6,7 @@ model = dict(
         reconstruction=dict(
             type='Reconstruction',
             views=(0,),
-            neck=dict(
-                type='MultiHierarchyFusion', width=48, layers=2),
+            neck=dict(type='MultiHierarchyFusion', width=48, layers=2),
             head=dict(type='PixelLoss', distance='l1'))),
     balancer=dict(
         type='UncertaintyWeights',

@@ -3,5 +3,4 @@ _base_ = './repre-mocov3_vit-small_32xb128-cosine-300e_in1k.py'
 
 model = dict(
     encoder=dict(arch=dict(_delete_=True, base='base')),
-    tasks=dict(
-        reconstruction=dict()))
+    tasks=dict(reconstruction=dict()))

@@ -7,8 +7,7 @@ colour = [
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, p=0.8),
     dict(type='RandomGrayscale', p=0.2),
 ]
-global_crop = dict(
-    type='RandomResizedCrop', scale=(0.4, 1.0), interpolation='bicubic')
+global_crop = dict(type='RandomResizedCrop', scale=(0.4, 1.0), interpolation='bicubic')
 local_crop = dict(
     type='RandomResizedCrop', of_image=3 / 7, scale=(0.05, 0.4), interpolation='bicubic')
 global1 = [global_crop, *colour, dict(type='GaussianBlur', sigma=(0.1, 2.0), p=1.0)]

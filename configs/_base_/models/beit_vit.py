@@ -21,8 +21,7 @@ model = dict(
             type='MaskedModeling',
             # 75 of 196 patches in the official code
             masking=dict(type='BlockMasking', ratio=75 / 196),
-            neck=dict(
-                type='TokenPredictor', initialisation='cut_normal'),
+            neck=dict(type='TokenPredictor', initialisation='cut_normal'),
             target=dict(
                 type='TokenTarget', checkpoint='data/tokenizers/dalle.safetensors',
                 vocabulary=8192),

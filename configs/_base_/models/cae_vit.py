@@ -18,11 +18,8 @@ model = dict(
         context=dict(
             type='ContextAutoencoding',
             masking=dict(type='BlockMasking', ratio=0.5, exact=True, mode='drop'),
-            regressor=dict(
-                type='ContextRegressor', depth=4, drop_path=0.1,
-                layer_scale=0.1),
-            decoder=dict(
-                type='ContextDecoder', depth=4, drop_path=0.1, layer_scale=0.1),
+            regressor=dict(type='ContextRegressor', depth=4, drop_path=0.1, layer_scale=0.1),
+            decoder=dict(type='ContextDecoder', depth=4, drop_path=0.1, layer_scale=0.1),
             target=dict(
                 type='TokenTarget', checkpoint='data/tokenizers/dalle.safetensors',
                 vocabulary=8192),

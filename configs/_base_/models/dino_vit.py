@@ -21,6 +21,4 @@ model = dict(
             projector=dict(
                 type='PrototypeMLP', prototypes=65536, hidden_channels=2048,
                 bottleneck=256, num_layers=3, fixed_lengths=True),
-            head=dict(
-                type='DINOLoss', student_temperature=0.1,
-                teacher_temperature=0.04))))
+            head=dict(type='DINOLoss', student_temperature=0.1, teacher_temperature=0.04))))

@@ -15,8 +15,6 @@ model = dict(
         masked=dict(
             type='MaskedModeling',
             masking=dict(type='RandomMasking', ratio=0.75, mode='drop'),
-            neck=dict(
-                type='MAEDecoder', width=512, depth=8,
-                num_heads=16),
+            neck=dict(type='MAEDecoder', width=512, depth=8, num_heads=16),
             target=dict(type='PixelTarget', normalise=True),
             head=dict(type='PixelLoss', distance='l2'))))

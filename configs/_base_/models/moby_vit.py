@@ -11,8 +11,7 @@ model = dict(
         patch_size=16,
         position='learned',
         drop_path=0.2),
-    target=dict(
-        momentum=0.99, end=1.0, schedule='cosine', when='before_forward', drop_path=0.0),
+    target=dict(momentum=0.99, end=1.0, schedule='cosine', when='before_forward', drop_path=0.0),
     tasks=dict(
         contrastive=dict(
             type='Contrastive',
@@ -22,5 +21,4 @@ model = dict(
                 num_layers=2, bias=True, last_norm=False),
             predictor=dict(
                 type='ProjectionMLP', hidden_channels=4096, num_layers=2, bias=True, last_norm=False),
-            head=dict(
-                type='QueueInfoNCE', size=4096, temperature=0.2, queues=2))))
+            head=dict(type='QueueInfoNCE', size=4096, temperature=0.2, queues=2))))

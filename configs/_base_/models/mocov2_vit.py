@@ -21,6 +21,4 @@ model = dict(
             projector=dict(
                 type='ProjectionMLP', hidden_channels=None, out_channels=128,
                 num_layers=2, bias=True, norm=False, last_norm=False),
-            head=dict(
-                type='QueueInfoNCE', size=65536, temperature=0.2, queues=1,
-                first_view=1))))
+            head=dict(type='QueueInfoNCE', size=65536, temperature=0.2, queues=1, first_view=1))))

@@ -18,8 +18,5 @@ model = dict(
             views=(0, 1),
             projector=dict(
                 type='ProjectionMLP', hidden_channels=4096, out_channels=256, num_layers=3),
-            predictor=dict(
-                type='ProjectionMLP',
-                hidden_channels=4096,
-                num_layers=2),
+            predictor=dict(type='ProjectionMLP', hidden_channels=4096, num_layers=2),
             head=dict(type='InfoNCE', temperature=0.2, scale=0.4))))  # scale = 2T

@@ -8,8 +8,7 @@ _base_ = '../../_base_/default_runtime.py'
 size = 32
 patch = 4
 arch = dict(embed_dim=128, depth=4, num_heads=4)
-preprocessor = dict(
-    type='ViewPreprocessor', mean=(0.491, 0.482, 0.447), std=(0.247, 0.244, 0.262))
+preprocessor = dict(type='ViewPreprocessor', mean=(0.491, 0.482, 0.447), std=(0.247, 0.244, 0.262))
 
 crop = dict(type='RandomResizedCrop', scale=(0.2, 1.0))
 flip = dict(type='RandomFlip', p=0.5)

@@ -4,8 +4,7 @@ _base_ = '../_base_/cifar10.py'
 model = dict(
     type='ImageClassifier',
     data_preprocessor=_base_.preprocessor,
-    encoder=dict(
-        type='ViT', arch=_base_.arch, image_size=_base_.size, patch_size=_base_.patch),
+    encoder=dict(type='ViT', arch=_base_.arch, image_size=_base_.size, patch_size=_base_.patch),
     readout='mean',
     head=dict(type='LinearHead', num_classes=10))
 gentle = dict(type='RandomResizedCrop', scale=(0.5, 1.0))

@@ -18,9 +18,7 @@ model = dict(
             head=dict(type='NTXent', temperature=0.2)),
         rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
         # the patch-level tasks alter 8 + 4 of the 64 patches of each view, none of another's
-        colour=dict(
-            type='Colorization', views=(0, 1), patches=8 / 64,
-            predicts='mean', hidden=256),
+        colour=dict(type='Colorization', views=(0, 1), patches=8 / 64, predicts='mean', hidden=256),
         place=dict(
             type='RelativePosition', views=(0, 1), pairs=2 / 64,
             distance=1, crop=0.75, jitter=0.2)))

@@ -23,6 +23,5 @@ model = dict(
             on='all')),
     balancer=dict(
         type='UncertaintyWeights',
-        likelihoods=dict(
-            contrast='classification', rotation='classification', paint='laplace'),
+        likelihoods=dict(contrast='classification', rotation='classification', paint='laplace'),
         initial=1.0))

@@ -12,8 +12,7 @@ model = dict(
         type='mmvitssl.DenseFeatures',
         levels=(1 / 3, 1 / 2, 2 / 3, 1.0),  # of the depth
         encoder=dict(type='mmvitssl.ViT', arch=dict(base='base'), image_size=512, patch_size=16)),
-    neck=dict(
-        _delete_=True, type='mmvitssl.ScalePyramid', norm_cfg=dict(type='SyncBN')),
+    neck=dict(_delete_=True, type='mmvitssl.ScalePyramid', norm_cfg=dict(type='SyncBN')),
     # None: the encoder's width
     decode_head=dict(in_channels=None, channels=None, num_classes=150),
     auxiliary_head=dict(in_channels=None, in_index=2, num_classes=150),

@@ -11,8 +11,7 @@ train_dataloader = dict(
     batch_size=1,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(times=1))
-train_cfg = dict(
-    _delete_=True, type='IterBasedTrainLoop', max_iters=184375, val_interval=20000)
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=184375, val_interval=20000)
 optim_wrapper = dict(
     _delete_=True,
     type='AmpOptimWrapper',

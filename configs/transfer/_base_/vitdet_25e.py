@@ -11,8 +11,7 @@ optim_wrapper = dict(
     type='AmpOptimWrapper',
     constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.1),
-    paramwise_cfg=dict(
-        decay_rate=0.7, no_decay=('pos_embed', 'rel_pos_h', 'rel_pos_w')))
+    paramwise_cfg=dict(decay_rate=0.7, no_decay=('pos_embed', 'rel_pos_h', 'rel_pos_w')))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=250),
     dict(type='MultiStepLR', begin=0, end=25, by_epoch=True, milestones=[22, 24], gamma=0.1),

@@ -20,9 +20,7 @@ model = dict(
             head=dict(type='NTXent', temperature=0.2)),
         rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
         # shares of a view's patches: 5 + 4 + 8 + 10 of 49
-        colour=dict(
-            type='Colorization', views=(0, 1), patches=5 / 49, predicts='mean',
-            hidden=256),
+        colour=dict(type='Colorization', views=(0, 1), patches=5 / 49, predicts='mean', hidden=256),
         place=dict(
             type='RelativePosition', views=(0, 1), pairs=2 / 49, distance=1,
             crop=0.75, jitter=0.2),
