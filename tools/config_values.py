@@ -1,4 +1,4 @@
-"""Write what every config resolves to: tensors, sizes, schedules, pipelines; or compare two such files.
+"""Write what every config resolves to (tensors, sizes, schedules, pipelines), or compare two files.
 
     python tools/config_values.py write before.json
     python tools/config_values.py compare before.json after.json

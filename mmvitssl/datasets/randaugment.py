@@ -21,7 +21,8 @@ class RandAugment:
     Args:
         policy: as timm writes it: magnitude 9 of 10 with deviation 0.5, operations that grow
             stronger with the magnitude.
-        size: of the image, in pixels (None: the encoder's ``image_size``); translations are at most 0.45 of its shorter side.
+        size: of the image, in pixels (None: the encoder's ``image_size``); translations are at most
+            0.45 of its shorter side.
         mean: colour of what operations leave empty, in [0, 1].
         interpolation: 'bilinear', 'bicubic', ...
         of_image: ``size`` as a share of the encoder's image size.

@@ -23,6 +23,10 @@ def _list(parts: Any) -> list[Any]:
     return list(parts) if isinstance(parts, (list, tuple)) else [parts]
 
 
+def _where(model: Any, name: str, number: int) -> str:
+    return f"model.{name}.{number}" if isinstance(model[name], (list, tuple)) else f"model.{name}"
+
+
 def _fill(part: Any, name: str, key: str, value: Any) -> None:
     stated = part.get(key)
     if stated is None:
@@ -55,17 +59,15 @@ def resolve_dense(config: Config) -> None:
     for number, neck in enumerate(_list(model.get("neck")) if model.get("neck") else []):
         if maps:
             one = _kind(neck) in ONE_WIDTH
-            where = f"model.neck.{number}" if isinstance(model["neck"], (list, tuple)) else "model.neck"
-            _fill(neck, where, "in_channels", maps[-1] if one else maps)
+            _fill(neck, _where(model, "neck", number), "in_channels", maps[-1] if one else maps)
         if _kind(neck) not in KEEPS:
             maps = []  # what follows reads the neck's own channels
     for name in ("decode_head", "auxiliary_head"):
         for number, head in enumerate(_list(model.get(name)) if model.get(name) else []):
-            several = isinstance(model[name], (list, tuple))
-            where = f"model.{name}.{number}" if several else f"model.{name}"
             if maps:
                 index = head.get("in_index", -1)
-                chosen = [maps[i] for i in index] if isinstance(index, (list, tuple)) else maps[index]
-                _fill(head, where, "in_channels", chosen)
+                several = isinstance(index, (list, tuple))
+                chosen = [maps[i] for i in index] if several else maps[index]
+                _fill(head, _where(model, name, number), "in_channels", chosen)
             if head.get("channels", 0) is None:
                 head["channels"] = built.embed_dim

@@ -1,8 +1,8 @@
 """The image size stands once in a config, in its encoder; pipelines follow.
 
-A crop without ``size`` has the encoder's ``image_size``. One with ``of_image`` has a share of it: 3 / 7
-for DINO's local crops, 8 / 7 for the resizing before a test crop. One with ``per_patch`` has so many
-pixels for each patch of the encoder: 8 for the view of a tokenizer of stride 8.
+A crop without ``size`` has the encoder's ``image_size``. One with ``of_image`` has a share of it:
+3 / 7 for DINO's local crops, 8 / 7 for the resizing before a test crop. One with ``per_patch`` has
+so many pixels for each patch of the encoder: 8 for the view of a tokenizer of stride 8.
 """
 
 from __future__ import annotations

@@ -100,7 +100,8 @@ def _data(config: Config, path: str, folder: str) -> Iterator[tuple[str, Any]]:
                 )
             kind = "LabelledFolder" if labelled else "ImageFolder"
             same = dataset.get("type") == kind
-            kept = {k: v for k, v in dataset.items() if k == "pipeline" or (same and k != "classes")}
+            keys = [key for key in dataset if key == "pipeline" or (same and key != "classes")]
+            kept = {key: dataset[key] for key in keys}
             yield field, {"_delete_": True, **kept, "type": kind, "root": str(place)}
 
 

@@ -1,4 +1,4 @@
-"""Every size stands once: what depends on it follows, and what contradicts is an error with both."""
+"""Every size stands once: what depends on it follows; what contradicts is an error with both."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _small(config: Any, tokenizer: Path) -> Iterator[str]:
 def test_every_method_follows_the_shorthands(
     name: str, images: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
-    """Another arch, patch, image size, length and batch than the recipe's, and the user's images."""
+    """Another arch, patch, image size, length and batch than the recipe's; the user's images."""
     path = str(CONFIGS / f"{name}.py")
     probe = name.startswith("probe")
     arguments = [
@@ -127,6 +127,8 @@ def test_every_method_follows_the_shorthands(
     logging.shutdown()
 
 
+MAE = "mae/mae_vit-base_64xb64-cosine-800e_in1k"
+BEIT = "beit/beit_vit-base_8xb256-cosine-300e_in1k"
 FORBIDDEN = {"cells", "grid", "T_max", "num_blocks", "num_masked"}
 
 
@@ -221,10 +223,10 @@ def test_crops_follow_the_encoder(base: str, options: Any, sizes: Any, tmp_path:
 @pytest.mark.parametrize(
     ("base", "option", "value", "words"),
     [
-        ("mae/mae_vit-base_64xb64-cosine-800e_in1k", "masked.neck.in_channels", 100, ("100", "768")),
-        ("mae/mae_vit-base_64xb64-cosine-800e_in1k", "masked.neck.grid", 7, ("=7", "(14, 14)")),
-        ("mae/mae_vit-base_64xb64-cosine-800e_in1k", "masked.target.patch_size", 8, ("=8", "16")),
-        ("beit/beit_vit-base_8xb256-cosine-300e_in1k", "masked.neck.out_channels", 9, ("9", "8192")),
+        (MAE, "masked.neck.in_channels", 100, ("100", "768")),
+        (MAE, "masked.neck.grid", 7, ("=7", "(14, 14)")),
+        (MAE, "masked.target.patch_size", 8, ("=8", "16")),
+        (BEIT, "masked.neck.out_channels", 9, ("9", "8192")),
         ("cae/cae_vit-base_32xb64-cosine-300e_in1k", "context.decoder.width", 64, ("64", "768")),
         ("mocov3/mocov3_vit-base_32xb128-cosine-300e_in1k", "contrastive.predictor.in_channels", 7,
          ("7", "256")),

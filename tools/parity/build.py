@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmvitssl.apis.recipes import CONFIGS
 from mmvitssl.checkpoint.formats import FORMATS
 from mmvitssl.checkpoint.strict import check_keys
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.registry import MODELS
@@ -19,16 +21,24 @@ from parity.fixture import Fixture
 ConfigOf = Callable[[Fixture], dict[str, Any]]
 
 
-def vit_config(fixture: Fixture, **settings: Any) -> dict[str, Any]:
-    """A ViT of the fixture's sizes."""
-    sizes = {name: fixture.size(name) for name in ("embed_dim", "depth", "num_heads")}
-    return dict(
-        type="ViT",
-        arch=sizes,
-        image_size=fixture.size("img_size"),
-        patch_size=fixture.size("patch_size"),
-        **settings,
-    )
+def shipped_config(fixture: Fixture, recipe: str, **options: Any) -> Any:
+    """The model of a shipped config at the fixture's sizes, by the keys that say sizes.
+
+    Args:
+        fixture: whose sizes.
+        recipe: below ``configs/``.
+        options: further values of the model, by key with ``__`` for the dots.
+    """
+    names = ("embed_dim", "num_heads", "depths" if "depths" in fixture.meta else "depth")
+    changes: dict[str, Any] = {
+        "encoder.arch": {name: fixture.size(name) for name in names},
+        "encoder.image_size": fixture.size("img_size"),
+        **{key.replace("__", "."): value for key, value in options.items()},
+    }
+    if "patch_size" in fixture.meta:
+        changes["encoder.patch_size"] = fixture.size("patch_size")
+    path = CONFIGS / recipe
+    return read_config(str(path), {f"model.{key}": value for key, value in changes.items()}).model
 
 
 def build(fixture: Fixture, config_of: ConfigOf, extra: dict[str, Tensor] | None = None) -> Any:

@@ -7,26 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.build import ConfigOf, build, start, vit_config
+from parity.build import ConfigOf, build, shipped_config, start
 from parity.fixture import Fixture
 
 
-def mocov3_config(fixture: Fixture) -> dict[str, Any]:
-    """MoCo v3 of the fixture's sizes."""
-    width, hidden, out = (fixture.size(name) for name in ("embed_dim", "mlp_dim", "dim"))
+def mocov3_config(fixture: Fixture) -> Any:
+    """MoCo v3 at the fixture's sizes."""
     temperature = fixture.size("T")
-    mlp = dict(type="ProjectionMLP", hidden_channels=hidden, out_channels=out)
-    task = dict(
-        type="Contrastive",
-        projector=dict(**mlp, in_channels=width, num_layers=3),
-        predictor=dict(**mlp, in_channels=out, num_layers=2),
-        head=dict(type="InfoNCE", temperature=temperature, scale=2 * temperature),
-    )
-    return dict(
-        type="Pretrainer",
-        encoder=vit_config(fixture, position="sincos_row_first"),
-        target=dict(momentum=0.99),
-        tasks=dict(contrastive=task),
+    return shipped_config(
+        fixture,
+        "mocov3/mocov3_vit-small_32xb128-cosine-300e_in1k.py",
+        tasks__contrastive__projector__hidden_channels=fixture.size("mlp_dim"),
+        tasks__contrastive__projector__out_channels=fixture.size("dim"),
+        tasks__contrastive__predictor__hidden_channels=fixture.size("mlp_dim"),
+        tasks__contrastive__head__temperature=temperature,
+        tasks__contrastive__head__scale=2 * temperature,
     )
 
 
@@ -41,39 +36,34 @@ def compare_mocov3(fixture: Fixture) -> dict[str, Tensor]:
     return {"q1": queries[0], "q2": queries[1], "k1": keys[0], "k2": keys[1], "loss": loss}
 
 
-def dino_config(fixture: Fixture) -> dict[str, Any]:
-    """DINO of the fixture's sizes; those of the head come from the weights' shapes."""
-    mlp = fixture.state["student.head.mlp.0.weight"]
-    directions = fixture.state["student.head.last_layer.weight_v"]
-    layers = sum(k.startswith("student.head.mlp.") and k.endswith("weight") for k in fixture.state)
-    prototypes = fixture.size("out_dim")
-    task = dict(
-        type="SelfDistillation",
-        global_views=tuple(range(len(fixture["global_crops"]))),
-        local_views=tuple(range(len(fixture["global_crops"]), _views(fixture))),
-        projector=dict(
-            type="PrototypeMLP",
-            in_channels=fixture.size("embed_dim"),
-            prototypes=prototypes,
-            hidden_channels=mlp.shape[0],
-            bottleneck=directions.shape[1],
-            num_layers=layers,
-        ),
-        head=dict(
-            type="DINOLoss",
-            prototypes=prototypes,
-            student_temperature=fixture.size("student_temp"),
-            teacher_temperature=fixture.size("teacher_temp"),
-            warmup_temperature=fixture.size("warmup_teacher_temp"),
-            warmup_epochs=fixture.size("warmup_teacher_temp_epochs"),
-            center_momentum=fixture.size("center_momentum"),
+def dino_config(fixture: Fixture) -> Any:
+    """DINO at the fixture's sizes; those of the head come from the weights' shapes."""
+    views = len(fixture["global_crops"])
+    place = "tasks__distillation__"
+    projector = dict(
+        prototypes=fixture.size("out_dim"),
+        hidden_channels=fixture.state["student.head.mlp.0.weight"].shape[0],
+        bottleneck=fixture.state["student.head.last_layer.weight_v"].shape[1],
+        num_layers=sum(
+            k.startswith("student.head.mlp.") and k.endswith("weight") for k in fixture.state
         ),
     )
-    return dict(
-        type="Pretrainer",
-        encoder=vit_config(fixture, position="learned", interpolate_offset=0.1),
-        target=dict(momentum=0.996, when="after_step"),
-        tasks=dict(distillation=task),
+    head = dict(
+        student_temperature=fixture.size("student_temp"),
+        teacher_temperature=fixture.size("teacher_temp"),
+        warmup_temperature=fixture.size("warmup_teacher_temp"),
+        warmup_epochs=fixture.size("warmup_teacher_temp_epochs"),
+        center_momentum=fixture.size("center_momentum"),
+    )
+    return shipped_config(
+        fixture,
+        "dino/dino_vit-small_8xb128-cosine-100e_in1k.py",
+        **{
+            place + "global_views": tuple(range(views)),
+            place + "local_views": tuple(range(views, _views(fixture))),
+        },
+        **{f"{place}projector__{key}": value for key, value in projector.items()},
+        **{f"{place}head__{key}": value for key, value in head.items()},
     )
 
 
@@ -98,42 +88,20 @@ def compare_dino(fixture: Fixture) -> dict[str, Tensor]:
     }
 
 
-def moby_config(fixture: Fixture) -> dict[str, Any]:
-    """MoBY on a Swin Transformer of the fixture's sizes."""
-    depths = fixture.size("depths")
-    width = fixture.size("embed_dim") * 2 ** (len(depths) - 1)
+def moby_config(fixture: Fixture) -> Any:
+    """MoBY on a Swin Transformer at the fixture's sizes."""
     out, length = fixture["queue1_after"].shape
-    mlp = dict(
-        type="ProjectionMLP",
-        hidden_channels=fixture.size("mlp_dim"),
-        out_channels=out,
-        num_layers=2,
-        bias=True,
-        last_norm=False,
+    return shipped_config(
+        fixture,
+        "moby/moby_swin-tiny_8xb64-cosine-300e_in1k.py",
+        encoder__window_size=fixture.size("window_size"),
+        encoder__drop_path=0.0,
+        tasks__contrastive__projector__hidden_channels=fixture.size("mlp_dim"),
+        tasks__contrastive__projector__out_channels=out,
+        tasks__contrastive__predictor__hidden_channels=fixture.size("mlp_dim"),
+        tasks__contrastive__head__size=length,
+        tasks__contrastive__head__temperature=fixture.size("temperature"),
     )
-    task = dict(
-        type="Contrastive",
-        projector=dict(**mlp, in_channels=width),
-        predictor=dict(**mlp, in_channels=out),
-        head=dict(
-            type="QueueInfoNCE",
-            channels=out,
-            size=length,
-            temperature=fixture.size("temperature"),
-            queues=2,
-        ),
-    )
-    arch = dict(
-        embed_dim=fixture.size("embed_dim"), depths=depths, num_heads=fixture.size("num_heads")
-    )
-    encoder = dict(
-        type="SwinTransformer",
-        arch=arch,
-        image_size=fixture.size("img_size"),
-        window_size=fixture.size("window_size"),
-    )
-    target = dict(momentum=0.99, drop_path=0.0)
-    return dict(type="Pretrainer", encoder=encoder, target=target, tasks=dict(contrastive=task))
 
 
 def compare_moby(fixture: Fixture) -> dict[str, Tensor]:

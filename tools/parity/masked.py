@@ -10,35 +10,20 @@ from torch import Tensor
 from mmvitssl.models.masking import GivenMasking
 from mmvitssl.models.targets import PixelTarget
 from mmvitssl.structures import TokenPlan
-from parity.build import ConfigOf, build, start, vit_config
+from parity.build import ConfigOf, build, shipped_config, start
 from parity.fixture import Fixture
 
 
-def _patch_values(fixture: Fixture) -> int:
-    return 3 * fixture.size("patch_size") ** 2
-
-
-def mae_config(fixture: Fixture) -> dict[str, Any]:
-    """MAE of the fixture's sizes."""
-    patch, width = fixture.size("patch_size"), fixture.size("embed_dim")
-    neck = dict(
-        type="MAEDecoder",
-        in_channels=width,
-        out_channels=_patch_values(fixture),
-        width=fixture.size("decoder_embed_dim"),
-        depth=fixture.size("decoder_depth"),
-        num_heads=fixture.size("decoder_num_heads"),
-        grid=fixture.size("img_size") // patch,
+def mae_config(fixture: Fixture) -> Any:
+    """MAE at the fixture's sizes."""
+    return shipped_config(
+        fixture,
+        "mae/mae_vit-base_64xb64-cosine-800e_in1k.py",
+        tasks__masked__masking__ratio=fixture.size("mask_ratio"),
+        tasks__masked__neck__width=fixture.size("decoder_embed_dim"),
+        tasks__masked__neck__depth=fixture.size("decoder_depth"),
+        tasks__masked__neck__num_heads=fixture.size("decoder_num_heads"),
     )
-    task = dict(
-        type="MaskedModeling",
-        masking=dict(type="RandomMasking", ratio=fixture.size("mask_ratio")),
-        neck=neck,
-        target=dict(type="PixelTarget", patch_size=patch),
-        head=dict(type="PixelLoss", distance="l2"),
-    )
-    encoder = vit_config(fixture, position="sincos_column_first")
-    return dict(type="Pretrainer", encoder=encoder, tasks=dict(masked=task))
 
 
 def compare_mae(fixture: Fixture) -> dict[str, Tensor]:
@@ -59,23 +44,15 @@ def compare_mae(fixture: Fixture) -> dict[str, Tensor]:
     return {"latent": latent, "pred": masked.neck.predict_all(encoded), **losses}
 
 
-def lomar_config(fixture: Fixture) -> dict[str, Any]:
-    """LoMaR of the fixture's sizes."""
-    patch, width = fixture.size("patch_size"), fixture.size("embed_dim")
-    task = dict(
-        type="MaskedModeling",
-        masking=dict(
-            type="WindowMasking",
-            window=fixture.size("window_size"),
-            views=fixture.size("num_window"),
-            ratio=fixture.size("mask_ratio"),
-        ),
-        neck=dict(type="TokenPredictor", in_channels=width, out_channels=_patch_values(fixture)),
-        target=dict(type="PixelTarget", patch_size=patch),
-        head=dict(type="PixelLoss", distance="l2"),
+def lomar_config(fixture: Fixture) -> Any:
+    """LoMaR at the fixture's sizes."""
+    return shipped_config(
+        fixture,
+        "lomar/lomar_vit-base_4xb256-cosine-400e_in1k.py",
+        tasks__masked__masking__window=fixture.size("window_size"),
+        tasks__masked__masking__views=fixture.size("num_window"),
+        tasks__masked__masking__ratio=fixture.size("mask_ratio"),
     )
-    encoder = vit_config(fixture, position="none", relative_position="irpe", mask_token=True)
-    return dict(type="Pretrainer", encoder=encoder, tasks=dict(masked=task))
 
 
 def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
@@ -94,33 +71,22 @@ def compare_lomar(fixture: Fixture) -> dict[str, Tensor]:
     return {"pred": masked.neck.layers(encoded.patches), "loss": masked.loss(step).loss}
 
 
-def cae_config(fixture: Fixture) -> dict[str, Any]:
-    """CAE of the fixture's sizes."""
-    width, inner = fixture.size("embed_dim"), fixture.size("decoder_embed_dim")
-    scale = fixture.size("layer_scale")
-    shared = dict(
-        width=inner, num_heads=fixture.size("decoder_num_heads"), drop_path=0.0, layer_scale=scale
+def cae_config(fixture: Fixture) -> Any:
+    """CAE at the fixture's sizes."""
+    scale, heads = fixture.size("layer_scale"), fixture.size("decoder_num_heads")
+    options: dict[str, Any] = {"encoder__layer_scale": scale}
+    for part in ("regressor", "decoder"):
+        place = f"tasks__context__{part}__"
+        options[place + "depth"] = fixture.size(f"{part}_depth")
+        options |= {place + "layer_scale": scale, place + "num_heads": heads}
+    return shipped_config(
+        fixture,
+        "cae/cae_vit-base_32xb64-cosine-300e_in1k.py",
+        tasks__context__regressor__width=fixture.size("decoder_embed_dim"),
+        tasks__context__target__vocabulary=fixture.size("vocab"),
+        tasks__context__align_weight=fixture.size("align_weight"),
+        **options,
     )
-    number = int(fixture["mask"][0].sum())
-    projection = dict(type="LatentProjection", in_channels=width, out_channels=inner)
-    vocabulary = fixture.size("vocab")
-    task = dict(
-        type="ContextAutoencoding",
-        masking=dict(type="BlockMasking", num_masked=number, exact=True, mode="drop"),
-        regressor=dict(type="ContextRegressor", depth=fixture.size("regressor_depth"), **shared),
-        decoder=dict(
-            type="ContextDecoder",
-            out_channels=vocabulary,
-            depth=fixture.size("decoder_depth"),
-            **shared,
-        ),
-        target=dict(type="TokenTarget", vocabulary=vocabulary),
-        head=dict(type="TokenLoss"),
-        align_weight=fixture.size("align_weight"),
-        projection=None if inner == width else projection,
-    )
-    encoder = vit_config(fixture, position="sincos_row_first", qkv_bias="qv", layer_scale=scale)
-    return dict(type="Pretrainer", encoder=encoder, tasks=dict(context=task))
 
 
 def compare_cae(fixture: Fixture) -> dict[str, Tensor]:

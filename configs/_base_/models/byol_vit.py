@@ -21,5 +21,6 @@ model = dict(
                 type='ProjectionMLP', hidden_channels=4096, out_channels=256,
                 num_layers=2, bias=True, last_bias=False, last_norm=False),
             predictor=dict(
-                type='ProjectionMLP', hidden_channels=4096, num_layers=2, bias=True, last_bias=False, last_norm=False),
+                type='ProjectionMLP', hidden_channels=4096, num_layers=2, bias=True,
+                last_bias=False, last_norm=False),
             head=dict(type='CosineLoss', scale=2.0, offset=2.0))))

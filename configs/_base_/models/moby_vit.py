@@ -20,5 +20,6 @@ model = dict(
                 type='ProjectionMLP', hidden_channels=4096, out_channels=256,
                 num_layers=2, bias=True, last_norm=False),
             predictor=dict(
-                type='ProjectionMLP', hidden_channels=4096, num_layers=2, bias=True, last_norm=False),
+                type='ProjectionMLP', hidden_channels=4096, num_layers=2, bias=True,
+                last_norm=False),
             head=dict(type='QueueInfoNCE', size=4096, temperature=0.2, queues=2))))

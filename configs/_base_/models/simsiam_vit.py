@@ -11,6 +11,7 @@ model = dict(
                 type='ProjectionMLP', hidden_channels=2048, out_channels=2048,
                 num_layers=3, bias=False, last_norm=True),
             predictor=dict(
-                type='ProjectionMLP', hidden_channels=512, num_layers=2, bias=False, last_bias=True, last_norm=False),
+                type='ProjectionMLP', hidden_channels=512, num_layers=2, bias=False,
+                last_bias=True, last_norm=False),
             # - cos / 2, shifted so that learned weights have something positive to weigh
             head=dict(_delete_=True, type='CosineLoss', scale=0.5, offset=0.5))))

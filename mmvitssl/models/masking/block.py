@@ -101,7 +101,8 @@ class BlockMasking:
         if not 0 < number < total:
             raise ValueError(
                 f"BlockMasking masks {number} patches (num_masked={self.num_masked}, "
-                f"ratio={self.ratio}) of a grid of {grid}: at least one must be masked and one stay."
+                f"ratio={self.ratio}) of a grid of {grid}: at least one must be masked and one "
+                f"stay."
             )
         masked = torch.zeros(batch, *grid, dtype=torch.bool)
         failed = torch.zeros(batch, dtype=torch.long)

@@ -56,7 +56,8 @@ class Inpainting(OwnPatches, PretextTask):
         super().__init__()
         self.want(Need(singles=patches), views, least=len(modes))
         unknown = set(modes) - set(fills.MODES)
-        if unknown or not modes or (isinstance(patches, int) and patches < len(modes)) or on not in ("corrupted", "all"):
+        few = isinstance(patches, int) and patches < len(modes)
+        if unknown or not modes or few or on not in ("corrupted", "all"):
             raise ValueError(
                 f"Inpainting needs modes of {fills.MODES}, a patch for each, and on='corrupted' or "
                 f"'all'; got modes={tuple(modes)}, patches={patches}, on='{on}'."

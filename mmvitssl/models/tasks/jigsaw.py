@@ -89,7 +89,9 @@ class Jigsaw(OwnPatches, PretextTask):
         for view in self.views:
             given = step.given(self, view).singles
             tokens = chosen_tokens(step.encode(view).patches, given)
-            moved = given if self.position == "origin" else given.gather(1, self.order(step, view, given))
+            moved = given
+            if self.position != "origin":
+                moved = given.gather(1, self.order(step, view, given))
             logits.append(self.head(tokens).flatten(0, 1))
             labels.append(moved.flatten())
         loss, accuracy = classify(torch.cat(logits), torch.cat(labels))

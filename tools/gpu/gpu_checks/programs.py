@@ -14,10 +14,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmvitssl.engine.image_size import resize_config
 from benchmark.data import write_photographs
 from gpu_checks.report import ROOT, Skip, close
 from gpu_checks.small import narrow_heads
+from mmvitssl.engine.image_size import resize_config
 
 CONFIG = "configs/demo/repre-mocov3_vit-tiny_demo.py"
 SHARDED = ROOT / "configs/mae/mae_vit-large_fsdp-64xb64-cosine-800e_in1k.py"
