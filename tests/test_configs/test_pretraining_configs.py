@@ -92,7 +92,7 @@ def test_configs_can_be_inherited_by_package_name(tmp_path: Path) -> None:
         "train_dataloader = dict(dataset=dict(root='images'))\n"
     )
     config = Config.fromfile(mine)
-    assert config.model.tasks.reconstruction.levels == (2, 5, 8, 11)
+    assert config.model.tasks.reconstruction.type == "Reconstruction"
     assert config.train_dataloader.dataset.root == "images"
 
 
