@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmvitssl.apis.machine import Machine
@@ -133,4 +134,6 @@ def test_methods_and_configs_are_found_by_any_of_their_names() -> None:
 def test_other_depths_keep_the_places_of_levels() -> None:
     config, path = load_recipe("repre-mocov3", "vit-large")
     assert path.name.startswith("repre-mocov3_vit-base")
-    assert config.model.tasks.reconstruction.levels == [5, 11, 17, 23]
+    with torch.device("meta"):
+        model = MODELS.build(config.model)
+    assert model.tasks["reconstruction"].levels == (5, 11, 17, 23)

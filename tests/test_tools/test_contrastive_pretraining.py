@@ -46,40 +46,33 @@ def shrink_encoder(encoder: Any) -> int:
     return 64
 
 
-def shrink_task(task: Any, width: int) -> None:
+def shrink_task(task: Any) -> None:
     """Tiny projectors, predictors, queues and decoders."""
     for part in ("projector", "predictor"):
         if part in task:
             task[part].hidden_channels = 32
-            task[part].in_channels = width if part == "projector" else 16
-            if task[part].type == "ProjectionMLP":
+            if part == "projector" and task[part].type == "ProjectionMLP":
                 task[part].out_channels = 16
     if task.head.type == "QueueInfoNCE":
-        task.head.update(channels=16, size=32)
+        task.head.size = 32
     if task.type == "SelfDistillation":
         task.projector.update(prototypes=32, bottleneck=16)
-        task.head.prototypes = 32
         task.local_views = (2, 3)
     if task.type == "Reconstruction":
-        shrink_reconstruction(task, vit=width == 32)
+        shrink_reconstruction(task)
 
 
-def shrink_reconstruction(task: Any, vit: bool) -> None:
+def shrink_reconstruction(task: Any) -> None:
     """All four levels, or the deepest alone where the config has one; the literal width stays."""
-    single = len(task.levels) == 1
-    task.levels = (3,) if single else (0, 1, 2, 3)
-    channels = (64,) if single else (8, 16, 32, 64)
-    task.neck.in_channels = 32 if vit else channels
     if task.neck.width is not None:
         task.neck.width = 16
-    task.neck.patch_size = 8 if vit else 32 if single else 4
 
 
 def write_config(folder: Path, path: Path, data: Path) -> Path:
     config = Config.fromfile(path)
-    width = shrink_encoder(config.model.encoder)
+    shrink_encoder(config.model.encoder)
     for task in config.model.tasks.values():
-        shrink_task(task, width)
+        shrink_task(task)
     views = [dict(num=2, transforms=view(32, "bilinear"))]
     if "distillation" in config.model.tasks:
         views.append(dict(num=2, transforms=view(16, "bilinear")))

@@ -18,45 +18,37 @@ from tests.test_tools import programs
 from tests.test_tools.programs import ROOT, logged, run, train
 from tests.test_tools.small_configs import loader, schedule, view
 
-SMALL_CAE = {
-    "context.regressor": dict(width=32, depth=2, num_heads=2),
-    "context.decoder": dict(width=32, depth=2, num_heads=2),
-}
-BLOCKS = dict(num_masked=16, min_block=4)
+SMALL_CAE = {"context.regressor": dict(depth=2), "context.decoder": dict(depth=2)}
+BLOCKS = dict(ratio=16 / 36, min_block=4)
 # method: its config, pixels of a view, what is smaller in its task
 METHODS: dict[str, tuple[str, int, dict[str, dict[str, Any]]]] = {
     "mae": (
         "mae/mae_vit-base_64xb64-cosine-800e_in1k.py", 48,
-        {"masked.neck": dict(in_channels=32, out_channels=192, width=16, depth=1, num_heads=2,
-                             grid=6)},
+        {"masked.neck": dict(width=16, depth=1, num_heads=2)},
     ),
     "simmim": (
         "simmim/simmim_vit-base_16xb128-step-800e_in1k.py", 48,
-        {"masked.neck": dict(in_channels=32, out_channels=192)},
+        {},
     ),
     "lomar": (
         "lomar/lomar_vit-base_4xb256-cosine-400e_in1k.py", 64,
-        {"masked.neck": dict(in_channels=32, out_channels=192),
-         "masked.masking": dict(window=5, views=2)},
+        {"masked.masking": dict(window=5, views=2)},
     ),
     "beit": (
         "beit/beit_vit-base_8xb256-cosine-800e_in1k.py", 48,
-        {"masked.neck": dict(in_channels=32, out_channels=32), "masked.masking": BLOCKS},
+        {"masked.masking": BLOCKS},
     ),
     "lomar-beit": (
         "lomar/lomar-beit_vit-base_8xb256-cosine-300e_in1k.py", 64,
-        {"masked.neck": dict(in_channels=32, out_channels=32),
-         "masked.masking": dict(window=5, views=2)},
+        {"masked.masking": dict(window=5, views=2)},
     ),
     "cae": (
         "cae/cae_vit-base_32xb64-cosine-300e_in1k.py", 48,
-        {**SMALL_CAE, "context.masking": BLOCKS,
-         "context.decoder": {**SMALL_CAE["context.decoder"], "out_channels": 32}},
+        {**SMALL_CAE, "context.masking": BLOCKS},
     ),
     "cae-rgb": (
         "cae/cae_vit-base_rgb-32xb64-cosine-300e_in1k.py", 48,
-        {**SMALL_CAE, "context.masking": BLOCKS,
-         "context.decoder": {**SMALL_CAE["context.decoder"], "out_channels": 192}},
+        {**SMALL_CAE, "context.masking": BLOCKS},
     ),
 }  # fmt: skip
 
@@ -78,8 +70,6 @@ def write_config(folder: Path, name: str, data: Path, tokenizer: Path | None = N
     if task.target.type == "TokenTarget":
         task.target.update(checkpoint=str(tokenizer), vocabulary=32)
         views.append(dict(same_as=0, transforms=view(size, "lanczos")))
-    else:
-        task.target.patch_size = 8
     config.train_dataloader = loader(data, views, shuffle=True)
     config.test_dataloader = loader(data, views, shuffle=False)
     config.test_evaluator, config.test_cfg = dict(type="PretextMetric"), dict()

@@ -37,7 +37,7 @@ precision = 'fp32'
 files = {'train_dataloader.dataset.file': 'images.npz'}
 small = {
     'model.encoder.arch.embed_dim': 16, 'model.encoder.arch.depth': 2,
-    'model.encoder.arch.num_heads': 2, 'model.tasks.masked.neck.in_channels': 16,
+    'model.encoder.arch.num_heads': 2,
     'model.tasks.masked.neck.width': 16, 'model.tasks.masked.neck.depth': 1,
     'model.tasks.masked.neck.num_heads': 2, 'train_dataloader.batch_size': 8,
 }

@@ -29,10 +29,10 @@ def shrink_backbone(backbone: Any) -> tuple[int, ...]:
         encoder.update(arch=SWIN_ARCH, window_size=4)
         return 8, 16, 32, 64
     encoder.update(arch=ARCH, image_size=SIDE)
-    backbone.levels = tuple(range(4))[-len(backbone.levels) :]
+    backbone.levels = 4 if backbone.levels != 1 else 1
     if "global_blocks" in backbone:
-        backbone.update(global_blocks=(3,), window_size=3, relative_grid=(4, 4))
-    return (WIDTH,) * len(backbone.levels)
+        backbone.update(global_blocks=1, window_size=3, relative_grid=(4, 4))
+    return (WIDTH,) * backbone.levels
 
 
 def shrink_neck(neck: Any, channels: tuple[int, ...]) -> None:

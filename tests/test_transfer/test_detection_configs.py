@@ -16,6 +16,7 @@ from torch import nn
 
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
+from mmvitssl.models.sizes import resolve_levels
 from tests.test_transfer.small_detectors import COCO, DETECTION
 
 VIT = "mask-rcnn_vit-{}_16xb2-1x_coco"
@@ -102,7 +103,7 @@ def test_recipe(name: str) -> None:
     processes = int(name.split("_")[2].split("xb")[0])
     assert config.train_dataloader.batch_size * processes == batch
     assert config.auto_scale_lr.base_batch_size == batch
-    assert tuple(config.model.backbone.levels) == levels
+    assert resolve_levels("levels", config.model.backbone.levels, levels[-1] + 1) == levels
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -100,7 +100,7 @@ def test_upernets_encoders(name: str) -> None:
     config, model = read(path_of(name)), build(path_of(name))
     size = name.split("-")[-1]
     encoder = config.model.backbone.encoder
-    assert config.model.backbone.levels == BLOCKS[size]
+    assert model.backbone.levels == BLOCKS[size]
     assert (encoder.drop_path, encoder.get("layer_scale")) == (drop, scale)
     assert encoder.get("position", "learned") == position
     assert encoder.get("relative_position") == relative
@@ -185,7 +185,7 @@ def test_setrs_taps_and_heads(path: Path) -> None:
     levels, auxiliaries = TAPS[head, size]
     config, model = read(path), build(path)
     width = WIDTHS[size]
-    assert config.model.backbone.levels == levels and len(model.auxiliary_head) == auxiliaries
+    assert model.backbone.levels == levels and len(model.auxiliary_head) == auxiliaries
     assert model.backbone.encoder.grid == (48, 48) and model.backbone.encoder.embed_dim == width
     assert model.backbone.encoder.interpolation == "bilinear"
     assert [part.in_index for part in model.auxiliary_head] == list(range(auxiliaries))
