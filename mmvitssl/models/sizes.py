@@ -129,7 +129,8 @@ def build_part(
         ValueError: the config states another size; the message has both.
     """
     filled = dict(config)
-    known = MODELS.get(filled["type"]) if isinstance(filled.get("type"), str) else filled["type"]
+    kind = filled.get("type")  # where there is none, or an unknown one, the registry says so
+    known: Any = MODELS.get(kind) if isinstance(kind, str) else kind
     takes = inspect.signature(known).parameters if known is not None else {}
     for argument, value in derived.items():
         if value is None:
@@ -148,7 +149,7 @@ def build_task(config: Mapping[str, Any], name: str, sizes: Sizes) -> nn.Module:
         backbone=sizes,
         in_channels=sizes.embed_dim,
         patch_size=sizes.patch_size,
-        channels=sizes.in_channels,
+        image_channels=sizes.in_channels,
         cells=sizes.grid[0] * sizes.grid[1],
     )
 

@@ -77,7 +77,7 @@ def test_every_kind_of_task_learns_from_any_number_of_channels(channels: int) ->
         masked=mae(channels), windows=windows(channels), reconstruction=repre(channels),
         contrastive=dict(CONTRASTIVE, keys="online"),
         inpainting=dict(type="Inpainting", in_channels=32, patches=6, patch_size=8,
-                        channels=channels, modes=("mask", "noise", "other", "blur")),
+                        image_channels=channels, modes=("mask", "noise", "other", "blur")),
     )  # fmt: skip
     for names in (("masked", "reconstruction", "contrastive"), ("windows",),
                   ("inpainting", "contrastive")):  # fmt: skip
@@ -117,7 +117,7 @@ def test_a_target_is_the_patches_of_all_channels() -> None:
 
 def test_parts_for_other_channels_are_refused_when_built() -> None:
     colour = dict(type="Colorization", in_channels=32, patches=4)
-    grey = dict(type="Inpainting", in_channels=32, patches=4, patch_size=8, channels=4,
+    grey = dict(type="Inpainting", in_channels=32, patches=4, patch_size=8, image_channels=4,
                 modes=("grey",))  # fmt: skip
     cases: list[tuple[dict[str, Any], str]] = [
         (mae(3), r"target.channels=3, but the encoder gives 4"),

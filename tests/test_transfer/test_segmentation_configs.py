@@ -183,7 +183,7 @@ def test_upernet_on_swin() -> None:
 def test_setrs_taps_and_heads(path: Path) -> None:
     head, size = path.name.split("_")[0][5:], path.name.split("_")[1][4:]
     levels, auxiliaries = TAPS[head, size]
-    config, model = read(path), build(path)
+    model = build(path)
     width = WIDTHS[size]
     assert model.backbone.levels == levels and len(model.auxiliary_head) == auxiliaries
     assert model.backbone.encoder.grid == (48, 48) and model.backbone.encoder.embed_dim == width

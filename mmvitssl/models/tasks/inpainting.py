@@ -27,8 +27,8 @@ class Inpainting(OwnPatches, PretextTask):
     2021, section 3.1), aligned with the patches.
 
     Args:
-        in_channels, patch_size, channels: the backbone's width, patch and image channels; the
-            Pretrainer fills them in.
+        in_channels, patch_size, image_channels: the backbone's width, patch and channels of its
+            images; the Pretrainer fills them in.
         patches: per view, or (float) their share of the patches; shared out evenly between the
             modes.
         modes: of 'mask' (mean colour), 'noise', 'other' (another image's patch), 'blur', 'grey'.
@@ -45,7 +45,7 @@ class Inpainting(OwnPatches, PretextTask):
         self,
         in_channels: int,
         patch_size: int,
-        channels: int = 3,
+        image_channels: int = 3,
         patches: int | float = 40 / 196,
         modes: Sequence[str] = ("mask",),
         distance: str = "l1",
@@ -63,12 +63,13 @@ class Inpainting(OwnPatches, PretextTask):
                 f"'all'; got modes={tuple(modes)}, patches={patches}, on='{on}'."
             )
         self.modes, self.on = tuple(modes), on
-        if "grey" in self.modes and channels not in (1, 3):
+        if "grey" in self.modes and image_channels not in (1, 3):
             raise ValueError(
-                f"Inpainting.modes has 'grey', which needs RGB images, and channels={channels}: "
+                f"Inpainting.modes has 'grey', which needs RGB images, and image_channels="
+                f"{image_channels}: "
                 f"leave it out."
             )
-        self.target = PixelTarget(patch_size, normalise=False, channels=channels)
+        self.target = PixelTarget(patch_size, normalise=False, channels=image_channels)
         self.distance = PixelLoss(distance)
         self.head = token_mlp(in_channels, self.target.out_channels, hidden)
 
