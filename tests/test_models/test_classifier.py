@@ -421,7 +421,7 @@ def test_accuracy_counts_places() -> None:
         (dict(readout="mean", head=ATTENTIVE), "AttentiveHead reads all tokens"),
         (dict(readout="blocks"), "LinearHead does not read"),
         (dict(head=BLOCKWISE), "readout='blocks' goes with"),
-        (dict(readout="blocks", head={**BLOCKWISE, "num_blocks": 12}), "features of 4 blocks"),
+        (dict(readout="blocks", head={**BLOCKWISE, "num_blocks": 12}), "=12, but .* gives 4"),
         (dict(augment=dict(erasing=2.0)), "BatchAugment.erasing=2.0"),
         (dict(augment=dict(mixup=-1.0)), "mixup and cutmix >= 0"),
     ],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
-from mmvitssl.models.sizes import Sizes, build_part
+from mmvitssl.models.sizes import build_part
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded
@@ -48,7 +48,6 @@ class Contrastive(PretextTask):
         head: config of a loss ``(queries, keys, view) -> (loss, metric)``.
         projector: config of a module (B, C) -> (B, D), copied by the momentum target; C is the
             backbone's.
-        backbone: its sizes; the Pretrainer fills them in.
         predictor: config of a module (B, D) -> (B, D) on the online branch, or None; D is the
             projector's.
         views: the views that are contrasted.
@@ -58,18 +57,19 @@ class Contrastive(PretextTask):
             the model has a momentum target, else 'detached'.
         token: 'cls'; 'mean' of all patches, which contrasts what dense predictors read; or the
             name of one of the encoder's prefix tokens.
+        in_channels: C; the Pretrainer fills it in.
     """
 
     def __init__(
         self,
         head: dict[str, Any],
         projector: dict[str, Any],
-        backbone: Sizes,
         predictor: dict[str, Any] | None = None,
         views: Sequence[int] = (0, 1),
         pairs: Sequence[Sequence[int]] | None = None,
         keys: str | None = None,
         token: str = "cls",
+        in_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.views = tuple(views)
@@ -83,7 +83,7 @@ class Contrastive(PretextTask):
         self.keys = keys
         self.token = token
         self.projector = build_part(
-            projector, "Contrastive.projector", in_channels=backbone.embed_dim
+            projector, "Contrastive.projector", in_channels=in_channels
         )
         out = self.projector.out_channels
         source = "Contrastive.projector.out_channels"

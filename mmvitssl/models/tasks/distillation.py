@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
-from mmvitssl.models.sizes import Sizes, build_part
+from mmvitssl.models.sizes import build_part
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.models.tasks.contrastive import check_token, feature_of
 from mmvitssl.registry import MODELS
@@ -22,20 +22,20 @@ class SelfDistillation(PretextTask):
     Args:
         projector: config of :class:`PrototypeMLP`, copied by the momentum target.
         head: config of :class:`DINOLoss`; its prototypes are the projector's.
-        backbone: its sizes; the Pretrainer fills them in.
         global_views: views that the teacher sees.
         local_views: smaller views that only the student sees.
         token: 'cls', or the name of one of the encoder's prefix tokens.
+        in_channels: the backbone's width; the Pretrainer fills it in.
     """
 
     def __init__(
         self,
         projector: dict[str, Any],
         head: dict[str, Any],
-        backbone: Sizes,
         global_views: Sequence[int] = (0, 1),
         local_views: Sequence[int] = (2, 3, 4, 5, 6, 7, 8, 9),
         token: str = "cls",
+        in_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.global_views, self.views = tuple(global_views), (*global_views, *local_views)
@@ -44,7 +44,7 @@ class SelfDistillation(PretextTask):
             raise ValueError("SelfDistillation.global_views is empty: the teacher needs a view.")
         self.token = token
         self.projector = build_part(
-            projector, "SelfDistillation.projector", in_channels=backbone.embed_dim
+            projector, "SelfDistillation.projector", in_channels=in_channels
         )
         self.head = build_part(
             head,

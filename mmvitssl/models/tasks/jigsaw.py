@@ -68,11 +68,12 @@ class Jigsaw(OwnPatches, PretextTask):
             )
         return super().patch_need(view, grid)
 
-    def order(self, step: PretrainStep, view: int, places: Tensor) -> Tensor:
-        """(B, m) long: of ``places`` (B, m), slot i holds the patch of slot ``order[i]``."""
+    def order(self, step: PretrainStep, view: int) -> Tensor:
+        """(B, m) long: slot i holds the patch of slot ``order[i]``."""
 
         def draw() -> Tensor:
-            drawn = torch.rand(places.shape, generator=step.generator(self)).argsort(dim=1)
+            shape = step.given(self, view).singles.shape
+            drawn = torch.rand(shape, generator=step.generator(self)).argsort(dim=1)
             return drawn.to(step.device, non_blocking=True)
 
         return step.once(self, f"order {view}", draw)
@@ -80,7 +81,7 @@ class Jigsaw(OwnPatches, PretextTask):
     def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor | None:
         if self.position == "origin":
             return None
-        pixels, order = self.pixels(step, view, assigned), self.order(step, view, assigned.singles)
+        pixels, order = self.pixels(step, view, assigned), self.order(step, view)
         rows = torch.arange(len(order), device=order.device)[:, None]
         return pixels[rows, order]
 
@@ -91,7 +92,7 @@ class Jigsaw(OwnPatches, PretextTask):
             tokens = chosen_tokens(step.encode(view).patches, given)
             moved = given
             if self.position != "origin":
-                moved = given.gather(1, self.order(step, view, given))
+                moved = given.gather(1, self.order(step, view))
             logits.append(self.head(tokens).flatten(0, 1))
             labels.append(moved.flatten())
         loss, accuracy = classify(torch.cat(logits), torch.cat(labels))
