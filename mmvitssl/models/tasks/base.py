@@ -86,4 +86,3 @@ def check_views(task: object, views: tuple[int, ...], least: int) -> None:
             f"{type(task).__name__}.views={views}: at least {least} different views are needed, "
             f"counted from 0."
         )
-

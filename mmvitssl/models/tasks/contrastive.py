@@ -82,9 +82,7 @@ class Contrastive(PretextTask):
             raise ValueError(f"Contrastive.keys='{keys}' is unknown; use None or one of {KEYS}.")
         self.keys = keys
         self.token = token
-        self.projector = build_part(
-            projector, "Contrastive.projector", in_channels=in_channels
-        )
+        self.projector = build_part(projector, "Contrastive.projector", in_channels=in_channels)
         out = self.projector.out_channels
         source = "Contrastive.projector.out_channels"
         self.head = build_part(head, "Contrastive.head", source, channels=out)
