@@ -48,8 +48,9 @@ def resolve_dense(config: Config) -> None:
         UserError: a config states others; the message has both.
     """
     model = config.get("model")
-    backbone = model.get("backbone") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or _kind(backbone) not in BACKBONES:
+    model = model if isinstance(model, dict) else {}
+    backbone = model.get("backbone")
+    if not isinstance(backbone, dict) or _kind(backbone) not in BACKBONES:
         return
     import mmvitssl.models  # noqa: F401  (registers the backbones)
 

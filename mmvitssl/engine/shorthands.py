@@ -19,6 +19,7 @@ from mmvitssl.engine.image_size import encoder_of
 
 NAMES = ("arch", "patch_size", "image_size", "epochs", "batch_size", "data")
 DENSE = ("mmdet", "mmseg")
+CLASSES = "model.head.num_classes"
 PARTS = {"train_dataloader": "train", "val_dataloader": "val", "test_dataloader": "val"}
 
 
@@ -80,7 +81,7 @@ def _epochs(config: Config, path: str, number: int) -> dict[str, Any]:
 
 
 def _data(config: Config, path: str, folder: str) -> Iterator[tuple[str, Any]]:
-    """Keys of all data sets that read images."""
+    """Keys of all data sets that read images, and the number of classes of a classifier."""
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise UserError(f"--data {folder}: there is no such folder.")
@@ -103,6 +104,9 @@ def _data(config: Config, path: str, folder: str) -> Iterator[tuple[str, Any]]:
             keys = [key for key in dataset if key == "pipeline" or (same and key != "classes")]
             kept = {key: dataset[key] for key in keys}
             yield field, {"_delete_": True, **kept, "type": kind, "root": str(place)}
+    if labelled:
+        folders = [path for path in (root / "train").iterdir() if path.is_dir()]
+        yield CLASSES, sum(not path.name.startswith(".") for path in folders)
 
 
 def with_shorthands(
@@ -136,6 +140,8 @@ def with_shorthands(
             new = {"train_dataloader.batch_size": value}
         else:
             new = dict(_data(config, path, value))
+            if CLASSES in options:
+                new.pop(CLASSES, None)
         for key, mine in new.items():
             if key in options and options[key] != mine:
                 raise UserError(
