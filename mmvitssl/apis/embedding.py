@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmvitssl.apis.sources import ImageSource, open_source
 from mmvitssl.checkpoint.onnx_model import image_size_of
-from mmvitssl.checkpoint.rebuild import rebuild_encoder
+from mmvitssl.checkpoint.self_described import rebuild_encoder
 from mmvitssl.datasets.files import BrokenImageError
 from mmvitssl.datasets.images import compose
 from mmvitssl.datasets.multiview import LoadImage, to_tensor
@@ -247,20 +248,24 @@ def load(
     """The encoder of a checkpoint as a model of images, in evaluation mode.
 
     Args:
-        checkpoint: of this package, or an official one.
-        config: describes the encoder where the checkpoint does not.
+        checkpoint: of this package, or an official one: a path, the name of published weights
+            (:data:`~mmvitssl.checkpoint.published.PUBLISHED`), or an address.
+        config: describes an encoder of your own; one of this package needs none.
         device: where it runs; None: on the GPU if there is one.
         readout: 'cls', 'mean', ...: see :func:`~mmvitssl.evaluation.features.read_out`.
         source: which encoder of the checkpoint; see :func:`~mmvitssl.checkpoint.load_encoder`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it does not say how its encoder is built, or does not fit.
+        CheckpointError: it cannot be downloaded, nothing tells how its encoder is built, the config
+            contradicts it, or the weights do not fit.
         ValueError: a readout that the encoder does not have.
     """
     prepare_scope(Config())
     chosen: dict[str, Any] = {} if source is None else {"source": source}
     encoder, description = rebuild_encoder(str(checkpoint), config, log=_silent, **chosen)
+    for note in description.notes:
+        warnings.warn(note, stacklevel=2)
     model = ImageModel(encoder, build_preprocessor(description.preprocessor), readout)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
@@ -272,7 +277,7 @@ def embed(
 
     Args:
         images: a folder, archive, list file, or a list of paths.
-        checkpoint: a file, or what :func:`load` returned.
+        checkpoint: as :func:`load` takes it, or what it returned.
         options: ``config``, ``device``, ``readout`` and ``source`` of :func:`load`,
             ``batch_size`` and ``workers`` of :meth:`ImageModel.embed`.
     """

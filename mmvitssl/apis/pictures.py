@@ -2,46 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmvitssl.checkpoint import CheckpointError, load_file, load_strict
+from mmvitssl.apis.recipes import load_recipe
+from mmvitssl.checkpoint import CheckpointError, check_weights_file, load_file, load_strict
+from mmvitssl.checkpoint.named import named_weights
+from mmvitssl.checkpoint.own_types import own_model
 from mmvitssl.checkpoint.rebuild import read_config_text
+from mmvitssl.checkpoint.self_described import describe_file
+from mmvitssl.datasets.files import list_images
 from mmvitssl.engine.launch import prepare_scope
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.registry import MODELS
 from mmvitssl.visualization.reconstruction import draw_reconstructions
 
 
+# official formats whose decoder predicts pixels, and the method that they are of
+DECODERS = {
+    "mae": "mae",
+    "mmpretrain-mae": "mae",
+    "transformers-vitmae": "mae",
+    "lomar": "lomar",
+    "simmim": "simmim",
+}
+NECK = "tasks.masked.neck."
+
+
 def load_pretrainer(checkpoint: str | Path) -> Pretrainer:
-    """The pretraining model of a checkpoint, built from the config inside of it.
+    """The pretraining model of a checkpoint: of the config inside of it, or of its format.
+
+    Args:
+        checkpoint: of a pretraining of this package, or an official one of MAE, LoMaR or SimMIM.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it holds no config, or one of another model.
+        CheckpointError: it holds no pretraining model that draws pictures.
     """
     prepare_scope(Config())
-    meta: dict[str, Any] = load_file(str(checkpoint)).get("meta") or {}
+    path = check_weights_file(checkpoint)
+    content = load_file(path)
+    meta: dict[str, Any] = content.get("meta") or {}
     try:
         settings = read_config_text(str(meta.get("cfg") or ""), ("model",)).get("model") or {}
     except ValueError as error:
         raise CheckpointError(
             f"The config inside {checkpoint} is not made of plain values ({error})."
         ) from error
-    if not str(settings.get("type", "")).endswith("Pretrainer"):
-        raise CheckpointError(
-            f"{checkpoint} does not describe a pretraining model: reconstructions need the "
-            f"checkpoint of a pretraining, with its decoder, not an exported encoder."
-        )
+    if not settings:
+        settings = _official(content, path)
+    elif not str(settings.get("type", "")).endswith("Pretrainer"):
+        raise CheckpointError(f"{checkpoint} {NO_PRETRAINING}")
+    settings = own_model(settings, f"The config inside {checkpoint}: model")
     with DefaultScope.overwrite_default_scope("mmvitssl"):
         model: Pretrainer = MODELS.build(settings)
     model.load_frozen()
-    load_strict(model, str(checkpoint))
+    load_strict(model, path)
     return model.eval()
+
+
+NO_PRETRAINING = (
+    "does not describe a pretraining model: reconstructions need the checkpoint of a pretraining, "
+    "with its decoder, not an exported encoder."
+)
+
+
+def _official(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The model of an official file: the published recipe with the sizes that the tensors show.
+
+    Raises:
+        CheckpointError: the file holds no decoder, or one that predicts ids of a tokenizer.
+    """
+    named = named_weights(content, path)
+    origin = "" if named.origin is None else named.origin.name
+    if origin not in DECODERS or not any(key.startswith(NECK) for key in named.state):
+        why = f" ({named.origin.words})" if named.origin is not None else ""
+        raise CheckpointError(
+            f"{path}{why} {NO_PRETRAINING} Of official files, those of "
+            f"{', '.join(sorted(DECODERS))} have a decoder of pixels."
+        )
+    recipe, _ = load_recipe(DECODERS[origin], "vit-base")
+    settings: dict[str, Any] = recipe.model.to_dict()
+    encoder = describe_file(path).encoder
+    settings["encoder"] = encoder
+    width, patch = encoder["arch"]["embed_dim"], encoder["patch_size"]
+    task = settings["tasks"]["masked"]
+    sizes = dict(in_channels=width, out_channels=encoder["in_channels"] * patch**2)
+    task["neck"].update(sizes)
+    task["target"]["patch_size"] = patch
+    grid = [side // patch for side in encoder["image_size"]]
+    if task["neck"]["type"] == "MAEDecoder":
+        inner = named.state[f"{NECK}embed.weight"].shape[0]
+        depth = len([key for key in named.state if key.startswith(f"{NECK}blocks.")
+                     and key.endswith(".norm1.weight")])  # fmt: skip
+        task["neck"].update(width=inner, depth=depth, grid=grid)
+    if task["masking"]["type"] == "WindowMasking":
+        task["masking"]["window"] = min(task["masking"]["window"], *grid)
+    return settings
 
 
 def reconstruct(
@@ -53,8 +114,9 @@ def reconstruct(
     """Draw original, masked image and reconstruction of images: one picture file per task.
 
     Args:
-        images: a path or several.
-        checkpoint: of a pretraining, with its decoder.
+        images: a path, a folder, or several paths.
+        checkpoint: of a pretraining, with its decoder; an official one of MAE, LoMaR or SimMIM; a
+            path, a name or an address.
         out: folder for ``<task>.png``.
         seed: of the masks.
 
@@ -65,5 +127,8 @@ def reconstruct(
         CheckpointError: the checkpoint holds no pretraining model.
         ValueError: no task of it draws pictures.
     """
-    paths = [images] if isinstance(images, (str, Path)) else list(images)
+    if isinstance(images, (str, Path)):
+        paths: list[str | Path] = list(list_images(images)) if Path(images).is_dir() else [images]
+    else:
+        paths = list(images)
     return draw_reconstructions(load_pretrainer(checkpoint), paths, out, seed)

@@ -20,7 +20,8 @@ from mmvitssl.apis.plan import Plan, choose_image_size, make_plan
 from mmvitssl.apis.recipes import known_method, load_recipe
 from mmvitssl.apis.sources import ImageSource, class_folders, dataset_config, look
 from mmvitssl.apis.written_configs import config_text, fit, write_config
-from mmvitssl.checkpoint import CheckpointError
+from mmvitssl.checkpoint import CheckpointError, check_weights_file
+from mmvitssl.checkpoint.download import find_published
 from mmvitssl.engine import training
 from mmvitssl.engine.launch import UserError, building
 
@@ -92,8 +93,7 @@ def prepare(
             f"{out.absolute()} holds the checkpoints of another run: choose another folder with "
             f"--out, or remove it."
         )
-    if init is not None and not Path(init).is_file():
-        raise FileNotFoundError(f"There is no checkpoint {Path(init).absolute()} (--init).")
+    weights = None if init is None else check_weights_file(init, "--init")
     with building():
         method = known_method(method)
         source = look(images)
@@ -113,8 +113,9 @@ def prepare(
     dataset = dataset_config(source, out, [step.to_dict() for step in pipeline])
     fit(recipe, plan, dataset, number)
     recipe.work_dir = str(out.absolute())
-    if init is not None:
-        recipe.pretrained = str(Path(init).absolute())
+    if weights is not None:
+        named = find_published(str(init)) is not None and not Path(str(init)).exists()
+        recipe.pretrained = str(init) if named else str(weights.absolute())
     header = [
         f"mmvitssl pretrain, version {mmvitssl.__version__}: {method} on {arch}, {path.name} made "
         f"to fit",
@@ -172,7 +173,8 @@ def pretrain(
         epochs: passes over the images.
         batch_size: images per device and step.
         out: folder for config, log and checkpoints.
-        init: checkpoint whose encoder the training starts from.
+        init: checkpoint whose encoder the training starts from: a path, the name of published
+            weights, or an address.
         say: takes the lines that say what was found and chosen.
 
     Raises:

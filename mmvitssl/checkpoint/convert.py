@@ -20,8 +20,9 @@ from mmvitssl.checkpoint.onnx_model import check_installed, image_size_of, write
 from mmvitssl.checkpoint.own import write_own
 from mmvitssl.checkpoint.own_types import bytes_of
 from mmvitssl.checkpoint.plausible import check_scale
-from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted, needed
+from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted
 from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
+from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.checkpoint.strict import check_keys, rename_task
 from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
@@ -277,7 +278,7 @@ def _export_onnx(
     image_size: int | tuple[int, int] | None,
 ) -> list[str]:
     check_installed()
-    description = needed(description, path)
+    description = description or describe_file(path)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     said = {"encoder": description.encoder, "source": source}
     encoder = _encoder(state, description, path)

@@ -1,4 +1,4 @@
-"""Files of weights that a user names: what is wrong with the name, before anything is built."""
+"""Files of weights that a user names: by path, name or address; what is wrong with the name."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import difflib
 import re
 from pathlib import Path
 
+from mmvitssl.checkpoint.download import download, find_published
 from mmvitssl.checkpoint.errors import CheckpointError
+from mmvitssl.checkpoint.published import PUBLISHED
 
 ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://")
 HUB = re.compile(r"(timm/|hf[-_]hub:|local-dir:)")
 
 
 def check_weights_file(path: str | Path, option: str = "") -> Path:
-    """The path of a file of weights.
+    """The path of a file of weights; published ones are downloaded.
 
     Args:
-        path: what the user wrote.
+        path: what the user wrote: a path, a name of
+            :data:`~mmvitssl.checkpoint.published.PUBLISHED`, or an address.
         option: the option or config key that they wrote it in, for messages; may be empty.
 
     Raises:
-        CheckpointError: it is an address, the name of a model, or a folder.
+        CheckpointError: it is an address of another kind than http, the name of a model that is
+            not known here, or a folder; or the download failed.
         FileNotFoundError: there is no such file.
     """
     text = str(path)
     said = f"{option} {text}".strip()
+    if not Path(text).expanduser().exists():
+        published = find_published(text)
+        if published is not None:
+            return download(published)
     if ADDRESS.match(text):
         raise CheckpointError(
-            f"{said} is an address, and nothing is downloaded here: download the file "
-            f"first (such as with curl -LO {text}) and name the local file."
+            f"{said} is an address that is not read here (http and https are): download the file "
+            f"first and name the local file."
         )
     file = Path(text).expanduser()
     if file.is_file():
@@ -50,7 +58,7 @@ def check_weights_file(path: str | Path, option: str = "") -> Path:
             f"python -c \"import timm, torch; torch.save(timm.create_model('{name}', "
             f"pretrained=True).state_dict(), '{name.split('.')[0]}.pth')\", and name that file."
         )
-    where = f"There is no checkpoint at {file.absolute()}.{_near(file)}"
+    where = f"There is no checkpoint at {file.absolute()}.{_near(file)}{_near_name(text)}"
     raise FileNotFoundError(f"{option}: {where}" if option else where)
 
 
@@ -58,6 +66,12 @@ def _timm_model(name: str) -> bool:
     import timm
 
     return "/" not in name and timm.is_model(name.split(".")[0])
+
+
+def _near_name(text: str) -> str:
+    """Published weights of a like name, in words."""
+    near = difflib.get_close_matches(text, PUBLISHED, n=3, cutoff=0.6) if "/" not in text else []
+    return f" Published weights of a like name: {', '.join(near)}." if near else ""
 
 
 def _near(file: Path) -> str:

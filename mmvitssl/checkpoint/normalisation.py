@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from mmvitssl.checkpoint.errors import CheckpointError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
@@ -20,6 +24,23 @@ def mean_std_of(config: Mapping[str, Any] | None) -> MeanStd | None:
     mean = config.get("mean", IMAGENET[0] if ours else None)
     std = config.get("std", IMAGENET[1] if ours else None)
     return _scaled(mean, std)
+
+
+def normalisation_beside(path: str | Path, origin: str | None) -> MeanStd | None:
+    """Mean and deviation in ``preprocessor_config.json`` beside a file of transformers.
+
+    None: there is no such file, or it has none.
+    """
+    file = Path(path).with_name("preprocessor_config.json")
+    if not (origin or "").startswith("transformers") or not file.is_file():
+        return None
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        return _scaled(said.get("image_mean"), said.get("image_std"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} is not an image processor of transformers: {error}"
+        ) from error
 
 
 def mean_std_in(preprocessor: Any) -> MeanStd | None:

@@ -116,6 +116,42 @@ def _check_layers(settings: Mapping[str, Any], where: str) -> None:
                 raise CheckpointError(f"{where}.{key} is {value!r}, which is no number of layers.")
 
 
+def own_model(config: Any, where: str) -> Any:
+    """The config of a whole model out of a file, whose every type is one of this package's own.
+
+    Returns:
+        A copy, with bare names and without scopes and weights of other files.
+
+    Raises:
+        CheckpointError: a type is another, or a value is not plain; nothing was imported or run.
+    """
+    MODELS.import_from_location()
+    return _own_node(config, where)
+
+
+def _own_node(node: Any, where: str) -> Any:
+    if isinstance(node, list | tuple):
+        return [_own_node(item, f"{where}[{i}]") for i, item in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return plain(node, where)
+    kind, scope = node.get("type"), node.get("_scope_")
+    inside = {
+        str(key): _own_node(value, f"{where}.{key}")
+        for key, value in node.items()
+        if key not in ("type", "_scope_", "init_cfg")
+    }
+    if "type" not in node:
+        return inside
+    bare = kind.removeprefix(f"{SCOPE}.") if isinstance(kind, str) else kind
+    cls = MODELS.module_dict.get(bare) if isinstance(bare, str) else None
+    if scope not in (None, *SCOPES) or not str(getattr(cls, "__module__", "")).startswith(SCOPE):
+        raise CheckpointError(
+            f"{where} names the type {kind!r}, which is none of this package's own. Others are not "
+            f"built from a file; nothing was imported or run."
+        )
+    return {"type": bare, **inside}
+
+
 def build_own(
     settings: Mapping[str, Any],
     members: tuple[str, ...],

@@ -1,11 +1,11 @@
-"""The encoder of a checkpoint, built again from what the file says of itself."""
+"""What a checkpoint says of its encoder, and the encoder built from it."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmvitssl.checkpoint.entries import state_dict_of
+from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.normalisation import MeanStd, mean_std_of
-from mmvitssl.checkpoint.own_types import ENCODER, build_own, bytes_of, own_settings
-from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
-from mmvitssl.checkpoint.strict import load_encoder
+from mmvitssl.checkpoint.own_types import ENCODER, build_own, own_settings
+from mmvitssl.checkpoint.safe import OWN_METADATA
 from mmvitssl.registry import MODELS
 
 # what stands where MMEngine's text of a config has a number that Python has no literal for
@@ -39,6 +38,7 @@ class Description:
             config does not say.
         tasks: types of the pretext tasks, without a scope, by name.
         from_file: whether a checkpoint said it; then it is plain values and types of this package.
+        notes: what was assumed because the file does not say it, in sentences.
     """
 
     encoder: dict[str, Any]
@@ -47,6 +47,7 @@ class Description:
     normalisation: MeanStd | None = None
     tasks: Mapping[str, str] = field(default_factory=dict)
     from_file: bool = False
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """What a checkpoint keeps of it, under ``meta['mmvitssl']``.
@@ -267,16 +268,6 @@ def _own(found: Description, stated: Mapping[str, Any], words: str) -> Descripti
     )  # fmt: skip
 
 
-def needed(description: Description | None, path: str | Path) -> Description:
-    """A description, or an error that says how to give one."""
-    if description is None:
-        raise CheckpointError(
-            f"{path} does not say how its encoder is built (number of heads, image size): give its "
-            f"config with --config."
-        )
-    return description
-
-
 def build_encoder(
     description: Description, path: str | Path, state_bytes: int | None = None
 ) -> nn.Module:
@@ -309,29 +300,3 @@ def fitted(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str
         if result.get(token) and f"encoder.{token}" not in state:
             result[token] = False
     return result
-
-
-def rebuild_encoder(
-    path: str | Path,
-    config: str | Path | None = None,
-    source: str | None = None,
-    log: Callable[[str], None] = print,
-    options: Mapping[str, Any] | None = None,
-) -> tuple[nn.Module, Description]:
-    """Build the encoder of a checkpoint and load its weights, strictly.
-
-    Args:
-        path: any file that :func:`~mmvitssl.checkpoint.load_encoder` reads.
-        config, options: see :func:`describe`.
-        source: see :func:`~mmvitssl.checkpoint.load_encoder`.
-        log: where the report goes.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file does not say how its encoder is built, or does not fit.
-    """
-    content = load_file(path)
-    description = needed(describe(content, path, config, options), path)
-    encoder = build_encoder(description, path, bytes_of(state_dict_of(content, path)))
-    load_encoder(encoder, path, source, log)
-    return encoder, description

@@ -22,7 +22,10 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, help="passes over the images")
     parser.add_argument("--batch-size", type=int, help="images per device and step")
     parser.add_argument("--out", default=OUT, help="folder for config, log and checkpoints")
-    parser.add_argument("--init", metavar="CKPT", help="start from the encoder of this checkpoint")
+    parser.add_argument(
+        "--init", metavar="CKPT",
+        help="start from this encoder: a checkpoint, the name of published weights, or an address",
+    )  # fmt: skip
     return parser
 
 

@@ -13,7 +13,7 @@ import mmvitssl.models  # noqa: F401  (registers what checkpoints describe)
 from mmvitssl.checkpoint import check_weights_file, load_encoder, load_strict
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.checkpoint.onnx_model import image_size_of
-from mmvitssl.checkpoint.rebuild import rebuild_encoder
+from mmvitssl.checkpoint.self_described import rebuild_encoder
 from mmvitssl.cli.visualize_patches import add_comparison, add_patch_embedding, add_patches
 from mmvitssl.datasets import LoadImage
 from mmvitssl.engine import launch

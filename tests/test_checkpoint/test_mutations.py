@@ -18,7 +18,8 @@ from torch import Tensor
 from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file
 from mmvitssl.checkpoint.convert import import_file
 from mmvitssl.checkpoint.own import write_own
-from mmvitssl.checkpoint.rebuild import Description, rebuild_encoder
+from mmvitssl.checkpoint.rebuild import Description
+from mmvitssl.checkpoint.self_described import rebuild_encoder
 from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.models.backbones import ViT
 from mmvitssl.models.tokenizers import DiscreteVAE, load_tokenizer, save_tokenizer

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from mmvitssl import compat
 from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file
 from mmvitssl.checkpoint.convert import export_file, import_file, inspect_file
-from mmvitssl.checkpoint.rebuild import rebuild_encoder
+from mmvitssl.checkpoint.self_described import rebuild_encoder
 from mmvitssl.engine.launch import UserError, check_data
 from mmvitssl.models.backbones import ViT
 from mmvitssl.models.data_preprocessor import build_preprocessor
