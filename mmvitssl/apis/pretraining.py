@@ -123,7 +123,7 @@ def prepare(
         f"Train the same again: mmvitssl train {out}/config.py --work-dir ANOTHER_FOLDER",
     ]
     target = out / "config.py"
-    write_config(target, config_text(recipe, plan, header))
+    write_config(target, config_text(recipe, plan.choices, header))
     return Prepared(source, plan, target, out)
 
 
@@ -201,7 +201,7 @@ def finish(prepared: Prepared, say: Callable[[str], None] = print) -> Pretrained
     config = Config.fromfile(prepared.config)
     contrastive = any(hook.type == "CollapseHook" for hook in config.get("custom_hooks") or [])
     health = judge(logged_losses(out), features.values, contrastive)
-    commands = next_steps(source.path, out, checkpoint, class_folders(source), config)
+    commands = next_steps(source.path, out, checkpoint, class_folders(source))
     say(f"\nCheckpoint\n  {checkpoint}\nHealth\n  {health.sentence}\nGo on with")
     for command in commands:
         needs = f" (needs {command.needs})" if command.needs else ""

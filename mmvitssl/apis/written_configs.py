@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmvitssl.apis.plan import Plan, power_of_two
+from mmvitssl.apis.plan import Choice, Plan, power_of_two
 from mmvitssl.engine.config_files import RUNNER_KEYS
 
 CHECKPOINTS, STEPS = 5, 200  # of a training, and steps that are worth one
@@ -105,14 +105,14 @@ def assignment(key: str, value: Any) -> str:
     return start + text.replace("\n", "\n" + " " * len(start))
 
 
-def config_text(config: Config, plan: Plan, header: Sequence[str]) -> str:
+def config_text(config: Config, choices: Sequence[Choice], header: Sequence[str]) -> str:
     """A config that stands alone, as Python, with the reason of each choice above its part."""
     lines = [f"# {line}" for line in header]
     for key, value in config.to_dict().items():
         if key not in RUNNER_KEYS or value is None:
             continue
         lines.append("")
-        for choice in plan.choices:
+        for choice in choices:
             if PLACES.get(choice.name) == key:
                 lines.append(f"# {choice.name}: {choice.value} ({choice.reason})")
         lines.append(assignment(key, value))

@@ -111,7 +111,7 @@ def test_written_configs_say_the_same_and_build(method: str, tmp_path: Path) -> 
     plan, config = planned(64, CPU, method, "vit-tiny")
     fit(config, plan, dict(type="ImageFolder", root="images", pipeline=[]), 64)
     path = tmp_path / "config.py"
-    path.write_text(config_text(config, plan, ["a test"]))
+    path.write_text(config_text(config, plan.choices, ["a test"]))
     ast.parse(path.read_text())
     again = Config.fromfile(path)
     for key in ("model", "optim_wrapper", "param_scheduler", "train_dataloader", "custom_hooks"):

@@ -18,8 +18,10 @@ from PIL import Image
 
 from mmvitssl.apis.embedding import load
 from mmvitssl.apis.health import judge
+from mmvitssl.apis.dense_transfer import dense_config
 from mmvitssl.checkpoint import load_encoder
-from mmvitssl.engine.config_files import read_config
+from mmvitssl.checkpoint.self_described import describe_file
+from mmvitssl.cli.transfer import options as transfer_options
 from mmvitssl.engine.launch import prepare_scope
 from mmvitssl.registry import MODELS
 from tests.test_tools.programs import logged, run, train, write_config
@@ -96,12 +98,14 @@ def test_the_printed_commands_work_when_pasted(done: tuple[Path, str]) -> None:
     out, text = done
     found = {tuple(words[:2]): words for words in commands(text)}
     names = {words[0] for words in found.values()}
-    assert names == {"knn", "embed", "checkpoint", "train"}
+    assert names == {"knn", "probe", "embed", "checkpoint", "train", "transfer"}
     for words in found.values():
         if words[0] in ("embed", "checkpoint"):
             assert "wrote" in mmvitssl(*words).stdout
         if words[0] == "knn":
             assert "knn_1" in mmvitssl(*words).stdout
+        if words[0] == "probe":
+            assert "accuracy/top1" in mmvitssl(*words).stdout.partition("Metrics")[2]
     with np.load(out / "embeddings.npz") as content:
         assert content["features"].shape == (10, 192) and len(content["names"]) == 10
         assert np.isfinite(content["features"]).all()
@@ -113,22 +117,18 @@ def test_the_printed_commands_work_when_pasted(done: tuple[Path, str]) -> None:
 
 
 @pytest.mark.slow
-def test_the_printed_transfer_configs_take_the_encoder(done: tuple[Path, str]) -> None:
-    """Detector and segmentor are built from the options as printed; their data are the user's."""
-
-    from mmvitssl.apis.recipes import config_path
-    from mmvitssl.engine.training import parser
-
+def test_the_printed_transfers_take_the_encoder(done: tuple[Path, str]) -> None:
+    """Detector and segmentor are built as printed; their data are the user's."""
     _, text = done
-    transfers = [words[1:] for words in commands(text) if "--pretrained" in words]
-    assert len(transfers) == 2
+    transfers = [words[1:] for words in commands(text) if words[0] == "transfer"]
+    assert [words[0] for words in transfers] == ["mask-rcnn", "upernet"]
     for words in transfers:
-        args = parser(None).parse_args(words)
-        config = read_config(config_path(args.config), args.cfg_options)
+        args = transfer_options().parse_args(words)
+        config, _ = dense_config(args.task, describe_file(args.checkpoint))
         scope = prepare_scope(config)
         with DefaultScope.overwrite_default_scope(scope):
             model = MODELS.build(config.model)
-        load_encoder(model.backbone, args.pretrained, log=lambda line: None)
+        load_encoder(model.backbone, args.checkpoint, log=lambda line: None)
         assert model.backbone.encoder.embed_dim == 192
         levels = model.backbone(torch.rand(1, 3, 64, 64))
         assert [level.shape[1] for level in model.neck(levels)] in ([256] * 5, [192] * 4)
