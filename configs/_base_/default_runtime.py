@@ -18,7 +18,7 @@ env_cfg = dict(
 
 visualizer = dict(
     type='Visualizer',
-    vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
+    vis_backends=[dict(type='LocalVisBackend'), dict(type='GroupedTensorboardBackend')])
 
 log_processor = dict(window_size=50)
 log_level = 'INFO'

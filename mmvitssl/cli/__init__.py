@@ -19,9 +19,11 @@ COMMANDS = {
     "transfer": ("transfer", "train Mask R-CNN or UperNet on a pretrained encoder"),
     "checkpoint": ("checkpoint", "inspect, import and export checkpoints"),
     "visualize": ("visualize", "pictures: reconstructions, attention, embeddings, curves"),
-    "config": ("config", "print a config with everything that it inherits"),
-    "summary": ("summary", "parameters and FLOPs of a config's model, by part"),
-    "models": ("models", "list the shipped configs"),
+    "browse": ("browse", "pictures of a config's views, masks, windows and corruptions"),
+    "report": ("report", "compare runs: metrics, settings that differ, curves"),
+    "config": ("config", "print a config with all it inherits, and where values come from"),
+    "summary": ("summary", "parameters, FLOPs and memory of a config's model, by part and task"),
+    "models": ("models", "list the shipped configs, with published and own numbers"),
     "doctor": ("doctor", "check the installation, the machine and a config's data"),
 }
 

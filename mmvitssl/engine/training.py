@@ -28,6 +28,7 @@ from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.folder_lock import lock_folder
 from mmvitssl.engine.hooks.watchdog import watchdog_of
 from mmvitssl.engine.progress_bar import progress_bar
+from mmvitssl.visualization.tracking import TRACKERS, track
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -68,6 +69,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "online one of all other methods; ema: averaged weights (model_ema)",
     )
     shorthands.add_shorthands(options)
+    options.add_argument(
+        "--track", choices=TRACKERS, help="log to Weights & Biases or MLflow too"
+    )
     add_common(options)
     return options
 
@@ -108,6 +112,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     lock_folder(config.work_dir)
     launch.set_resume(config, args.resume)
     config.setdefault("randomness", dict(seed=0))
+    track(config, getattr(args, "track", None))
     scope = launch.prepare_scope(config)
     starting = weights.take_weights(config, args.pretrained, args.pretrained_source)
     launch.check_data(config, ("train_dataloader", "val_dataloader"))

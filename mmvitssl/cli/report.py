@@ -1,0 +1,105 @@
+"""Compare runs: last losses and metrics, settings that differ, and curves, in one HTML file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.table import Table
+
+from mmvitssl.engine.launch import UserError, building
+from mmvitssl.visualization.curves import metric_names, plot_overview, run_names, run_scalars
+from mmvitssl.visualization.report import Report
+
+LEFT_OUT = ("work_dir", "log_level", "resume", "load_from")  # of settings
+
+
+def last_values(runs: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Metric by run -> the value that was logged last."""
+    return {
+        name: {
+            run: next(line[name] for line in reversed(scalars) if name in line)
+            for run, scalars in runs.items()
+            if any(name in line for line in scalars)
+        }
+        for name in metric_names(runs)
+    }
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """A run's config by dotted key; empty where it wrote none."""
+    files = [path for path in sorted(folder.glob("*.py")) if path.is_file()]
+    if not files:
+        return {}
+    flat: dict[str, Any] = {}
+    _flatten(Config.fromfile(files[0]).to_dict(), "", flat)
+    return {key: value for key, value in flat.items() if key.split(".")[0] not in LEFT_OUT}
+
+
+def _flatten(node: Any, key: str, into: dict[str, Any]) -> None:
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            _flatten(value, f"{key}.{name}" if key else str(name), into)
+    else:
+        into[key] = node
+
+
+def differing(settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Keys whose values are not those of all runs: key -> run -> value."""
+    keys = dict.fromkeys(key for one in settings.values() for key in one)
+    found = {}
+    for key in keys:
+        values = {run: repr(one[key]) if key in one else "-" for run, one in settings.items()}
+        if len(set(values.values())) > 1:
+            found[key] = values
+    return found
+
+
+def main() -> None:
+    """Compare as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="work folder")
+    parser.add_argument("--out", default="work_dirs/report/report.html", metavar="FILE.html")
+    parser.add_argument("--smooth", type=float, default=0.0, help="weight of the past, in [0, 1)")
+    args = parser.parse_args()
+    if not args.out.endswith((".html", ".json")):
+        raise UserError(f"--out {args.out} must end in .html or .json.")
+    with building():
+        names = run_names(args.runs)
+        runs = {
+            name: run_scalars(folder) for name, folder in zip(names, args.runs, strict=True)
+        }
+        values = last_values(runs)
+    settings = differing(
+        {name: settings_of(Path(folder)) for name, folder in zip(names, args.runs, strict=True)}
+    )
+    table = Table("last value", *names)
+    rows = [
+        (metric, *(f"{by_run[run]:.5g}" if run in by_run else "-" for run in names))
+        for metric, by_run in values.items()
+    ]
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".json":
+        out.write_text(json.dumps({"last": values, "settings": settings}, indent=1))
+    else:
+        report = Report("Runs compared" if len(names) > 1 else names[0])
+        report.section("Last values")
+        report.table(("metric", *names), rows)
+        if settings:
+            report.section("Settings that differ")
+            report.table(
+                ("setting", *names), [(key, *map(one.get, names)) for key, one in settings.items()]
+            )  # type: ignore[arg-type]
+        report.section("Curves")
+        report.picture(plot_overview(runs, list(values), args.smooth), "what was logged")
+        report.write(out)
+    print(f"wrote {out}")
