@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mmengine.config import Config
 
 import mmvitssl
@@ -32,6 +34,7 @@ class Recipe:
         arch: of the encoder, such as ``vit-small``.
         summary: first line of the config, with published numbers where there are any.
         path: of the file.
+        results: published and own numbers, one line each, as metafile.yml has them.
     """
 
     name: str
@@ -39,6 +42,24 @@ class Recipe:
     arch: str
     summary: str
     path: Path
+    results: tuple[str, ...] = ()
+
+
+@lru_cache
+def _results(folder: str) -> dict[str, tuple[str, ...]]:
+    """Lines of results by path of the config, of a folder of configs."""
+    file = CONFIGS / folder / "metafile.yml"
+    if not file.is_file():
+        return {}
+    models = yaml.safe_load(file.read_text(encoding="utf-8"))["Models"]
+    return {
+        model["Config"].removeprefix("configs/"): tuple(
+            f"{one['Source']}: {one['Task']}, {one['Dataset']}, {metric} {value}"
+            for one in model.get("Results", ())
+            for metric, value in one["Metrics"].items()
+        )
+        for model in models
+    }
 
 
 def list_recipes(pattern: str = "") -> list[Recipe]:
@@ -49,7 +70,9 @@ def list_recipes(pattern: str = "") -> list[Recipe]:
         if "_base_" in name.parts or pattern.lower() not in str(name).lower():
             continue
         method, _, rest = path.stem.partition("_")
-        recipes.append(Recipe(str(name), method, rest.split("_")[0], _summary(path), path))
+        results = _results(name.parts[0]).get(str(name), ())
+        arch = rest.split("_")[0]
+        recipes.append(Recipe(str(name), method, arch, _summary(path), path, results))
     return recipes
 
 

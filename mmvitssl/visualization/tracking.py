@@ -54,7 +54,7 @@ class GroupedTensorboardBackend(TensorboardVisBackend):
 
 
 def track(config: Config, tracker: str | None) -> None:
-    """Send the scalars of a run to a tracker too, in place of nothing else.
+    """Send the scalars of a run to a tracker too.
 
     Args:
         config: changed in place.
@@ -74,6 +74,6 @@ def track(config: Config, tracker: str | None) -> None:
     else:
         # MLFLOW_TRACKING_URI says where; MMEngine's own default is a folder of the run
         backend = dict(type="MLflowVisBackend", exp_name="mmvitssl", run_name=name)
-    visualizer = config.setdefault("visualizer", dict(type="Visualizer", name="visualizer"))
-    backends = list(visualizer.get("vis_backends") or [dict(type="LocalVisBackend")])
-    visualizer["vis_backends"] = [*backends, backend]
+    visualizer = dict(config.get("visualizer") or dict(type="Visualizer", name="visualizer"))
+    backends = visualizer.get("vis_backends") or [dict(type="LocalVisBackend")]
+    config.visualizer = {**visualizer, "vis_backends": [*backends, backend]}
