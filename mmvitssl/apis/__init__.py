@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmvitssl.apis.dense_transfer import Transferred, transfer
     from mmvitssl.apis.embedding import Embeddings, ImageModel, embed, load
     from mmvitssl.apis.pictures import reconstruct
     from mmvitssl.apis.pretraining import Pretrained, pretrain
     from mmvitssl.apis.probing import probe
     from mmvitssl.apis.recipes import Recipe
     from mmvitssl.apis.recipes import list_recipes as list_models
-    from mmvitssl.apis.dense_transfer import Transferred, transfer
 
 PLACES = {
     "Embeddings": ("embedding", "Embeddings"),

@@ -145,7 +145,8 @@ def _is_coco(path: Path) -> bool:
 def _one(paths: list[Path], split: str | None, root: Path) -> Path:
     named = [path for path in paths if path.name.startswith("instances")]
     found = named if named else paths
-    exact = [path for path in found if any(f"{w}.json" in path.name for w in SPLITS[split or "val"])]
+    words = SPLITS[split or "val"]
+    exact = [path for path in found if any(f"{word}.json" in path.name for word in words)]
     found = exact if len(exact) == 1 else found
     if len(found) > 1:
         names = ", ".join(str(path.relative_to(root)) for path in found[:5])

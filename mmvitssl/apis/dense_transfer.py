@@ -95,7 +95,8 @@ def dense_config(task: str, described: Description) -> tuple[Config, str]:
         name = "swin-tiny"
     else:
         sizes = architecture(encoder.get("arch", "base"))
-        name = f"vit-{SIZES.get(sizes['embed_dim'], 'small' if sizes['embed_dim'] < 768 else 'base')}"
+        width = sizes["embed_dim"]
+        name = f"vit-{SIZES.get(width, 'small' if width < 768 else 'base')}"
     folder, _, stem = TASKS[task].recipe.partition("/")
     paths = sorted(
         (CONFIGS / "transfer" / folder).glob(f"{stem}_{name}_*.py"), key=lambda path: len(path.name)
@@ -262,14 +263,14 @@ def choose(
         size = Choice("image size", stated["image size"], STATED)
     room = machine.memory / 2**30 / (task.memory * (int(size.value) / task.side) ** 2)
     most = power_of_two(min(2 if cpu else max(0.7 * room, 1), task.batch, number))
-    batch = Choice("batch", most, "what a CPU does in seconds" if cpu
-                   else f"{machine.memory / 2**30:.0f} GiB of memory; {task.batch} are published")  # fmt: skip
+    why = f"{machine.memory / 2**30:.0f} GiB of memory; {task.batch} are published"
+    batch = Choice("batch", most, "what a CPU does in seconds" if cpu else why)
     if stated["batch"] is not None:
         if stated["batch"] > number:
             raise UserError(f"--batch-size {stated['batch']} is more than the {number} images.")
         batch = Choice("batch", stated["batch"], STATED)
-    wanted = task.passes * math.sqrt(task.images / number)
-    wanted = max(min(wanted, MOST_PASSES, 8 * task.passes), 1) if number < task.images else task.passes
+    wanted = task.passes * math.sqrt(max(task.images / number, 1))
+    wanted = min(wanted, MOST_PASSES, 8 * task.passes)
     words = f"{task.passes:g} are published for {task.images:,} images; here are {number}"
     if cpu:
         wanted = min(wanted, max(CPU_IMAGES * machine.cores / number, 1))

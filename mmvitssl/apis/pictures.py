@@ -21,7 +21,6 @@ from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.registry import MODELS
 from mmvitssl.visualization.reconstruction import draw_reconstructions
 
-
 # official formats whose decoder predicts pixels, and the method that they are of
 DECODERS = {
     "mae": "mae",

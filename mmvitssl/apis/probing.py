@@ -11,11 +11,11 @@ import numpy as np
 from mmengine.config import Config
 
 import mmvitssl
+from mmvitssl.apis.dense_transfer import Transferred, train_config
 from mmvitssl.apis.labelled import split
 from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, choose_rate, power_of_two
 from mmvitssl.apis.recipes import CONFIGS
-from mmvitssl.apis.dense_transfer import Transferred, train_config
 from mmvitssl.apis.written_configs import config_text, write_config
 from mmvitssl.checkpoint.locate import check_weights_file
 from mmvitssl.checkpoint.onnx_model import image_size_of
@@ -50,7 +50,9 @@ class Kind:
 
 
 KINDS = {
-    "linear": Kind("linear-cached_vit-tiny-p4_1xb256-cosine-100e_cifar10.py", (100, 100), (256, 256)),
+    "linear": Kind(
+        "linear-cached_vit-tiny-p4_1xb256-cosine-100e_cifar10.py", (100, 100), (256, 256)
+    ),
     "attentive": Kind("attentive-cae_vit-base_32xb256-cosine-90e_in1k.py", (90, 10), (256, 32)),
     "finetune": Kind("finetune-mae_vit-base_32xb32-cosine-100e_in1k.py", (100, 10), (64, 16)),
 }  # fmt: skip
@@ -149,7 +151,7 @@ def prepare(
     optimizer, base = config.optim_wrapper.optimizer, config.auto_scale_lr.base_batch_size
     step = batch_size or most
     if "Adam" not in optimizer.type:
-        step = max(step, LEAST_STEP)  # with the rates of smaller ones, few steps would learn nothing
+        step = max(step, LEAST_STEP)  # at lower rates few steps learn nothing
     rate = choose_rate(optimizer.lr, base, step, optimizer.type)
     choices = [
         Choice("batch", batch_size or most, STATED if batch_size else f"{number} images, at least "

@@ -47,7 +47,8 @@ def infer_encoder(
     if projection is None or projection.ndim != 4:
         raise CheckpointError(
             f"{path} does not say how its encoder is built, and its tensors are of none that is "
-            f"known (there is no {PROJECTION}; its first keys are {some(sorted(state)[:4])}): {HOW}."
+            f"known (there is no {PROJECTION}; its first keys are {some(sorted(state)[:4])}): "
+            f"{HOW}."
         )
     if any(key.startswith("layers.0.blocks.") for key in state):
         return _swin(state, projection), []
@@ -150,8 +151,8 @@ def _heads(
         return facts.heads[0], []
     if width % HEAD_WIDTH:
         raise CheckpointError(
-            f"{path} does not say how its encoder is built: no tensor shows the number of attention "
-            f"heads, and no published model has its {width} channels: {HOW}."
+            f"{path} does not say how its encoder is built: no tensor shows the number of "
+            f"attention heads, and no published model has its {width} channels: {HOW}."
         )
     heads = width // HEAD_WIDTH
     return heads, [

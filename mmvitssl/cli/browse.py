@@ -70,8 +70,8 @@ def browse(args: argparse.Namespace) -> Iterator[Path]:
     steps = [str(step.get("type")) for step in (loader.get("dataset") or {}).get("pipeline", ())]
     if "MultiView" not in steps:
         raise UserError(
-            f"{args.config} has no train_dataloader.dataset with a MultiView to show: browse is for "
-            f"pretraining, probes and fine-tuning of this package."
+            f"{args.config} has no train_dataloader.dataset with a MultiView to show: browse is "
+            f"for pretraining, probes and fine-tuning of this package."
         )
     prepare_scope(config)
     dataset = loader.dataset

@@ -17,7 +17,7 @@ def main() -> None:
     """Print as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="a file, or the name of a shipped config (mmvitssl models)")
-    parser.add_argument("--no-origins", action="store_true", help="leave out where values come from")
+    parser.add_argument("--no-origins", action="store_true", help="leave out the places of values")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     args = parser.parse_args()
     path = config_path(args.config)

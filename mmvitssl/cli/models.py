@@ -23,8 +23,10 @@ def main() -> None:
     """List as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pattern", nargs="?", default="", help="part of the name")
-    parser.add_argument("--weights", action="store_true",
-                        help="published weights that --from, --init and --pretrained take by name")  # fmt: skip
+    parser.add_argument(
+        "--weights", action="store_true",
+        help="published weights that --from, --init and --pretrained take by name",
+    )  # fmt: skip
     args = parser.parse_args()
     pattern = args.pattern
     if args.weights:

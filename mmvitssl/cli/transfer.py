@@ -21,8 +21,10 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--out", default=OUT, help="folder for config, log and checkpoints")
     parser.add_argument("--epochs", type=int, help="passes over the images")
     parser.add_argument("--batch-size", type=int, help="images per device and step")
-    parser.add_argument("--image-size", type=int, metavar="PIXELS",
-                        help="shorter side of images (mask-rcnn), side of crops (upernet)")  # fmt: skip
+    parser.add_argument(
+        "--image-size", type=int, metavar="PIXELS",
+        help="shorter side of images (mask-rcnn), side of crops (upernet)",
+    )  # fmt: skip
     return parser
 
 

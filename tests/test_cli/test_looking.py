@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import model_index
 import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
 
-import model_index
 from mmvitssl import extras
 from mmvitssl.apis.recipes import CONFIGS, list_recipes
 from mmvitssl.checkpoint.published import PUBLISHED

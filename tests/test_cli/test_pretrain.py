@@ -16,9 +16,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from mmvitssl.apis.dense_transfer import dense_config
 from mmvitssl.apis.embedding import load
 from mmvitssl.apis.health import judge
-from mmvitssl.apis.dense_transfer import dense_config
 from mmvitssl.checkpoint import load_encoder
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.cli.transfer import options as transfer_options

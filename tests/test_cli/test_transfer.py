@@ -1,4 +1,4 @@
-"""``mmvitssl transfer`` and ``probe``: data as they are found, encoders as they describe themselves."""
+"""``mmvitssl transfer`` and ``probe``: data as found, encoders that describe themselves."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from demo import make_demo_data
 from mmvitssl import apis
 from mmvitssl.apis import dense_transfer as transfers
 from mmvitssl.apis.dense_data import find_coco, find_masks
-from mmvitssl.apis.machine import Machine
 from mmvitssl.apis.dense_transfer import TASKS, choose, dense_config
+from mmvitssl.apis.machine import Machine
 from mmvitssl.apis.probing import KINDS
 from mmvitssl.checkpoint import load_encoder
 from mmvitssl.checkpoint.self_described import describe_file
