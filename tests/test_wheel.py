@@ -203,7 +203,7 @@ MIM = """
 from pathlib import Path
 import mmvitssl, subprocess, sys
 mim = Path(mmvitssl.__file__).parent / ".mim"
-assert sorted(path.name for path in (mim / "tools").iterdir()) == ["test.py", "train.py"]
+assert sorted(path.name for path in (mim / "tools").glob("*.py")) == ["test.py", "train.py"]
 assert len(list(mim.glob("configs/*/metafile.yml"))) > 10 and (mim / "model-index.yml").is_file()
 # as `mim train mmvitssl NAME` does
 done = subprocess.run([sys.executable, mim / "tools/train.py", "--help"], capture_output=True)

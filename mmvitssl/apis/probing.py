@@ -218,11 +218,11 @@ def _set_data(
 ) -> None:
     """Data sets, with views of the size that the encoder was pretrained on."""
     size = image_size_of(encoder)
-    middle = [
+    middle: list[dict[str, Any]] = [
         dict(type="Resize", size=round(min(size) / CROP), interpolation="bicubic"),
         dict(type="CenterCrop", size=size),
     ]
-    crop = [
+    crop: list[dict[str, Any]] = [
         dict(type="RandomResizedCrop", size=size, interpolation="bicubic"),
         dict(type="RandomFlip"),
     ]

@@ -66,7 +66,7 @@ def browse(args: argparse.Namespace) -> Iterator[Path]:
     """Write the sheets; yields their files."""
     config = read_config(config_path(args.config), args.cfg_options)
     own_data.follow_data_root(config, args.cfg_options)
-    loader = config.get("train_dataloader") or {}
+    loader: Any = config.get("train_dataloader") or {}
     steps = [str(step.get("type")) for step in (loader.get("dataset") or {}).get("pipeline", ())]
     if "MultiView" not in steps:
         raise UserError(

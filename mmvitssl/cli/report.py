@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mmvitssl.engine.launch import UserError, building
-from mmvitssl.visualization.curves import metric_names, plot_overview, run_names, run_scalars
-from mmvitssl.visualization.report import Report
+from mmvitssl.visualization.curves import metric_names, run_names, run_scalars
+from mmvitssl.visualization.run_report import write_run_report
 
 LEFT_OUT = ("work_dir", "log_level", "resume", "load_from")  # of settings
 
@@ -64,8 +64,8 @@ def main() -> None:
     """Compare as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="work folder")
-    parser.add_argument("--out", default="work_dirs/report/report.html", metavar="FILE.html")
-    parser.add_argument("--smooth", type=float, default=0.0, help="weight of the past, in [0, 1)")
+    parser.add_argument("--out", default="work_dirs/report/report.html", metavar="FILE",
+                        help=".html, or .json")  # fmt: skip
     args = parser.parse_args()
     if not args.out.endswith((".html", ".json")):
         raise UserError(f"--out {args.out} must end in .html or .json.")
@@ -78,6 +78,8 @@ def main() -> None:
     settings = differing(
         {name: settings_of(Path(folder)) for name, folder in zip(names, args.runs, strict=True)}
     )
+    for key, by_run in settings.items():
+        print(f"{key}: {', '.join(f'{value} ({run})' for run, value in by_run.items())}")
     table = Table("last value", *names)
     rows = [
         (metric, *(f"{by_run[run]:.5g}" if run in by_run else "-" for run in names))
@@ -91,15 +93,5 @@ def main() -> None:
     if out.suffix == ".json":
         out.write_text(json.dumps({"last": values, "settings": settings}, indent=1))
     else:
-        report = Report("Runs compared" if len(names) > 1 else names[0])
-        report.section("Last values")
-        report.table(("metric", *names), rows)
-        if settings:
-            report.section("Settings that differ")
-            report.table(
-                ("setting", *names), [(key, *map(one.get, names)) for key, one in settings.items()]
-            )  # type: ignore[arg-type]
-        report.section("Curves")
-        report.picture(plot_overview(runs, list(values), args.smooth), "what was logged")
-        report.write(out)
+        write_run_report([Path(folder) for folder in args.runs], out)
     print(f"wrote {out}")
