@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from multiprocessing import connection
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -22,6 +22,7 @@ from mmvitssl.registry import HOOKS
 
 LOAD, STEP = "loading a batch", "a training step"
 VAL_LOAD, VAL_STEP = "loading a validation batch", "a validation step"
+DYING = 5.0  # seconds from a broken connection to the end of a process
 
 
 class WorkerError(UserError):
@@ -147,7 +148,10 @@ class WatchdogHook(Hook):
         Raises:
             WorkerError: that is what the error is about.
         """
-        statuses = exit_statuses(error)
+        try:
+            statuses = exit_statuses(error)
+        except RuntimeError as heard:  # of torch's handler of SIGCHLD, once, after another error
+            statuses = exit_statuses(heard)
         if statuses:
             raise WorkerError(self._death(statuses)) from error
 
@@ -176,25 +180,30 @@ def exit_statuses(error: BaseException) -> dict[int, int | None]:
     Returns:
         Statuses as ``Process.exitcode``: minus the number of a signal; None where not known.
     """
+    chain: list[BaseException] = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
     statuses: dict[int, int | None] = {}
-    cause: BaseException | None = error
-    while cause is not None:
-        for pids in re.findall(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(cause)):
+    workers: dict[int, Any] = {}
+    for one in chain:
+        for pids in re.findall(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(one)):
             for pid in map(int, pids.split(",")):
-                statuses[pid] = statuses.get(pid) or _signal_of(str(cause))
-        for frame, _ in traceback.walk_tb(cause.__traceback__):
-            workers = getattr(frame.f_locals.get("self"), "_workers", ())
-            if workers and isinstance(cause, (OSError, EOFError)):
-                connection.wait([worker.sentinel for worker in workers], 5)  # it may be dying
-            statuses.update({w.pid: w.exitcode for w in workers if w.exitcode})
-        cause = cause.__cause__ or cause.__context__
-    return statuses
+                statuses[pid] = statuses.get(pid) or _status_of(str(one))
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            owner = frame.f_locals.get("self")
+            workers.update({w.pid: w for w in getattr(owner, "_workers", ())})
+    broken = any(isinstance(one, (OSError, EOFError)) for one in chain)
+    deadline = time.monotonic() + (DYING if broken and workers else 0)
+    while not any(worker.exitcode for worker in workers.values()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return statuses | {pid: w.exitcode for pid, w in workers.items() if w.exitcode}
 
 
-def _signal_of(error: str) -> int | None:
+def _status_of(error: str) -> int | None:
+    code = re.search(r"with exit code (\d+)", error)
     found = re.search(r"killed by signal: (.+?)\. ", error + " ")
     numbers = {signal.strsignal(number): number for number in signal.valid_signals()}
-    return -numbers[found[1]] if found and found[1] in numbers else None
+    return int(code[1]) if code else -numbers[found[1]] if found and found[1] in numbers else None
 
 
 def _how(status: int | None) -> str:
