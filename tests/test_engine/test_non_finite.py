@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from torch.utils.data import DataLoader
 import mmvitssl.engine  # noqa: F401  (registers hooks and wrappers)
 from mmvitssl.engine.guards import set_guards
 from mmvitssl.engine.hooks import FiniteCheckpointHook, NonFiniteError, NonFiniteHook
-from mmvitssl.engine.optim import AutocastOptimWrapper
+from mmvitssl.engine.optim import LARS, AutocastOptimWrapper
 from mmvitssl.engine.optim.guard import StepGuard
 from mmvitssl.engine.wrappers import CPUDistributedDataParallel
 from tests.test_models.test_distributed import free_port
@@ -241,14 +243,13 @@ def test_the_flags_wait_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [read for read in reads if read[1]] == [(2, 2), (4, 2), (6, 2), (8, 2)]  # checkpoints
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_deciding_does_not_wait_for_the_device(fused: bool) -> None:
+def test_deciding_does_not_wait_for_the_device() -> None:
     """On tensors of a GPU without numbers, asking for one raises."""
     with FakeTensorMode():
         with torch.device("cuda"):
             model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
-        optimizer = torch.optim.AdamW(model.parameters(), fused=False)
-        optimizer._step_supports_amp_scaling = fused  # type: ignore[attr-defined]
+        optimizer = torch.optim.AdamW(model.parameters())
+        optimizer.param_groups[0]["fused"] = True
         wrapper = AutocastOptimWrapper(precision="fp32", optimizer=optimizer)
         guard = StepGuard(model, wrapper)
         guard._save(model, (), dict(mode="loss"))
@@ -260,26 +261,36 @@ def test_deciding_does_not_wait_for_the_device(fused: bool) -> None:
         losses, decision = guard.take()
         assert losses is not None and decision is not None and decision.bad.device.type == "cuda"
         guard.restore(decision.bad)
-        assert hasattr(optimizer, "found_inf") == fused
+        assert hasattr(optimizer, "found_inf")
         guard.remove()
 
 
-@pytest.mark.parametrize("bad", [False, True])
-def test_how_a_gpu_skips(bad: bool) -> None:
-    """A fused optimizer is told by ``found_inf``, and forgets it; torch's do so on CPUs too."""
-    layer = nn.Linear(2, 1)
-    before = [p.clone() for p in layer.parameters()]
-    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)
-    wrapper = AutocastOptimWrapper(precision="fp32", optimizer=optimizer)
-    guard = StepGuard(layer, wrapper)
-    layer(torch.full((1, 2), math.nan if bad else 1.0)).sum().backward()
-    optimizer.found_inf = torch.tensor(float(bad))  # type: ignore[attr-defined]
-    optimizer.found_by_guard = True  # type: ignore[attr-defined]
-    optimizer.step()
-    same = all(torch.equal(a, b) for a, b in zip(before, layer.parameters(), strict=True))
-    assert same == bad and not hasattr(optimizer, "found_inf")
-    assert all(p.isfinite().all() for p in layer.parameters())
-    guard.remove()
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "AdamW": partial(torch.optim.AdamW, lr=0.1, weight_decay=0.1),
+    "AdamW fused": partial(torch.optim.AdamW, lr=0.1, weight_decay=0.1, fused=True),
+    "SGD": partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=0.1),
+    "SGD fused": partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=0.1, fused=True),
+    "LARS": partial(LARS, lr=0.1, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_skipped_step_changes_no_weight_and_no_state(name: str) -> None:
+    """Momentum and weight decay do not act either, with optimizers of both kinds."""
+    ends = []
+    for values in ([1.0, math.nan, 2.0], [1.0, 2.0]):
+        torch.manual_seed(0)
+        layer = nn.Linear(2, 2)
+        optimizer = OPTIMIZERS[name](layer.parameters())
+        wrapper = AutocastOptimWrapper(precision="fp32", optimizer=optimizer)
+        guard = StepGuard(layer, wrapper)
+        for value in values:
+            wrapper.update_params(layer(torch.full((1, 2), value)).square().sum())
+        assert hasattr(optimizer, "found_inf") is False
+        guard.remove()
+        states = [v for state in optimizer.state.values() for v in state.values()]
+        ends.append([*(p.detach() for p in layer.parameters()), *states])
+    torch.testing.assert_close(*ends, rtol=0, atol=0)
 
 
 def worker(rank: int, port: int, folder: str) -> None:

@@ -1,4 +1,4 @@
-"""Skips optimizer steps with non-finite losses or gradients, without waiting for the device."""
+"""Skips optimizer steps with non-finite losses or gradients."""
 
 from __future__ import annotations
 
@@ -47,11 +47,10 @@ class Decision(NamedTuple):
 class StepGuard:
     """Look at losses and gradients before every optimizer step, and skip bad ones.
 
-    The decision is made and carried out on the device, and is the same on all processes. On CPUs,
-    and on GPUs with an optimizer that is ``fused``, a bad step changes nothing. Other optimizers
-    have no such switch on a GPU: they get gradients of zero, so that momentum and weight decay
-    still act. Buffers (statistics of batch norms, queues, centres) are put back to what they were
-    before a bad step's forward pass.
+    The decision is made on the device, and is the same on all processes. A bad step changes nothing:
+    neither weights nor states of the optimizer, and buffers (statistics of batch norms, queues,
+    centres) are put back to what they were before its forward pass. An optimizer that is ``fused``
+    skips on the device; any other one has no such switch, and the decision is waited for.
 
     With ``AutocastOptimWrapper`` gradients are looked at before clipping, which spreads NaN to all
     of them; with any other wrapper right before the optimizer's step. Steps that a gradient scaler
@@ -150,17 +149,12 @@ class StepGuard:
 
 
 def _skip(optimizer: Optimizer, held: Sequence[nn.Parameter], bad: Tensor) -> None:
-    if bad.device.type == "cpu":
-        if bad:
-            for parameter in held:
-                parameter.grad = None
-    elif getattr(optimizer, "_step_supports_amp_scaling", False):
+    if all(group.get("fused") for group in optimizer.param_groups):
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         optimizer.found_by_guard = True  # type: ignore[attr-defined]
-    else:
+    elif bad:
         for parameter in held:
-            assert parameter.grad is not None
-            parameter.grad.masked_fill_(bad, 0)
+            parameter.grad = None
 
 
 def _forget(optimizer: Optimizer, *_: Any) -> None:
