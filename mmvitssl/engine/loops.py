@@ -11,6 +11,7 @@ from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import BatchSampler, DataLoader
 
 from mmvitssl.distributed import world_size
+from mmvitssl.engine.draws import SeededIndex, seed_items
 from mmvitssl.engine.hooks.watchdog import begin_step, loading
 from mmvitssl.registry import LOOPS
 
@@ -20,13 +21,19 @@ END = object()
 class SkippingBatches:
     """A batch sampler whose next pass can begin later; what is skipped is never read.
 
+    Indices that are plain numbers get a seed (:class:`~mmvitssl.engine.draws.SeededIndex`), which
+    derives from the pass, the place in it and the index.
+
     Args:
         batches: the batch sampler inside, whose attributes this one has.
+        seed: of the training.
     """
 
-    def __init__(self, batches: Any) -> None:
-        self.batches = batches
+    def __init__(self, batches: Any, seed: int) -> None:
+        self.batches, self.seed = batches, seed
         self.skip = 0  # batches, of the next pass
+        self.skipped = 0  # batches that the sampler inside leaves out in the next pass
+        self.passes = 0  # before the next one
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["batches"], name)
@@ -37,10 +44,15 @@ class SkippingBatches:
     def __iter__(self) -> Iterator[Any]:
         # a loader may ask for two iterators, and uses one: the skip is taken at the first batch
         skip, self.skip = self.skip, 0
-        yield from islice(self.batches, skip, None)
+        first, self.skipped = skip + self.skipped, 0
+        number, self.passes = self.passes, self.passes + 1
+        for place, batch in enumerate(islice(self.batches, skip, None), start=first):
+            key = (self.seed, number, place)
+            yield [SeededIndex(index, (*key, i)) if type(index) is int else index
+                   for i, index in enumerate(batch)]  # fmt: skip
 
 
-def skipping(loader: DataLoader) -> SkippingBatches:
+def skipping(loader: DataLoader, seed: int) -> SkippingBatches:
     """Put :class:`SkippingBatches` around a loader's batch sampler, once.
 
     Raises:
@@ -52,8 +64,9 @@ def skipping(loader: DataLoader) -> SkippingBatches:
             "A data set that yields batches by itself cannot be taken up within an epoch."
         )
     if not isinstance(batches, SkippingBatches):
-        batches = SkippingBatches(batches)
+        batches = SkippingBatches(batches, seed)
         object.__setattr__(loader, "batch_sampler", batches)  # a loader refuses it, to be safe
+        seed_items(loader)
     return batches
 
 
@@ -89,8 +102,10 @@ class ExactEpochLoop(EpochBasedTrainLoop):
         first, self.first_batch = self.first_batch, 0
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
+        if self.dataloader.batch_sampler is not None or first:
+            batches = skipping(self.dataloader, self.runner.seed or 0)
+            batches.skip, batches.passes = first, self._epoch
         if first:
-            skipping(self.dataloader).skip = first
             self.runner.logger.info(f"Going on after {first} iterations of epoch {self._epoch + 1}")
         for idx, data_batch in enumerate(self._batches(), start=first):
             self.run_iter(idx, data_batch)
@@ -114,24 +129,28 @@ class _SkippingIterator(_InfiniteDataloaderIterator):
     """MMEngine's endless iterator over a loader, which skips without reading."""
 
     def __init__(self, runner: Any, loader: DataLoader) -> None:
-        super().__init__(loader)
         self._runner = runner
+        if loader.batch_sampler is not None:
+            skipping(loader, runner.seed or 0)
+        super().__init__(loader)
 
     def skip_iter(self, num_iters: int) -> None:
         """Begin after some iterations."""
-        batches: Any = self._dataloader.batch_sampler
-        sampler: Any = getattr(batches, "sampler", None)
+        batches = skipping(self._dataloader, self._runner.seed or 0)
+        inner = batches.batches
+        sampler: Any = getattr(inner, "sampler", None)
         inside: Any = getattr(sampler, "sampler", sampler)  # of one that adds keys
         if getattr(inside, "infinite", hasattr(inside, "skip")):
-            if inside is sampler and type(batches) is BatchSampler:
-                inside.skip(num_iters * batches.batch_size)  # it can count
+            if inside is sampler and type(inner) is BatchSampler:
+                inside.skip(num_iters * inner.batch_size)  # it can count
+                batches.skipped = num_iters
             else:
-                skipping(self._dataloader).skip = num_iters
+                batches.skip = num_iters
             return
         self._epoch, rest = divmod(num_iters, len(self._dataloader))
         if hasattr(sampler, "set_epoch"):
             sampler.set_epoch(self._epoch)
-        skipping(self._dataloader).skip = rest
+        batches.skip, batches.passes = rest, self._epoch
 
     def __next__(self) -> Any:
         with loading(self._runner, self._dataloader):

@@ -205,7 +205,7 @@ def test_iterations_go_on_without_reading_what_was_done(
         if kind != "mmengine":
             sampler = EpochSampler(data, seed=0, infinite=kind == "endless")
         loader = DataLoader(data, batch_size=4, sampler=sampler, drop_last=True)
-        return _SkippingIterator(SimpleNamespace(hooks=[]), loader), data
+        return _SkippingIterator(SimpleNamespace(hooks=[], seed=0), loader), data
 
     whole, rest = iterator()[0], iterator()
     expected = [next(whole).tolist() for _ in range(done + 4)][done:]
@@ -218,7 +218,7 @@ def test_iterations_go_on_without_reading_what_was_done(
 def test_an_epoch_begins_after_some_batches(workers: int) -> None:
     data: Any = Numbers()
     loader = DataLoader(data, batch_size=3, num_workers=workers, shuffle=False)
-    skipping(loader).skip = 2
+    skipping(loader, 0).skip = 2
     assert [batch.tolist() for batch in loader] == [[6, 7, 8], [9]]
     assert next(iter(loader)).tolist() == [0, 1, 2]  # the next epoch is whole
     assert len(loader) == 4 and loader.batch_sampler.batch_size == 3

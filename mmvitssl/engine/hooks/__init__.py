@@ -13,6 +13,7 @@ from mmvitssl.engine.hooks.predictions import PredictionPicturesHook
 from mmvitssl.engine.hooks.probe import FeatureCacheHook, OnlineProbeHook
 from mmvitssl.engine.hooks.progress import ProgressHook
 from mmvitssl.engine.hooks.report import ReportHook
+from mmvitssl.engine.hooks.randomness import StepSeedHook
 from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
 from mmvitssl.engine.hooks.watchdog import WatchdogHook
 
@@ -33,6 +34,7 @@ __all__ = [
     "ProgressHook",
     "ReduceLogsHook",
     "ReportHook",
+    "StepSeedHook",
     "TaskPicturesHook",
     "WatchdogHook",
     "WeightDecayHook",

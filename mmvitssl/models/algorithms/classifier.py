@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 from mmvitssl.checkpoint import load_encoder
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.checkpoint.strict import LoadReport
-from mmvitssl.distributed import rank
 from mmvitssl.evaluation.features import check_readout, encode_features
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.sizes import Sizes, build_part
+from mmvitssl.randomness import all_seeded, batch_seed
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
 
@@ -47,7 +46,7 @@ class ImageClassifier(BaseModel):
         source: which encoder of a pretraining checkpoint is taken: 'online', 'target' or 'ema';
             None: what the method's authors evaluate (DINO's teacher, else the online one).
         data_preprocessor: config; by default ImageNet normalisation.
-        seed: of ``augment``.
+        seed: of ``augment``, stochastic depth and dropout.
 
     Raises:
         ValueError: a readout that the encoder does not have, or settings that contradict.
@@ -180,7 +179,9 @@ class ImageClassifier(BaseModel):
             ValueError: an unknown mode, or samples without labels.
         """
         if mode == "loss":
-            return self._loss(samples, views, features)
+            device = next(self.head.parameters()).device
+            with all_seeded(batch_seed(self.seed, samples), device):  # stochastic depth, dropout
+                return self._loss(samples, views, features)
         logits = self.head(self._read(views) if features is None else features)
         if mode == "tensor":
             return logits
@@ -203,7 +204,7 @@ class ImageClassifier(BaseModel):
         if features is None and views and self.augment is not None:
             images = views[0].images
             labels = labels.to(images.device)
-            images, labels = self.augment(images, labels, self._batch_seed(samples))
+            images, labels = self.augment(images, labels, batch_seed(self.seed, samples))
             features = self.features(images)
         elif features is None:
             features = self._read(views)
@@ -218,12 +219,6 @@ class ImageClassifier(BaseModel):
         guess = logits.detach().argmax(dim=-1)
         right = 100 * (guess == labels.view(-1, *[1] * (guess.ndim - 1))).float().mean(dim=0)
         return {"loss": loss, "top1": right.max()}
-
-    def _batch_seed(self, samples: dict[str, Any]) -> int:
-        """A function of seed, process and samples alone, so that a resumed run draws the same."""
-        keys = [np.asarray(samples[name]).ravel()[:4] for name in ("epoch", "index")]
-        entropy = [self.seed, rank(), *(int(value) for part in keys for value in part)]
-        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint32)[0])
 
 
 def _labels(samples: dict[str, Any]) -> Tensor:

@@ -25,6 +25,7 @@ from mmvitssl.models.precision import full_precision
 from mmvitssl.models.sizes import Sizes, build_task
 from mmvitssl.models.targets.momentum import as_config
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
+from mmvitssl.randomness import all_seeded, batch_seed
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
 
@@ -43,7 +44,7 @@ class Pretrainer(BaseModel):
             the target branch is the online one without gradient.
         balancer: config of the weights of the losses; by default all 1.
         data_preprocessor: config; by default ImageNet normalisation.
-        seed: seed of the randomness inside a step (masking, corruption).
+        seed: of all that is drawn inside a step: masks, corruption, stochastic depth, dropout.
 
     Raises:
         ValueError: tasks that do not fit the encoder, the balancer or each other.
@@ -205,8 +206,10 @@ class Pretrainer(BaseModel):
             ValueError: an unknown mode.
         """
         if mode == "loss":
-            step = self.begin(views, samples)
-            return self._log(self.ask(step), step.levels)
+            # stochastic depth and dropout draw from the global generators
+            with all_seeded(batch_seed(self.seed, samples), views[0].images.device):
+                step = self.begin(views, samples)
+                return self._log(self.ask(step), step.levels)
         if mode == "predict":
             with each_alone():
                 step = self.begin(views, samples)

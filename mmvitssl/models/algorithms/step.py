@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmvitssl.distributed import rank
 from mmvitssl.models.corruption.allocate import Assigned
 from mmvitssl.models.targets.momentum import MomentumTarget
+from mmvitssl.randomness import batch_seed
 from mmvitssl.structures import Encoded, TokenPlan, View
 
 ONLINE, TARGET = "online", "target"
@@ -110,11 +109,8 @@ class PretrainStep:
         """
         key = (id(task), str(device))
         if key not in self._generators:
-            keys = [np.asarray(self.samples[name]).ravel()[:4] for name in ("epoch", "index")]
             name = self._task_names.get(id(task), type(task).__name__)
-            entropy = [self._seed, rank(), *(int(value) for part in keys for value in part)]
-            sequence = np.random.SeedSequence([*entropy, *name.encode()])
-            seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
+            seed = batch_seed(self._seed, self.samples, name)
             self._generators[key] = torch.Generator(device).manual_seed(seed)
         return self._generators[key]
 

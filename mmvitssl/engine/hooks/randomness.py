@@ -1,0 +1,33 @@
+"""Global generators that begin each iteration from a seed of its own."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmvitssl.distributed import rank
+from mmvitssl.randomness import seed_of
+from mmvitssl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class StepSeedHook(Hook):
+    """Seed Python's, numpy's and torch's global generators before each training iteration.
+
+    The seed derives from the training's, the process's rank and the iteration, so that a resumed
+    detector draws the boxes, and a segmentor the dropout, of one that was not interrupted.
+    ``tools/train.py`` adds this hook to every training.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        seed = seed_of(runner.seed or 0, rank(), runner.iter)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
