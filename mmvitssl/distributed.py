@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed.nn import functional as dist_nn
 
 _alone = False
+_acting: int | None = None
 
 
 @contextmanager
@@ -35,8 +36,21 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+@contextmanager
+def as_rank(number: int) -> Iterator[None]:
+    """Draw what the process of this rank drew, to repeat its step."""
+    global _acting
+    before, _acting = _acting, number
+    try:
+        yield
+    finally:
+        _acting = before
+
+
 def rank() -> int:
     """Rank of this process; 0 without a process group."""
+    if _acting is not None:
+        return _acting
     return dist.get_rank() if world_size() > 1 else 0
 
 

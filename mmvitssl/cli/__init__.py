@@ -24,6 +24,7 @@ COMMANDS = {
     "config": ("config", "print a config with all it inherits, and where values come from"),
     "summary": ("summary", "parameters, FLOPs and memory of a config's model, by part and task"),
     "models": ("models", "list the shipped configs, with published and own numbers"),
+    "replay": ("replay", "repeat the step that a training with NaN ended with"),
     "doctor": ("doctor", "check the installation, the machine and a config's data"),
 }
 

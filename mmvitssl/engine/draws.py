@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from mmvitssl.randomness import all_seeded, seed_of
+from mmvitssl.randomness import all_seeded
 
 
 class SeededIndex(int):
@@ -15,15 +15,18 @@ class SeededIndex(int):
 
     Args:
         index: of the sample.
-        numbers: from which the seed derives.
+        seed: see :func:`~mmvitssl.randomness.seed_of`.
     """
 
     seed: int
 
-    def __new__(cls, index: int, numbers: tuple[int, ...]) -> SeededIndex:
+    def __new__(cls, index: int, seed: int) -> SeededIndex:
         made = super().__new__(cls, index)
-        made.seed = seed_of(*numbers, index)
+        made.seed = seed
         return made
+
+    def __getnewargs__(self) -> tuple[int, int]:
+        return int(self), self.seed
 
 
 class SeededItems:

@@ -13,6 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from mmvitssl.distributed import world_size
 from mmvitssl.engine.draws import SeededIndex, seed_items
 from mmvitssl.engine.hooks.watchdog import begin_step, loading
+from mmvitssl.randomness import seed_of
 from mmvitssl.registry import LOOPS
 
 END = object()
@@ -48,7 +49,7 @@ class SkippingBatches:
         number, self.passes = self.passes, self.passes + 1
         for place, batch in enumerate(islice(self.batches, skip, None), start=first):
             key = (self.seed, number, place)
-            yield [SeededIndex(index, (*key, i)) if type(index) is int else index
+            yield [SeededIndex(index, seed_of(*key, i, index)) if type(index) is int else index
                    for i, index in enumerate(batch)]  # fmt: skip
 
 

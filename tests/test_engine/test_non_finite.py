@@ -21,6 +21,8 @@ from torch.multiprocessing import start_processes
 from torch.utils.data import DataLoader
 
 import mmvitssl.engine  # noqa: F401  (registers hooks and wrappers)
+from mmvitssl.engine.dump import own_model, plain
+from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.guards import set_guards
 from mmvitssl.engine.hooks import FiniteCheckpointHook, NonFiniteError, NonFiniteHook
 from mmvitssl.engine.optim import LARS, AutocastOptimWrapper
@@ -343,3 +345,25 @@ def test_every_config_gets_the_guards() -> None:
     set_guards(own)
     assert own.optim_wrapper.type == "AmpOptimWrapper" and own.default_hooks.checkpoint is None
     assert "finite" not in own.default_hooks
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model = dict(type='os.system', command='touch marker')", "none of this package's"),
+        ("model = dict(type='Pretrainer', tasks=dict(a=dict(type='subprocess.run')))", "none of"),
+        ("model = dict(type='Pretrainer', encoder=dict(type='torch.nn.Linear'))", "none of"),
+        ("model = dict(type='Pretrainer', target=dict(path='https://a.b/c.pth'))", "not fetched"),
+        ("import os; model = os.system('touch marker')", "--config"),
+        ("encoder = dict(type='ViT')", "--config"),
+    ],
+)
+def test_a_dump_builds_models_of_this_package_alone(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        own_model(text, tmp_path / "a.dump")
+    assert not Path("marker").exists()
+
+
+def test_a_dump_holds_no_objects() -> None:
+    batch = {"views": [torch.zeros(2)], "samples": {"path": ["a"], "index": torch.ones(1)}}
+    assert plain(batch) and not plain({**batch, "data_samples": [object()]})

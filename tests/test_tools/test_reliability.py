@@ -292,3 +292,23 @@ def test_processes_end_with_their_launcher(data: Path, tmp_path: Path) -> None:
     output = launcher.communicate(timeout=60)[0]  # until the last process has closed its end
     assert not of_session(launcher.pid)
     assert "its launcher is gone" in output
+
+
+def test_a_training_of_nan_leaves_a_dump_whose_step_can_be_repeated(
+    data: Path, tmp_path: Path
+) -> None:
+    config = configure(tmp_path, data, hook(type="PoisonAt", iteration=6))
+    done = train(config, "--work-dir", tmp_path / "run", ok=False)
+    assert done.returncode == 2 and "Training stopped at step 8" in done.stdout, done.stdout[-3000:]
+    (dump,) = (tmp_path / "run").glob("*.dump")
+    assert f"mmvitssl replay {dump}" in done.stdout
+    replayed = programs.run(sys.executable, "-m", "mmvitssl.cli", "replay", dump)
+    said = replayed.stdout
+    assert "Step 8 of rank 0" in said and str(list_images(data)[0].rpartition("/")[0]) in said
+    assert "First value that is not finite: output of encoder.blocks.2.mlp.fc1 (Linear)" in said
+    assert "Losses that are not finite: loss_contrastive, loss_reconstruction" in said
+    content = bytearray(dump.read_bytes())
+    content[len(content) // 2] ^= 4
+    dump.write_bytes(content)
+    damaged = programs.run(sys.executable, "-m", "mmvitssl.cli", "replay", dump, ok=False)
+    assert damaged.returncode == 2 and "damaged" in damaged.stdout

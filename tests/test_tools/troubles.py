@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 
 from mmvitssl.datasets.images import ImageFolder
@@ -82,3 +83,18 @@ class TroubledFolder(ImageFolder):
             with open(self.paths[self.index], "rb"):
                 os.kill(os.getpid(), signal.SIGKILL)
         return super().__getitem__(key)
+
+
+@HOOKS.register_module()
+class PoisonAt(Hook):
+    """From an iteration on, the third block overflows."""
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter + 1 == self.iteration:
+            bias = runner.model.encoder.blocks[2].mlp.fc1.bias
+            bias.data.fill_(torch.finfo(torch.float32).max)
+            runner.model.encoder.blocks[2].norm2.bias.data.fill_(1e38)
+            runner.model.encoder.blocks[2].mlp.fc1.weight.data.fill_(1e30)

@@ -12,8 +12,8 @@ from mmvitssl.engine.hooks.pictures import TaskPicturesHook
 from mmvitssl.engine.hooks.predictions import PredictionPicturesHook
 from mmvitssl.engine.hooks.probe import FeatureCacheHook, OnlineProbeHook
 from mmvitssl.engine.hooks.progress import ProgressHook
-from mmvitssl.engine.hooks.report import ReportHook
 from mmvitssl.engine.hooks.randomness import StepSeedHook
+from mmvitssl.engine.hooks.report import ReportHook
 from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
 from mmvitssl.engine.hooks.watchdog import WatchdogHook
 

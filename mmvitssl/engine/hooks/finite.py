@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmvitssl.engine.dump import write_dump
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.engine.optim.guard import Decision, Losses, StepGuard, any_process
 from mmvitssl.registry import HOOKS
@@ -228,6 +229,8 @@ class NonFiniteHook(Hook):
         how = f"in {self._streak} steps in a row" if self._streak > 1 else "in the last step"
         if self._streak < self.in_a_row and one.step < runner.max_iters:
             how = f"in {self._total} of {one.step} steps"
+        images = images_of(data_batch, runner.train_dataloader.dataset)
+        path = write_dump(runner, bare_model(runner), data_batch, images, found)
         weights = non_finite(held_tensors(runner))
         weights = [name for name in weights if name not in self._constants]
         words = [
@@ -239,6 +242,8 @@ class NonFiniteHook(Hook):
         else:
             words.append(_first_module(runner, data_batch))
         words += ["No such step was applied, and no checkpoint holds it.", ADVICE]
+        if path is not None:
+            words.append(f"`mmvitssl replay {path}` repeats the step.")
         raise NonFiniteError(" ".join(words))
 
     def check_weights(self, runner: Runner) -> None:

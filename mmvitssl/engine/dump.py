@@ -1,0 +1,217 @@
+"""What a training that ended in non-finite steps leaves behind, and the repetition of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from mmvitssl.checkpoint.durable import SaveError, save
+from mmvitssl.checkpoint.errors import CheckpointError
+from mmvitssl.checkpoint.rebuild import read_config_text
+from mmvitssl.checkpoint.safe import load_file
+from mmvitssl.distributed import as_rank, rank
+from mmvitssl.engine.errors import UserError
+from mmvitssl.registry import MODELS, SCOPE
+
+FORMAT = 1
+KEY = "dump"
+
+
+def plain(value: Any) -> bool:
+    """Whether a value is made of tensors, numbers, strings, lists and dicts alone."""
+    if isinstance(value, Mapping):
+        return all(plain(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(map(plain, value))
+    return value is None or isinstance(value, Tensor | int | float | str)
+
+
+def write_dump(
+    runner: Any, model: nn.Module, batch: Any, images: list[str], message: str
+) -> Path | None:
+    """Write the state of a step, from which :func:`replay` repeats it.
+
+    Args:
+        runner: MMEngine's, in the training iteration.
+        model: without its distributed wrapper.
+        batch: as the loader gave it; left out where it holds objects, as those of MMDetection.
+        images: file names of the batch.
+        message: what was found.
+
+    Returns:
+        ``non-finite_step<N>_rank<R>.dump`` in the work folder; None: there is no room for it.
+    """
+    path = Path(runner.work_dir) / f"non-finite_step{runner.iter + 1}_rank{rank()}.dump"
+    wrapper = runner.optim_wrapper
+    content = {
+        "meta": {
+            KEY: FORMAT, "step": runner.iter + 1, "epoch": runner.epoch, "rank": rank(),
+            "seed": runner.seed, "images": images, "message": message,
+            "precision": getattr(wrapper, "precision", "fp32"), "cfg": runner.cfg.pretty_text,
+        },
+        "state_dict": model.state_dict(),
+        "optimizer": wrapper.state_dict() if hasattr(wrapper, "state_dict") else {},
+        "generator": torch.get_rng_state(),
+        "batch": batch if plain(batch) else None,
+    }  # fmt: skip
+    try:
+        save(content, path)
+    except SaveError as error:
+        runner.logger.warning(f"No dump was written: {error}")
+        return None
+    return path
+
+
+def own_model(text: str, path: str | Path) -> dict[str, Any]:
+    """The model's config in a dump: literals, with types of this package alone.
+
+    Raises:
+        UserError: it is more than that; a config of the user's own is asked for.
+    """
+    try:
+        config = read_config_text(text, ("model",))["model"]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} has no readable config of its model: name one by --config.") from (
+            error
+        )
+    MODELS.import_from_location()
+    for kind in _strings(config, "type"):
+        if kind.removeprefix(f"{SCOPE}.") not in MODELS.module_dict:
+            raise UserError(
+                f"{path} names the type {kind!r}, which is none of this package's models; nothing "
+                f"was imported or run. Name your config by --config."
+            )
+    links = [value for value in _strings(config) if "://" in value]
+    if links:
+        raise UserError(f"{path} names {links[0]}, which is not fetched: name a --config.")
+    return dict(config)
+
+
+def _strings(node: Any, key: str | None = None, at: str | None = None) -> Iterator[str]:
+    """All strings of a config, or those under one key."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _strings(value, key, str(name))
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _strings(value, key, at)
+    elif (key is None and isinstance(node, str)) or (key is not None and at == key):
+        yield str(node)
+
+
+class _Watch:
+    """Notes the first tensor that is not finite, of all that modules compute."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def on(self, model: nn.Module) -> Iterator[None]:
+        handles = []
+        for name, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(self._hook(name, "input")))
+            handles.append(module.register_forward_hook(self._hook(name, "output")))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, name: str, side: str) -> Any:
+        def hook(module: nn.Module, *passed: Any) -> None:
+            if not all(_finite(passed[0 if side == "input" else 1])):
+                kind = type(module).__name__
+                self.found.append(f"{side} of {name or 'the model'} ({kind})")
+
+        return hook
+
+
+def _finite(node: Any) -> Iterator[bool]:
+    if isinstance(node, Tensor):
+        yield not node.is_floating_point() or bool(node.isfinite().all())
+    elif isinstance(node, Mapping):
+        for value in node.values():
+            yield from _finite(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _finite(value)
+
+
+def _bad(tensors: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in tensors.items() if value is not None and not all(_finite(value))]
+
+
+def replay(path: str | Path, config: Config | None = None) -> list[str]:
+    """Repeat the step of a dump.
+
+    Args:
+        path: of the dump.
+        config: of the user; None: the model that the dump describes, if it is all of this package.
+
+    Returns:
+        Lines: the step, what was found in weights, batch, modules, losses and gradients, in the
+        order of the computation.
+
+    Raises:
+        UserError: the file is no dump, or it holds no batch.
+        CheckpointError: it cannot be read without running code, or it is damaged.
+    """
+    content = load_file(path)
+    meta = content.get("meta")
+    if not isinstance(meta, Mapping) or meta.get(KEY) != FORMAT:
+        raise UserError(f"{path} is no dump of a training: those are named non-finite_*.dump.")
+    batch, images = content.get("batch"), meta.get("images") or []
+    lines = [f"Step {meta['step']} of rank {meta['rank']}, seed {meta['seed']}.",
+             f"Images: {', '.join(map(str, images)) or 'not known'}.",
+             f"Then: {meta['message']}"]  # fmt: skip
+    if batch is None:
+        raise UserError("\n".join(
+            [*lines, f"{path} holds no batch, as those of detectors and segmentors are objects."]
+        ))  # fmt: skip
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        model: Any = MODELS.build(
+            own_model(str(meta["cfg"]), path) if config is None else config.model
+        )
+    try:
+        model.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(f"The weights of {path} are not its model's: {error}") from error
+    torch.set_rng_state(content["generator"])
+    return lines + _repeat(model, batch, str(meta["precision"]), int(meta["rank"]))
+
+
+def _repeat(model: Any, batch: Any, precision: str, number: int) -> list[str]:
+    """What is not finite when a batch goes forward and back."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).train()
+    lines = []
+    if wrong := _bad(dict(model.named_parameters())):
+        lines.append(f"Weights that are not finite: {', '.join(wrong)}.")
+    data = model.data_preprocessor(batch, True)
+    cast: Any = nullcontext()
+    if precision == "bf16":
+        cast = torch.autocast(device.type, dtype=torch.bfloat16)
+    watch = _Watch()
+    with as_rank(number), watch.on(model), cast:
+        losses = model(**data, mode="loss")
+    if watch.found:
+        lines.append(f"First value that is not finite: {watch.found[0]}.")
+    terms = {name: value for name, value in losses.items() if "loss" in name}
+    wrong = _bad(terms)
+    lines.append(f"Losses that are not finite: {', '.join(wrong) or 'none'}.")
+    torch.stack([value.sum() for value in terms.values()]).sum().backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    wrong = _bad(gradients)
+    if wrong and not watch.found:  # the backward pass comes to the last module first
+        lines.append(f"First gradient that is not finite: {wrong[-1]}.")
+    lines.append(f"Gradients that are not finite: {len(wrong)} of {len(gradients)}.")
+    if not wrong and not watch.found:
+        lines.append(f"Everything is finite on {device}.")
+    return lines
