@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
@@ -41,8 +42,8 @@ class ImageFiles(Dataset):
         paths: the files.
         pipeline: transforms, configs or callables ``dict -> dict``; the first sees ``path`` and
             ``key``.
-        max_broken: how many unreadable files each process (and each of its workers) replaces by
-            another sample before it gives up; every one of them is logged by name. Broken are
+        max_broken: how many unreadable files a training process and its workers together replace by
+            another sample before they give up; every one of them is logged by name. Broken are
             damaged, truncated and empty files, what is no regular file, and images of more pixels
             than the pipeline's ``LoadImage.max_pixels``.
         check: how many headers to read when built, evenly spread over the files; skipped when
@@ -65,7 +66,9 @@ class ImageFiles(Dataset):
         self.paths = list(paths)
         self.transforms = compose(pipeline)
         self.max_broken = max_broken
-        self.broken: list[str] = []
+        # which ones were broken, in memory that the workers share
+        self._broken = torch.zeros(len(self.paths) if max_broken else 0, dtype=torch.uint8)
+        self._broken.share_memory_()
         if not max_broken:
             limits = [t.max_pixels for t in self.transforms if hasattr(t, "max_pixels")]
             check_headers(self.paths, check, *limits[:1])
@@ -82,6 +85,11 @@ class ImageFiles(Dataset):
         if self.labels is not None and list(classes) != list(self.classes):
             self.labels = renumbered(self.labels, self.classes, classes)
             self.classes = list(classes)
+
+    @property
+    def broken(self) -> list[str]:
+        """Files that could not be read, by this process and its workers."""
+        return [self.paths[index] for index in self._broken.nonzero().flatten().tolist()]
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -103,7 +111,7 @@ class ImageFiles(Dataset):
             try:
                 return self._transformed(key, index)
             except BrokenImageError as error:
-                self._count(self.paths[index], error)
+                self._count(index, error)
         raise BrokenImageError(
             f"None of the {len(self.paths)} images of the data set can be read, such as "
             f"{', '.join(sorted(self.broken)[:SHOWN])}."
@@ -124,19 +132,18 @@ class ImageFiles(Dataset):
         """An open file to decode in place of the path; None: the path."""
         return None
 
-    def _count(self, path: str, error: BrokenImageError) -> None:
-        if path not in self.broken:
-            self.broken.append(path)
-        if len(self.broken) > self.max_broken:
-            if self.max_broken:
-                raise BrokenImageError(
-                    f"{error} With it, {len(self.broken)} images cannot be read, and max_broken="
-                    f"{self.max_broken}: {', '.join(self.broken[-SHOWN:])}."
-                ) from error
+    def _count(self, index: int, error: BrokenImageError) -> None:
+        if not self.max_broken:
             raise error
+        self._broken[index] = 1
+        number = int(self._broken.count_nonzero())
+        if number > self.max_broken:
+            raise BrokenImageError(
+                f"{error} With it, {number} images cannot be read, and max_broken="
+                f"{self.max_broken}: {', '.join(self.broken[-SHOWN:])}."
+            ) from error
         print_log(
-            f"{error} It is replaced by the next one ({len(self.broken)} of max_broken="
-            f"{self.max_broken}).",
+            f"{error} It is replaced by the next one ({number} of max_broken={self.max_broken}).",
             logger="current",
             level=30,
         )

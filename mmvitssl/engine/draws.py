@@ -25,8 +25,8 @@ class SeededIndex(int):
         made.seed = seed
         return made
 
-    def __getnewargs__(self) -> tuple[int, int]:
-        return int(self), self.seed
+    def __reduce__(self) -> tuple[type[SeededIndex], tuple[int, int]]:
+        return SeededIndex, (int(self), self.seed)
 
 
 class SeededItems:

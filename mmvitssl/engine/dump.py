@@ -102,7 +102,7 @@ def _strings(node: Any, key: str | None = None, at: str | None = None) -> Iterat
     elif isinstance(node, list | tuple):
         for value in node:
             yield from _strings(value, key, at)
-    elif (key is None and isinstance(node, str)) or (key is not None and at == key):
+    elif at == key if key else isinstance(node, str):
         yield str(node)
 
 
@@ -145,7 +145,9 @@ def _finite(node: Any) -> Iterator[bool]:
 
 
 def _bad(tensors: Mapping[str, Any]) -> list[str]:
-    return [name for name, value in tensors.items() if value is not None and not all(_finite(value))]
+    return [
+        name for name, value in tensors.items() if value is not None and not all(_finite(value))
+    ]
 
 
 def replay(path: str | Path, config: Config | None = None) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from mmvitssl.datasets import ImageFolder, ImageList, LabelledFolder, files
 from mmvitssl.datasets.decode import EncodedImage
@@ -162,3 +163,20 @@ def test_hidden_files_and_loops_of_folders_are_left_out_and_logged(
     (tmp_path / "cat" / "linked").unlink()
     with pytest.raises(FileNotFoundError, match="holds no image.*hidden files"):
         list_images(tmp_path / "cat")
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_workers_share_the_budget_of_broken_files(tmp_path: Path, most: int) -> None:
+    """Three broken files that three workers meet are three, not one each."""
+    for index in range(12):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{index:02}.png")
+    for index in (0, 4, 8):
+        (tmp_path / f"{index:02}.png").write_bytes(b"no image")
+    data = ImageFolder(str(tmp_path), PIPELINE, max_broken=most)
+    loader = DataLoader(data, batch_size=4, num_workers=3, collate_fn=list)
+    if most == 2:
+        with pytest.raises(BrokenImageError, match="3 images cannot be read, and max_broken=2"):
+            list(loader)
+    else:
+        assert sum(len(batch) for batch in loader) == 12
+    assert [Path(path).name for path in data.broken] == ["00.png", "04.png", "08.png"]

@@ -47,10 +47,10 @@ class Decision(NamedTuple):
 class StepGuard:
     """Look at losses and gradients before every optimizer step, and skip bad ones.
 
-    The decision is made on the device, and is the same on all processes. A bad step changes nothing:
-    neither weights nor states of the optimizer, and buffers (statistics of batch norms, queues,
-    centres) are put back to what they were before its forward pass. An optimizer that is ``fused``
-    skips on the device; any other one has no such switch, and the decision is waited for.
+    The decision is made on the device, and is the same on all processes. A bad step changes
+    nothing: neither weights nor states of the optimizer, and buffers (statistics of batch norms,
+    queues, centres) are put back to what they were before its forward pass. An optimizer that is
+    ``fused`` skips on the device; any other has no such switch, and the decision is waited for.
 
     With ``AutocastOptimWrapper`` gradients are looked at before clipping, which spreads NaN to all
     of them; with any other wrapper right before the optimizer's step. Steps that a gradient scaler
