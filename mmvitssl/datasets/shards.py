@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmvitssl.datasets.images import EXTENSIONS, SHOWN, BrokenImageError, ImageFiles, Transform
+from mmvitssl.datasets.lmdb_pages import damage_of_pages
 from mmvitssl.extras import require
 from mmvitssl.registry import DATASETS
 
@@ -255,6 +256,16 @@ def _environment(root: str) -> Any:
     return environment
 
 
+def _check_pages(root: Path) -> None:
+    """Look at the pages before liblmdb does."""
+    file = root / DATABASE
+    damage = damage_of_pages(file) if file.is_file() else ""
+    if damage:
+        raise BrokenImageError(
+            f"The LMDB {file} is damaged: {damage}. Copy it again, or make it with {MAKE}."
+        )
+
+
 def _close_all() -> None:
     _environment.cache_clear()
     while OPENED:
@@ -277,6 +288,7 @@ class LmdbReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        _check_pages(root)
         contents = self._get(CONTENTS)
         if contents is None:
             raise BrokenImageError(

@@ -90,6 +90,54 @@ def test_a_truncated_lmdb_is_an_error_and_no_signal(images: ImageFolder, tmp_pat
         assert "is truncated" in done.stderr
 
 
+FUZZ = """
+import os, random, sys
+from pathlib import Path
+from mmvitssl.datasets import ShardedImages
+from mmvitssl.datasets.images import BrokenImageError
+root, seed, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+file = Path(root, 'data.mdb')
+whole, rng = file.read_bytes(), random.Random(seed)
+expected = [ShardedImages(root, []).encoded(i) for i in range({images})]
+for case in range(number):
+    data = bytearray(whole)
+    pages = [0, 1, *range(2, len(whole) // 4096)]
+    for _ in range(rng.choice([1, 1, 8])):
+        start = rng.choice(pages) * 4096  # most damage hits the heads of pages, and their tables
+        data[start + rng.randrange(rng.choice([16, 64, 256, 4096]))] = rng.randrange(256)
+    file.write_bytes(data)
+    child = os.fork()
+    if not child:
+        try:
+            found = ShardedImages(root, [])
+            wrong = len(found) != {images} or any(
+                found.encoded(i) != expected[i] for i in range(len(found)))
+            os._exit(3 if wrong else 0)
+        except BrokenImageError:
+            os._exit(1)
+        except BaseException as error:
+            print(case, repr(error)[:300])
+            os._exit(4)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, 1):
+        print('case', case, 'ended with', status)
+print('done')
+"""
+
+
+@pytest.mark.parametrize(
+    ("seed", "number"), [(0, 60), pytest.param(1, 500, marks=pytest.mark.long)]
+)
+def test_damage_inside_an_lmdb_is_an_error_and_no_signal(
+    images: ImageFolder, tmp_path: Path, seed: int, number: int
+) -> None:
+    root = write(images, tmp_path / "out", "lmdb")
+    program = FUZZ.replace("{images}", str(len(images)))
+    command = [sys.executable, "-c", program, str(root), str(seed), str(number)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.stdout == "done\n", done.stdout + done.stderr[-2000:]
+
+
 def test_a_disk_that_fails_for_a_moment_is_read_again(
     images: ImageFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
