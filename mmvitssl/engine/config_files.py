@@ -122,11 +122,24 @@ def read_config(
         if LENGTHS & options.keys():
             release_ends(config)
         release_sizes(config, options)
-        config.merge_from_dict(options)
+        config.merge_from_dict(_replacing(config, options))
     changed = resolve(config)
     if notes is not None:
         notes += changed
     return config
+
+
+def _replacing(config: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, where a dict takes the place of a value that is none (``arch='tiny'``)."""
+    merged = {}
+    for key, value in options.items():
+        stated: Any = config
+        for name in key.split("."):
+            stated = stated.get(name) if isinstance(stated, dict | Config) else None
+        if isinstance(value, dict) and stated is not None and not isinstance(stated, dict):
+            value = {"_delete_": True, **value}
+        merged[key] = value
+    return merged
 
 
 def resolve(config: Config) -> list[str]:

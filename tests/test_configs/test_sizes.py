@@ -358,3 +358,9 @@ def test_optimizer_groups_are_one_per_setting_with_the_same_rates() -> None:
 
     assert rates(ours) == rates(theirs)
     assert len(ours) == len(set(rates(theirs).values())) < len(theirs)
+
+
+def test_an_architecture_as_a_dict_takes_the_place_of_a_name() -> None:
+    arch = dict(embed_dim=24, depths=(2, 2), num_heads=(2, 4))
+    path = CONFIGS / "moby/moby_swin-tiny_8xb64-cosine-300e_in1k.py"
+    assert read_config(str(path), {"model.encoder.arch": arch}).model.encoder.arch == arch
