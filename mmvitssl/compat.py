@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -23,6 +24,7 @@ from urllib.parse import urlparse
 import torch
 from mmengine.config import Config
 from mmengine.config import utils as config_utils
+from mmengine.logging import print_log
 
 
 def _is_distribution(name: str) -> bool:
@@ -82,6 +84,51 @@ def scope_inherited_configs() -> None:
         return converted
 
     Config._dict_to_config_dict = staticmethod(scoped)
+
+
+_FILLS_IN: ContextVar[bool] = ContextVar("_FILLS_IN", default=True)
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Read configs without filling in what follows: for a reader that merges options first."""
+    token = _FILLS_IN.set(False)
+    try:
+        yield
+    finally:
+        _FILLS_IN.reset(token)
+
+
+def _is_ours(config: Config) -> bool:
+    imports = (config.get("custom_imports") or {}).get("imports") or ()
+    names = [imports] if isinstance(imports, str) else imports
+    probes = "encoder" in config and "bank" in config  # configs of nearest neighbours
+    ours = any(str(name).partition(".")[0] == "mmvitssl" for name in names)
+    return ours or probes or config.get("default_scope") == "mmvitssl"
+
+
+def fill_in_configs() -> None:
+    """Let ``Config.fromfile`` fill in sizes and ends of schedules, for programs of others too.
+
+    Our recipes say each size once. MMEngine alone, MMDetection's and MMSegmentation's programs
+    would build crops, necks and schedules without it. The recipes import this package
+    (``custom_imports``) while MMEngine reads them, before the ``Config`` is made.
+    """
+    if hasattr(Config, "_plain_init"):
+        return
+    plain = Config._plain_init = Config.__init__
+
+    @wraps(plain)
+    def init(self: Config, *args: Any, **kwargs: Any) -> None:
+        plain(self, *args, **kwargs)
+        if kwargs.get("filename") and _FILLS_IN.get() and _is_ours(self):
+            # Imported late: the engine imports registries, which import this module.
+            from mmvitssl.engine.config_files import resolve
+
+            for note in resolve(self):
+                print_log(note, logger="current")
+
+    Config.__init__ = init
 
 
 def _without_program(content: Any) -> Any:
@@ -358,5 +405,6 @@ def prepare_mmengine() -> None:
     """Apply every adjustment; safe to call more than once."""
     map_config_scopes()
     scope_inherited_configs()
+    fill_in_configs()
     if not any(isinstance(finder, _AdjustingFinder) for finder in sys.meta_path):
         adjust_imports()

@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
+from mmvitssl.compat import as_written
 from mmvitssl.engine.dense_sizes import resolve_dense
 from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.image_size import release_sizes, resolve_image_size
@@ -105,7 +106,8 @@ def read_config(
     if not Path(path).is_file():
         raise UserError(f"There is no config file {Path(path).absolute()}.")
     try:
-        config = unformatted(Config.fromfile(path))
+        with as_written():
+            config = unformatted(Config.fromfile(path))
     except ModuleNotFoundError as error:
         absent = [name for name in ("mmdet", "mmseg") if f"{name} is not installed" in str(error)]
         if not absent:

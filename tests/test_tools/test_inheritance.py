@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,13 +168,26 @@ def test_plain_mmengine_trains_without_this_package_imported_first(
     config = inherited(CONFIGS / "mae" / STEPPED["mae"], tmp_path, tiny(data, "mae"))
     # tools/train.py shortens the warm-up of 40 epochs; MMEngine alone wants it shorter
     schedule = "param_scheduler = [dict(type='CosineAnnealingLR', convert_to_iter_based=True)]\n"
-    config.write_text(config.read_text().replace("mmvitssl::", f"{CONFIGS}/") + schedule)
+    text = config.read_text().replace("mmvitssl::", f"{CONFIGS}/")
+    assert "RandomResizedCrop', size=32" in text  # left out: it follows from the encoder
+    config.write_text(text.replace("RandomResizedCrop', size=32", "RandomResizedCrop'") + schedule)
     done = subprocess.run(
         [sys.executable, "-c", PLAIN], cwd=tmp_path, env=ENVIRONMENT, timeout=600,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
     assert "Epoch(train) [1][2/2]" in done.stdout
+    (written,) = (tmp_path / "run").glob("*/vis_data/config.py")
+    assert re.search(r"\bend=1\b", written.read_text()) and "size=32" in written.read_text()
+
+
+@pytest.mark.parametrize("path", ["mask-rcnn_vit-small_16xb2-1x_coco.py"])
+def test_a_detector_builds_where_mmengine_alone_reads_its_config(path: str) -> None:
+    config = Config.fromfile(CONFIGS / "transfer/coco" / path)
+    launch.prepare_scope(config)
+    with DefaultScope.overwrite_default_scope("mmdet"), torch.device("meta"):
+        model = ROOT_MODELS.build(config.model)
+    assert model.backbone.encoder.embed_dim == 384
 
 
 def test_a_config_of_the_users_own_scope_finds_inherited_classes(tmp_path: Path) -> None:
