@@ -19,8 +19,8 @@ from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, power_of_two
 from mmvitssl.apis.recipes import CONFIGS
 from mmvitssl.apis.written_configs import config_text, write_config
+from mmvitssl.checkpoint.description import Description
 from mmvitssl.checkpoint.locate import check_weights_file
-from mmvitssl.checkpoint.rebuild import Description
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.engine import training
 from mmvitssl.engine.config_files import read_config

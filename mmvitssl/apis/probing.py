@@ -25,6 +25,7 @@ from mmvitssl.datasets.labelled import class_folders
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.launch import UserError, building, prepare_scope
 from mmvitssl.models.backbones.architectures import architecture
+from mmvitssl.models.backbones.contract import backbone_in
 
 OUT = "work_dirs/probe"
 CROP = 224 / 256
@@ -227,9 +228,9 @@ def _set_data(
         dict(type="RandomFlip"),
     ]
     views = {"train": middle if kind == "linear" else crop, "val": middle, "test": middle}
+    channels = backbone_in(encoder).spec.in_channels
     for part, view in views.items():
-        dataset = _with_pipeline(train if part == "train" else val,
-                                 _pipeline(view, encoder.in_channels))  # fmt: skip
+        dataset = _with_pipeline(train if part == "train" else val, _pipeline(view, channels))
         if kind == "linear":
             dataset = dict(type="CachedFeatures", dataset=dataset)
         loader = config[f"{part}_dataloader"]
