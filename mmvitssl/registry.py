@@ -19,7 +19,7 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
     )
 
 
-MODELS = _child("model", root.MODELS, "models")
+MODELS = _child("model", root.MODELS, "models.registered")
 DATASETS = _child("dataset", root.DATASETS, "datasets")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "datasets")
 TRANSFORMS = _child("transform", root.TRANSFORMS, "datasets")
@@ -38,4 +38,4 @@ VISBACKENDS = _child("vis_backend", root.VISBACKENDS, "visualization")
 MODEL_WRAPPERS = _child("model_wrapper", root.MODEL_WRAPPERS, "engine")
 LOOPS = _child("loop", root.LOOPS, "engine")
 STRATEGIES = _child("strategy", root.STRATEGIES, "engine")
-TASK_UTILS = _child("task util", root.TASK_UTILS, "models")
+TASK_UTILS = _child("task util", root.TASK_UTILS, "models.registered")

@@ -6,7 +6,7 @@ N patches of an image, (h, w) the patch grid, P the patch size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -195,12 +195,16 @@ class Encoded:
         cls: (R, C) class token after the final norm, or the pooled feature where there is none.
         prefix: (R, C) of each named extra token, after the final norm.
         patches: (R, K, C) patch tokens after the final norm.
-        hierarchy: features at the asked depths, by depth; ViT: (R, K, C) raw block outputs of the
-            patch tokens; hierarchical encoders: (R, C_i, h_i, w_i) before downsampling.
+        hierarchy: patches of the requested levels, by level; ViT: (R, K, C) block outputs;
+            hierarchical encoders: (R, C_i, h_i, w_i) before downsampling. They are raw unless
+            ``norm_levels`` was asked for.
         grid: (h, w) of the whole image in patches.
         plan: the plan that was obeyed; None: all patches, one row an image.
         tokens: (R, L, C) what ``cls``, ``prefix`` and ``patches`` were cut out of; None where
             there is none.
+        level_cls: (R, C_i) class token of each requested level, or the mean of its map.
+        attention: (R, heads, L, L) of the requested blocks, by block; rows sum to 1. The class
+            token is the first, patches are the last.
     """
 
     cls: Tensor
@@ -210,6 +214,8 @@ class Encoded:
     grid: tuple[int, int]
     plan: TokenPlan | None = None
     tokens: Tensor | None = None
+    level_cls: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
 
     def rows(self, start: int, stop: int) -> Encoded:
         """The same features for rows ``start`` to ``stop`` only (views, no copies).
@@ -224,4 +230,6 @@ class Encoded:
             patches=self.patches[start:stop],
             hierarchy={depth: level[start:stop] for depth, level in self.hierarchy.items()},
             grid=self.grid,
+            level_cls={depth: token[start:stop] for depth, token in self.level_cls.items()},
+            attention={block: maps[start:stop] for block, maps in self.attention.items()},
         )

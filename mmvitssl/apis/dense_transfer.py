@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 import mmvitssl
@@ -19,18 +20,26 @@ from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, power_of_two
 from mmvitssl.apis.recipes import CONFIGS
 from mmvitssl.apis.written_configs import config_text, write_config
+from mmvitssl.checkpoint.description import Description, build_encoder
 from mmvitssl.checkpoint.locate import check_weights_file
-from mmvitssl.checkpoint.rebuild import Description
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.engine import training
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.launch import UserError, building
 from mmvitssl.extras import require
 from mmvitssl.models.backbones.architectures import architecture
+from mmvitssl.models.backbones.contract import backbone_in
 from mmvitssl.models.backbones.swin import swin_architecture
+from mmvitssl.models.sizes import resolve_levels
+from mmvitssl.registry import SCOPE
 
 OUT = "work_dirs/transfer"
 SIZES = {384: "small", 768: "base", 1024: "large"}
+# encoders whose image size is that of the recipe: their sizes, and the default ``arch``
+SIZED: dict[str, tuple[Callable[[Any], Mapping[str, Any]], str]] = {
+    "ViT": (architecture, "base"),
+    "SwinTransformer": (swin_architecture, "tiny"),
+}
 # settings of an encoder that only pretraining needs, or that the recipe says
 LEFT_OUT = ("mask_token", "unknown_position", "initialisation", "freeze_patch_embed", "image_size",
             "drop_path", "gradient_checkpointing", "relative_grid", "interpolation")  # fmt: skip
@@ -88,48 +97,54 @@ def dense_config(task: str, described: Description) -> tuple[Config, str]:
     Returns:
         The config, and the name of the recipe that it comes from.
     """
-    encoder = described.encoder
-    swin = str(encoder["type"]).endswith("SwinTransformer")
-    if swin:
-        sizes = swin_architecture(encoder.get("arch", "tiny"))
-        name = "swin-tiny"
-    else:
-        sizes = architecture(encoder.get("arch", "base"))
-        width = sizes["embed_dim"]
-        name = f"vit-{SIZES.get(width, 'small' if width < 768 else 'base')}"
+    with torch.device("meta"):
+        spec = backbone_in(build_encoder(described, "The checkpoint")).spec
+    plain, width = spec.has_patch_tokens, spec.embed_dim
+    name = f"vit-{SIZES.get(width, 'small' if width < 768 else 'base')}" if plain else "swin-tiny"
     folder, _, stem = TASKS[task].recipe.partition("/")
     paths = sorted(
         (CONFIGS / "transfer" / folder).glob(f"{stem}_{name}_*.py"), key=lambda path: len(path.name)
     )
     config = read_config(str(paths[0]))
     model = config.model
-    kept = {key: value for key, value in encoder.items() if key not in LEFT_OUT and key != "type"}
-    if kept.get("relative_position") == "shared_bias":
-        kept["relative_position"] = "block_bias"  # as in fine-tuning: every block gets the table
-    recipe = model.backbone.encoder
-    # the position of the recipe is that of any table: the file's own takes its place
-    if kept.get("position", "learned") != "none" and "position" in recipe:
-        kept["position"] = recipe.position
-    recipe.arch = {}
-    recipe.update({**kept, "arch": dict(sizes)})
-    if swin:
-        channels = [sizes["embed_dim"] * 2**stage for stage in range(len(sizes["depths"]))]
-        model.backbone.levels = list(range(len(channels)))
-    else:
-        depth, blocks = sizes["depth"], model.backbone.levels
-        whole = {"large": 24}.get(name[4:], 12)
-        levels = [max(round((level + 1) * depth / whole) - 1, 0) for level in blocks]
-        if len(set(levels)) < len(levels):
-            raise UserError(f"An encoder of {depth} blocks has no {len(levels)} levels.")
-        model.backbone.levels = levels
-        channels = [sizes["embed_dim"]] * len(levels)
-    _fit_necks(model, channels, encoder.get("patch_size", 4 if swin else 16), swin)
+    _set_encoder(model.backbone, described.encoder)
+    try:
+        levels = (
+            resolve_levels("levels", model.backbone.levels, spec.depth)
+            if plain
+            else tuple(range(spec.depth))[-4:]
+        )
+    except ValueError as error:
+        raise UserError(
+            f"An encoder of {spec.depth} blocks is too shallow for {task}: {error}"
+        ) from error
+    model.backbone.levels = list(levels)
+    first = spec.patch_size / 4 if plain else spec.level_strides[levels[0]]
+    _fit_necks(model, spec.channels_of(levels), first, plain)
     _fit_normalisation(model.data_preprocessor, described)
     return config, str(paths[0].relative_to(CONFIGS))
 
 
-def _fit_necks(model: Any, channels: Sequence[int], patch: int, swin: bool) -> None:
-    """Channels and strides of what reads the encoder's maps."""
+def _set_encoder(backbone: Any, encoder: Mapping[str, Any]) -> None:
+    """Put the encoder of a checkpoint in the place of a recipe's, whose training settings stay."""
+    kind = str(encoder["type"]).rpartition(".")[2]
+    if kind not in SIZED:
+        backbone.encoder = {**encoder, "type": f"{SCOPE}.{kind}"}
+        return
+    recipe = backbone.encoder
+    kept = {key: value for key, value in encoder.items() if key not in LEFT_OUT and key != "type"}
+    if kept.get("relative_position") == "shared_bias":
+        kept["relative_position"] = "block_bias"  # as in fine-tuning: every block gets the table
+    # the position of the recipe is that of any table: the file's own takes its place
+    if kept.get("position", "learned") != "none" and "position" in recipe:
+        kept["position"] = recipe.position
+    sizes, default = SIZED[kind]
+    recipe.arch = {}
+    recipe.update({**kept, "arch": dict(sizes(encoder.get("arch", default)))})
+
+
+def _fit_necks(model: Any, channels: Sequence[int], first: float, plain: bool) -> None:
+    """Channels and strides, the first of which is given, of what reads the encoder's maps."""
     necks = model.get("neck") or []
     for neck in necks if isinstance(necks, (list, tuple)) else [necks]:
         many = isinstance(neck.in_channels, (list, tuple))
@@ -137,10 +152,9 @@ def _fit_necks(model: Any, channels: Sequence[int], patch: int, swin: bool) -> N
     if "decode_head" in model:
         head = model.decode_head
         head.in_channels = list(channels)
-        if not swin:
+        if plain:
             head.channels = channels[-1]
         model.auxiliary_head.in_channels = channels[model.auxiliary_head.in_index]
-    first = patch if swin else patch / 4
     strides = [first * 2**level for level in range(4)]
     if "roi_head" in model and first != 4:
         model.rpn_head.anchor_generator.strides = [*strides, 2 * strides[-1]]
@@ -179,11 +193,11 @@ def _set_size(config: Config, task: Task, side: int) -> None:
     """Images of another size, everywhere in a config."""
     factor = side / task.side
     encoder = config.model.backbone.encoder
-    patch = encoder.get("patch_size", 16)
-    multiple = patch if "roi_head" in config.model else math.lcm(patch, 1)
-    size = encoder.get("image_size", side)
-    size = size if isinstance(size, (list, tuple)) else (size, size)
-    encoder.image_size = tuple(max(round(s * factor / multiple), 1) * multiple for s in size)
+    if encoder.type.rpartition(".")[2] in SIZED:
+        patch = encoder.get("patch_size", 16)
+        size = encoder.get("image_size", side)
+        size = size if isinstance(size, (list, tuple)) else (size, size)
+        encoder.image_size = tuple(max(round(s * factor / patch), 1) * patch for s in size)
     for part in ("train", "val", "test"):
         _resized(config[f"{part}_dataloader"].dataset.get("pipeline"), factor)
     if "size" in config.model.data_preprocessor:

@@ -24,6 +24,7 @@ from mmvitssl.datasets.images import compose
 from mmvitssl.datasets.multiview import LoadImage, to_tensor
 from mmvitssl.engine.launch import prepare_scope
 from mmvitssl.evaluation.features import check_readout, encode_features, evaluating
+from mmvitssl.models.backbones.contract import backbone_in
 from mmvitssl.models.data_preprocessor import build_preprocessor
 
 CROP = 224 / 256  # the middle that is left of the shorter side
@@ -149,7 +150,8 @@ class ImageModel(nn.Module):
         super().__init__()
         check_readout(encoder, readout)
         self.encoder, self.preprocessor, self.readout = encoder, preprocessor, readout
-        self.transform = Transform(image_size_of(encoder), encoder.in_channels, preprocessor)
+        channels = backbone_in(encoder).spec.in_channels
+        self.transform = Transform(image_size_of(encoder), channels, preprocessor)
         self.eval()
 
     def forward(self, images: Any) -> Tensor:

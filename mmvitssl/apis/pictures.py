@@ -11,9 +11,9 @@ from mmengine.registry import DefaultScope
 
 from mmvitssl.apis.recipes import load_recipe
 from mmvitssl.checkpoint import CheckpointError, check_weights_file, load_file, load_strict
+from mmvitssl.checkpoint.description import read_config_text
 from mmvitssl.checkpoint.named import named_weights
 from mmvitssl.checkpoint.own_types import own_model
-from mmvitssl.checkpoint.rebuild import read_config_text
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.datasets.files import list_images
 from mmvitssl.engine.launch import prepare_scope

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, choose_rate, power_of_two
 from mmvitssl.apis.recipes import CONFIGS
 from mmvitssl.apis.written_configs import config_text, write_config
+from mmvitssl.checkpoint.description import Description
 from mmvitssl.checkpoint.locate import check_weights_file
 from mmvitssl.checkpoint.onnx_model import image_size_of
 from mmvitssl.checkpoint.self_described import rebuild_encoder
@@ -24,7 +26,7 @@ from mmvitssl.datasets.files import list_images
 from mmvitssl.datasets.labelled import class_folders
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.launch import UserError, building, prepare_scope
-from mmvitssl.models.backbones.architectures import architecture
+from mmvitssl.models.backbones.contract import Backbone, Normed, backbone_in
 
 OUT = "work_dirs/probe"
 CROP = 224 / 256
@@ -166,7 +168,7 @@ def prepare(
             f"--batch-size {batch} must lie between 1 and the {number} training images, and "
             f"--epochs {passes} must be 1 or more."
         )
-    _set_model(config, described.encoder, described.normalisation, kind, len(classes))
+    _set_model(config, described, backbone_in(encoder), kind, len(classes))
     _set_data(config, train, val, encoder, kind, batch)
     _set_schedule(config, passes)
     optimizer.lr = rate.value
@@ -190,26 +192,28 @@ def prepare(
 
 
 def _set_model(
-    config: Config, encoder: dict[str, Any], normalisation: Any, kind: str, classes: int
+    config: Config, described: Description, encoder: Backbone, kind: str, classes: int
 ) -> None:
     """The encoder of the checkpoint, and a head of as many classes as there are folders."""
-    kept = {key: value for key, value in encoder.items() if key not in LEFT_OUT}
-    swin = str(kept["type"]).endswith("SwinTransformer")
+    kept = {key: value for key, value in described.encoder.items() if key not in LEFT_OUT}
+    model, spec = config.model, encoder.spec
     if kind == "finetune":
-        kept["drop_path"] = 0.1
+        if "drop_path" in inspect.signature(type(encoder)).parameters:
+            kept["drop_path"] = 0.1
         if kept.get("relative_position") == "shared_bias":
             kept["relative_position"] = "block_bias"
-    model = config.model
+        if not isinstance(encoder, Normed):
+            model.pooled_norm = None
     model.encoder = kept
-    if normalisation is not None:
-        mean, std = normalisation
+    if described.normalisation is not None:
+        mean, std = described.normalisation
         model.data_preprocessor = dict(type="ViewPreprocessor", mean=list(mean), std=list(std))
     model.head.num_classes = classes
     if kind == "attentive":
-        if swin:
+        if not (spec.has_patch_tokens and spec.num_heads):
             raise UserError("An attentive probe reads tokens of a ViT: use --kind linear.")
-        model.head.num_heads = architecture(kept.get("arch", "base"))["num_heads"]
-    if swin:
+        model.head.num_heads = spec.num_heads[-1]
+    if not spec.has_patch_tokens:
         model.readout = "mean" if kind == "finetune" else "cls"
 
 
@@ -227,9 +231,9 @@ def _set_data(
         dict(type="RandomFlip"),
     ]
     views = {"train": middle if kind == "linear" else crop, "val": middle, "test": middle}
+    channels = backbone_in(encoder).spec.in_channels
     for part, view in views.items():
-        dataset = _with_pipeline(train if part == "train" else val,
-                                 _pipeline(view, encoder.in_channels))  # fmt: skip
+        dataset = _with_pipeline(train if part == "train" else val, _pipeline(view, channels))
         if kind == "linear":
             dataset = dict(type="CachedFeatures", dataset=dataset)
         loader = config[f"{part}_dataloader"]

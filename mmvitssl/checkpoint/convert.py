@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmvitssl.checkpoint.description import Description, build_encoder, describe, fitted
 from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of, unwrap
 from mmvitssl.checkpoint.facts import facts_of
 from mmvitssl.checkpoint.formats import FORMATS, Format, recognise
@@ -20,12 +21,12 @@ from mmvitssl.checkpoint.onnx_model import check_installed, image_size_of, write
 from mmvitssl.checkpoint.own import write_own
 from mmvitssl.checkpoint.own_types import bytes_of
 from mmvitssl.checkpoint.plausible import check_scale
-from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe, fitted
 from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.checkpoint.strict import check_keys, rename_task
 from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
+from mmvitssl.models.backbones.contract import backbone_in
 
 State = dict[str, Tensor]
 OWN_FORMATS = ("onnx", "safetensors")  # beside those of other code bases
@@ -283,7 +284,7 @@ def _export_onnx(
     said = {"encoder": description.encoder, "source": source}
     encoder = _encoder(state, description, path)
     report = write_onnx(encoder, out, size, said)
-    channels = encoder.in_channels
+    channels = backbone_in(encoder).spec.in_channels
     return [
         f"images: (any number, {channels}, {report.size[0]}, {report.size[1]}) float32, normalised",
         "outputs: cls (number, channels) and patches (number, patches, channels), behind the norm",

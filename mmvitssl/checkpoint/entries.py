@@ -21,7 +21,7 @@ INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 PATCHES = re.compile(
     r"((?:.+\.)?)(?:embeddings\.patch_embeddings\.projection|patch_embed\.proj(?:ection)?)\.weight"
 )
-OWN = re.compile(r"(backbone\.)?encoder\.patch_embed\.proj\.weight")
+OWN = re.compile(r"(backbone\.)?encoder\.(?:model\.)?patch_embed\.proj\.weight")
 SHOWN = 12
 
 

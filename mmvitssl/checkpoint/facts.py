@@ -6,16 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmvitssl.checkpoint.description import describe
 from mmvitssl.checkpoint.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from mmvitssl.checkpoint.formats.base import Format
+from mmvitssl.checkpoint.formats.base import Format
+from mmvitssl.models.backbones.architectures import architecture
+from mmvitssl.models.backbones.contract import Backbone
+from mmvitssl.models.backbones.swin import swin_architecture
 
 Grid = tuple[int, int]
 # names of architectures in the programs of MoCo v3 and DINO: (width, heads)
@@ -53,9 +55,6 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _heads_of_config(encoder: Mapping[str, Any]) -> tuple[int, ...] | None:
-    from mmvitssl.models.backbones.architectures import architecture
-    from mmvitssl.models.backbones.swin import swin_architecture
-
     arch = encoder.get("arch")
     if arch is None:
         return None
@@ -66,9 +65,6 @@ def _heads_of_config(encoder: Mapping[str, Any]) -> tuple[int, ...] | None:
 
 def _of_config(content: Mapping[str, Any], path: str | Path) -> Facts | None:
     """From the config that a checkpoint of this package carries."""
-    # here, because that module builds encoders, whose package reads checkpoints
-    from mmvitssl.checkpoint.rebuild import describe
-
     try:
         told = describe(content, path)
         if told is None:
@@ -176,16 +172,8 @@ def facts_of(
     return Facts((heads[0],), heads[1], grid)
 
 
-def heads_of(encoder: Any) -> tuple[int, ...]:
-    """Heads of a ViT, or of each stage of a Swin Transformer; empty for other encoders."""
-    stages = getattr(encoder, "layers", None) or [encoder]
-    if not all(hasattr(stage, "blocks") for stage in stages):
-        return ()
-    return tuple(stage.blocks[0].attn.num_heads for stage in stages)
-
-
 def check_heads(
-    encoder: Any, facts: Facts, path: str | Path, state: Mapping[str, Tensor]
+    encoder: Backbone, facts: Facts, path: str | Path, state: Mapping[str, Tensor]
 ) -> list[str]:
     """Compare the heads of an encoder with those that a file was trained with.
 
@@ -198,12 +186,14 @@ def check_heads(
     Raises:
         CheckpointError: the numbers differ.
     """
-    own = heads_of(encoder)
+    own = encoder.spec.num_heads
+    if not own:
+        return []
     if facts.heads is None:
-        if not own or any(key.endswith(SHOWN_HEADS) for key in state):
+        if any(key.endswith(SHOWN_HEADS) for key in state):
             return []  # tables of relative positions have a column for each head
-        usual = encoder.embed_dim // 64
-        differs = len(own) == 1 and own[0] != usual and encoder.embed_dim % 64 == 0
+        usual = encoder.spec.embed_dim // 64
+        differs = len(own) == 1 and own[0] != usual and encoder.spec.embed_dim % 64 == 0
         hint = f" (most published models of this width have {usual})" if differs else ""
         return [
             f"The file does not say its number of attention heads: read with {_words(own)}{hint}"

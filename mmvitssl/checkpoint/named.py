@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -18,10 +18,9 @@ from mmvitssl.checkpoint.entries import (
     unwrap,
 )
 from mmvitssl.checkpoint.errors import CheckpointError
+from mmvitssl.checkpoint.formats import recognise
+from mmvitssl.checkpoint.formats.base import Format
 from mmvitssl.checkpoint.safe import load_file
-
-if TYPE_CHECKING:  # formats know the encoders' tables, whose package reads checkpoints
-    from mmvitssl.checkpoint.formats.base import Format
 
 PARTS = {"online": "encoder.", "target": "target.modules_by_name.encoder."}
 SOURCES = (*PARTS, "ema")
@@ -70,9 +69,6 @@ def named_weights(
         CheckpointError: the file holds no weights, several encoders, or keys that its format does
             not know.
     """
-    # here, because formats know the encoder's tables, whose package reads checkpoints
-    from mmvitssl.checkpoint.formats import recognise
-
     state, notes = _entry(content, path, ema)
     try:
         bare = unwrap(state, lambda state: recognise(state) is not None)

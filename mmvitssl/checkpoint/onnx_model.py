@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmvitssl.checkpoint.safe import CheckpointError
 from mmvitssl.extras import missing_extra
+from mmvitssl.models.backbones.contract import backbone_in
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3  # of the greatest difference, over the greatest feature
@@ -61,19 +62,17 @@ def check_installed() -> None:
         raise CheckpointError(missing_extra("ONNX", "export", *missing))
 
 
-def image_size_of(encoder: Any, wanted: tuple[int, int] | None = None) -> tuple[int, int]:
+def image_size_of(encoder: nn.Module, wanted: tuple[int, int] | None = None) -> tuple[int, int]:
     """(height, width) in pixels: what is wanted, or what the encoder was built for.
 
     Raises:
         ValueError: the patch does not divide the wanted size.
     """
+    backbone = backbone_in(encoder)
     if wanted is not None:
-        encoder.grid_of(wanted)
+        backbone.grid_of(wanted)
         return wanted
-    stride = encoder.patch_size
-    if hasattr(encoder, "channels"):  # a hierarchy, whose grid is that of the last stage
-        stride *= 2 ** (encoder.depth - 1)
-    return encoder.grid[0] * stride, encoder.grid[1] * stride
+    return backbone.spec.image_size
 
 
 def write_onnx(
@@ -99,7 +98,7 @@ def write_onnx(
         raise CheckpointError(f"{out} must end in .onnx.")
     size = image_size_of(encoder, size)
     model = EncoderOutputs(encoder.eval().float())
-    channels: Any = model.encoder.in_channels
+    channels = backbone_in(model).spec.in_channels
     program = _traced(model, torch.zeros(2, channels, *size))
     program.model.metadata_props["mmvitssl"] = json.dumps(described or {})
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +139,7 @@ def compare(model: nn.Module, path: Path, size: tuple[int, int]) -> OnnxReport:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
     error = magnitude = 0.0
-    channels: Any = model.encoder.in_channels  # type: ignore[union-attr]
+    channels = backbone_in(model).spec.in_channels
     for batch in BATCHES:
         images = torch.randn(batch, channels, *size, generator=generator)
         theirs = session.run(None, {"images": images.numpy()})

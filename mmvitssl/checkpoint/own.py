@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mmvitssl.checkpoint.rebuild import Description, fitted
+from mmvitssl.checkpoint.description import Description, fitted
 from mmvitssl.checkpoint.safe import CARRIED, OWN_METADATA, CheckpointError
 from mmvitssl.checkpoint.sums import seal
 

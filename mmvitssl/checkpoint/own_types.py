@@ -18,7 +18,7 @@ from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.registry import MODELS, SCOPE
 
 # what an encoder and a tokenizer have, and no other registered class has
-ENCODER = ("optional_state", "forward")
+ENCODER = ("optional_state", "forward_levels", "grid_of", "adapt_state")
 TOKENIZER = ("tokenize", "decode")
 SCOPES = (SCOPE, "mmengine", "mmdet", "mmseg")  # that MMEngine writes; no registry is asked here
 LARGEST = 2**20  # sizes in a described module: channels, pixels of a side, ids

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from mmvitssl.checkpoint.description import Description, build_encoder, describe
 from mmvitssl.checkpoint.entries import state_dict_of
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.facts import facts_of
@@ -16,7 +17,6 @@ from mmvitssl.checkpoint.locate import check_weights_file
 from mmvitssl.checkpoint.named import named_weights, take_encoder
 from mmvitssl.checkpoint.normalisation import IMAGENET, differing, normalisation_beside
 from mmvitssl.checkpoint.own_types import bytes_of
-from mmvitssl.checkpoint.rebuild import Description, build_encoder, describe
 from mmvitssl.checkpoint.safe import load_file
 from mmvitssl.checkpoint.strict import load_encoder
 from mmvitssl.models.backbones.architectures import architecture

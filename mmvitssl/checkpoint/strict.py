@@ -7,19 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of
 from mmvitssl.checkpoint.errors import CheckpointError
-from mmvitssl.checkpoint.named import SOURCES, named_weights, take_encoder
+from mmvitssl.checkpoint.facts import Facts, check_heads, facts_of
+from mmvitssl.checkpoint.formats.base import Format
+from mmvitssl.checkpoint.named import SOURCES, NamedWeights, named_weights, take_encoder
+from mmvitssl.checkpoint.normalisation import differing, mean_std_in
 from mmvitssl.checkpoint.plausible import check_dtypes, check_scale
 from mmvitssl.checkpoint.safe import load_file
-
-if TYPE_CHECKING:  # formats know the encoders' tables, whose package reads checkpoints
-    from mmvitssl.checkpoint.formats.base import Format
+from mmvitssl.models.backbones.contract import Backbone, ReadsOwnFiles, UsesPart, backbone_in
 
 OTHER_NORMS = re.compile(r"fc_norm\.|backbone\.norm\d\.")
 # tokens that come from other code bases, which name none of them
@@ -111,14 +112,13 @@ def load_encoder(
             too large), has encoder tensors that this encoder
             has no place for, or says that it was trained with another number of attention heads.
     """
-    from mmvitssl.checkpoint.facts import Facts, check_heads, facts_of
-    from mmvitssl.checkpoint.normalisation import differing, mean_std_in
-
     if source not in (None, *SOURCES):
         raise ValueError(f"source='{source}' is unknown; use one of {sorted(SOURCES)}.")
-    encoder: Any = getattr(backbone, "encoder", backbone)
+    encoder = backbone_in(backbone)
     content = load_file(path)
-    named = named_weights(content, path, source == "ema", getattr(encoder, "grid", None))
+    named = _of_its_library(encoder, content, path) or named_weights(
+        content, path, source == "ema", encoder.spec.grid
+    )
     state, left_out, words = take_encoder(named.state, source, path)
     words += named.words
     state, notes = _fit_tokens(encoder, state, path)
@@ -145,12 +145,23 @@ def load_encoder(
     return report
 
 
+def _of_its_library(
+    encoder: Backbone, content: Mapping[str, Any], path: str | Path
+) -> NamedWeights | None:
+    """The weights of a file of the library whose model a backbone wraps; None: it is none."""
+    if not isinstance(encoder, ReadsOwnFiles):
+        return None
+    state = state_dict_of(content, path)
+    own = None if any(".encoder." in f".{key}" for key in state) else encoder.own_names(state)
+    return None if own is None else NamedWeights(own, notes=["Read as a file of its library"])
+
+
 def _fit_tokens(
-    encoder: Any, state: dict[str, Tensor], path: str | Path
+    encoder: Backbone, state: dict[str, Tensor], path: str | Path
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Registers and distillation tokens of other code bases under the names of this encoder."""
     theirs = [key for key in state if OUTSIDE_TOKENS.fullmatch(key)]
-    own = [f"prefix_tokens.{name}" for name in getattr(encoder, "prefix_tokens", {})]
+    own = [f"prefix_tokens.{name}" for name in encoder.spec.prefix_tokens]
     if not theirs or theirs == own:
         return state, []
     names = [key.removeprefix("prefix_tokens.") for key in theirs]
@@ -171,7 +182,7 @@ def _fit_tokens(
 
 
 def _adapt(
-    encoder: Any, state: dict[str, Tensor], facts: Any, path: str | Path, words: str
+    encoder: Backbone, state: dict[str, Tensor], facts: Any, path: str | Path, words: str
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Resize tables; where that fails, what is wrong with the names is the better message."""
     grids = {"grid": facts.grid, "relative_grid": facts.relative_grid}
@@ -184,14 +195,14 @@ def _adapt(
 
 
 def _allow_missing(
-    backbone: Any, encoder: Any, state: dict[str, Tensor], others: list[str]
+    backbone: nn.Module, encoder: Backbone, state: dict[str, Tensor], others: list[str]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Take the final norm from the model where a file has another in its place and none is used.
 
     Models with mean pooling have ``fc_norm`` after it, Swin detectors a norm for every level.
     """
     replaced = any(OTHER_NORMS.match(key) for key in others)
-    unused = getattr(backbone, "unused_state", ())
+    unused = backbone.unused_state if isinstance(backbone, UsesPart) else ()
     missing = [
         key for key in encoder.state_dict() if key not in state and key.startswith(tuple(unused))
     ]
@@ -223,8 +234,6 @@ def load_strict(model: nn.Module, path: str | Path, outside: bool = True) -> lis
         CheckpointError: keys, shapes or types differ, values are those of no trained encoder, or
             an official file was trained with another number of heads; the message lists them.
     """
-    from mmvitssl.checkpoint.facts import check_heads, facts_of
-
     content, own = load_file(path), model.state_dict()
     state = state_dict_of(content, path)
     words, notes = "a whole model", list[str]()
@@ -238,7 +247,7 @@ def load_strict(model: nn.Module, path: str | Path, outside: bool = True) -> lis
             notes.append(f"Read {path} as {named.origin.words}")
             encoder = {k[8:]: v for k, v in state.items() if k.startswith("encoder.")}
             notes += check_heads(
-                model.encoder, facts_of(content, path, named.origin, encoder), path, encoder
+                backbone_in(model), facts_of(content, path, named.origin, encoder), path, encoder
             )
     check_keys(own, state, path, words)
     check_dtypes(own, state, path)

@@ -19,6 +19,8 @@ from mmvitssl.checkpoint.formats import FORMATS
 from mmvitssl.checkpoint.formats.base import square_grid
 from mmvitssl.checkpoint.formats.masked import SHARED_TABLE, table_a_block
 from mmvitssl.checkpoint.safe import CheckpointError
+from mmvitssl.models.backbones.architectures import architecture
+from mmvitssl.models.backbones.contract import backbone_in
 from mmvitssl.models.backbones.relative import bias_rows, resized_table
 from mmvitssl.structures import Encoded
 
@@ -178,8 +180,6 @@ def _sizes(state: State, settings: Mapping[str, Any] | None, heads: int | None) 
     if heads is not None:
         sizes["num_heads"] = heads
     elif settings is not None:
-        from mmvitssl.models.backbones.architectures import architecture
-
         sizes["num_heads"] = architecture(settings.get("arch", "base"))["num_heads"]
     if settings is not None and settings.get("norm_eps", 1e-6) != 1e-6:
         raise CheckpointError(
@@ -363,8 +363,8 @@ def greatest_difference(encoder: nn.Module, model: nn.Module, size: tuple[int, i
         size: (height, width) of the images in pixels.
     """
     generator = torch.Generator().manual_seed(0)
-    channels = encoder.in_channels
-    images = torch.randn(2, channels, *size, generator=generator)  # type: ignore[call-overload]
+    channels = backbone_in(encoder).spec.in_channels
+    images = torch.randn(2, channels, *size, generator=generator)
     encoded: Encoded = encoder.eval()(images)
     theirs = model.forward_features(images)  # type: ignore[operator]
     ours = encoded.patches if encoded.tokens is None else encoded.tokens

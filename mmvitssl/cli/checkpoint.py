@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-import mmvitssl.models  # noqa: F401  (registers what checkpoints describe)
+import mmvitssl.models.registered  # noqa: F401  (registers what checkpoints describe)
 from mmvitssl.checkpoint.convert import OWN_FORMATS, export_file, import_file, inspect_file
 from mmvitssl.checkpoint.formats import FORMATS
 from mmvitssl.engine import launch

@@ -20,6 +20,7 @@ from mmvitssl.checkpoint.onnx_model import image_size_of
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.launch import UserError, building, prepare_scope
 from mmvitssl.models.algorithms import Pretrainer
+from mmvitssl.models.backbones.contract import find_backbone
 from mmvitssl.registry import MODELS
 from mmvitssl.visualization.reconstruction import view_sizes
 
@@ -46,11 +47,12 @@ def parts(model: nn.Module) -> list[tuple[str, int, int]]:
 
 def encoder_flops(model: nn.Module) -> tuple[float, tuple[int, int]] | None:
     """FLOPs of one forward pass of a model's encoder, and the image size; None: it has none."""
-    encoder: Any = getattr(model, "encoder", None)
-    if encoder is None or not hasattr(encoder, "grid"):
+    found = find_backbone(model)
+    if found is None:
         return None
+    encoder = model.get_submodule(found[0])
     size = image_size_of(encoder)
-    image = torch.zeros(1, encoder.in_channels, *size)
+    image = torch.zeros(1, found[1].spec.in_channels, *size)
     encoder.eval()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         encoder(image)
@@ -118,7 +120,7 @@ def step_costs(model: Pretrainer, images: int = IMAGES) -> tuple[_Meter, float]:
     Returns:
         The counts of all images, and the FLOPs of forward and backward passes.
     """
-    channels = model.encoder.in_channels
+    channels = model.encoder.spec.in_channels
     views = [torch.randint(0, 256, (images, channels, *size), dtype=torch.uint8)
              for size in view_sizes(model)]  # fmt: skip
     number = torch.arange(images)

@@ -25,6 +25,7 @@ from mmvitssl.engine import (
     weights,
 )
 from mmvitssl.engine.config_files import read_config
+from mmvitssl.models.algorithms import Pretrainer
 
 
 def parse_args() -> argparse.Namespace:
@@ -103,7 +104,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     dense_checks.check_dense(runner, ("test",))
     dense_checks.check_checkpoint(runner, args.checkpoint, "test")
     model: Any = launch.bare_model(runner)
-    if hasattr(model, "load_frozen"):
+    if isinstance(model, Pretrainer):
         model.load_frozen()
     load_strict(model, args.checkpoint)
     label_checks.check_trained_classes(runner, args.checkpoint)

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-import mmvitssl.models  # noqa: F401  (registers what checkpoints describe)
+import mmvitssl.models.registered  # noqa: F401  (registers what checkpoints describe)
 from mmvitssl.checkpoint import check_weights_file, load_encoder, load_strict
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.checkpoint.onnx_model import image_size_of
@@ -21,6 +21,7 @@ from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.image_size import resolve_image_size
 from mmvitssl.evaluation.features import check_readout, extract_features
 from mmvitssl.models.algorithms import ImageClassifier, Pretrainer
+from mmvitssl.models.backbones.contract import backbone_in
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.registry import DATASETS, MODELS
 from mmvitssl.visualization import attention, embedding
@@ -123,7 +124,7 @@ def build(args: argparse.Namespace) -> Any:
     config = read_config(args.config, args.cfg_options)
     launch.prepare_scope(config)
     model = MODELS.build(config.model)
-    if hasattr(model, "load_frozen"):
+    if isinstance(model, Pretrainer):
         model.load_frozen()
     load_strict(model, args.checkpoint)
     return model
@@ -166,7 +167,7 @@ def _attending(args: argparse.Namespace) -> tuple[Any, Any, Any, str]:
     attention.check_encoder(encoder)
     block = attention.check_block(encoder, args.block)
     look = lambda images: attention.class_attention(encoder, images, block)  # noqa: E731
-    words = f"class token, block {block} of 0..{len(encoder.blocks) - 1}"  # type: ignore[arg-type]
+    words = f"class token, block {block} of 0..{backbone_in(encoder).spec.depth - 1}"
     return encoder, build_preprocessor(said.preprocessor), look, words
 
 
@@ -177,9 +178,10 @@ def attend(args: argparse.Namespace) -> Iterator[Path]:
     names = sheet_names(args.images)
     encoder, preprocessor, look, words = _attending(args)
     side = args.size or min(image_size_of(encoder))
-    load = LoadImage(channels=encoder.in_channels, value_range=args.value_range)
+    spec = backbone_in(encoder).spec
+    load = LoadImage(channels=spec.in_channels, value_range=args.value_range)
     for path, name in zip(args.images, names, strict=True):
-        pixels = attention.load_image(path, side, encoder.patch_size, load)
+        pixels = attention.load_image(path, side, spec.patch_size, load)
         maps = look(preprocessor.normalise(pixels[None].float() / 255))[0]
         title = f"{Path(path).name}, {pixels.shape[-2]}x{pixels.shape[-1]} pixels: {words}"
         yield attention.draw_attention(pixels, maps, Path(args.out) / name, title, args.keep)

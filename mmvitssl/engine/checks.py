@@ -19,7 +19,8 @@ from mmvitssl.engine.hooks import (
 )
 from mmvitssl.engine.launch import bare_model
 from mmvitssl.engine.sharding import ShardedStrategy
-from mmvitssl.models.backbones import ViT
+from mmvitssl.models.algorithms import ImageClassifier, Pretrainer
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.balancers import ParetoWeights
 
@@ -30,7 +31,8 @@ def check_target(runner: Runner) -> None:
     Raises:
         UserError: the model has one, and the config lacks the hook.
     """
-    has_target = getattr(bare_model(runner), "target", None) is not None
+    model = bare_model(runner)
+    has_target = isinstance(model, Pretrainer) and model.target is not None
     if has_target and not any(isinstance(hook, MomentumUpdateHook) for hook in runner.hooks):
         raise UserError(
             "The model has a momentum target and nothing moves it: add "
@@ -83,34 +85,31 @@ def check_views(runner: Runner) -> None:
         CheckpointError: a tokenizer's file is missing or does not fit.
     """
     model: Any = bare_model(runner)
-    if hasattr(model, "load_frozen"):
+    if isinstance(model, Pretrainer):
         model.load_frozen()
-    grid_of = getattr(getattr(model, "encoder", None), "grid_of", None)
-    if grid_of is None:
+    if not isinstance(model, Pretrainer | ImageClassifier):
         return
     sample = runner.train_dataloader.dataset[SampleKey(0)]
     for number, view in enumerate(sample.get("views", ())):
         try:
-            grid_of(tuple(view.shape[-2:]))
+            model.encoder.grid_of(tuple(view.shape[-2:]))
             check_channels(model.encoder, view[None])
         except ValueError as error:
             raise UserError(f"View {number} of the training pipeline: {error}") from error
     _check_image_size(model.encoder, [view.shape[-2:] for view in sample.get("views", ())])
-    if hasattr(model, "named_tasks"):
+    if isinstance(model, Pretrainer):
         _check_tasks(model, runner.train_dataloader.collate_fn([sample]))
 
 
-def _check_image_size(encoder: Any, sizes: Sequence[Sequence[int]]) -> None:
+def _check_image_size(encoder: Backbone, sizes: Sequence[Sequence[int]]) -> None:
     """Refuse an encoder whose positions are for images of a size that no view has.
 
     They would be interpolated in every step. Smaller crops beside views of the size are meant so.
     """
-    if not isinstance(encoder, ViT) or encoder.pos_embed is None or not sizes:
-        return
     grids = [encoder.grid_of((size[0], size[1])) for size in sizes]
-    if encoder.grid in grids:
+    if not encoder.spec.has_positions or not sizes or encoder.spec.grid in grids:
         return
-    height, width = (side * encoder.patch_size for side in encoder.grid)
+    height, width = encoder.spec.image_size
     made = ", ".join(sorted({f"{size[0]}x{size[1]}" for size in sizes}))
     raise UserError(
         f"The encoder's positions are for images of {height}x{width} pixels (image_size), and no "

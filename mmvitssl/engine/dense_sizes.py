@@ -52,11 +52,9 @@ def resolve_dense(config: Config) -> None:
     backbone = model.get("backbone")
     if not isinstance(backbone, dict) or _kind(backbone) not in BACKBONES:
         return
-    import mmvitssl.models  # noqa: F401  (registers the backbones)
-
     with torch.device("meta"):
         built = MODELS.build(dict(backbone))
-    maps = list(built.encoder.level_channels(built.levels))
+    maps = list(built.encoder.spec.channels_of(built.levels))
     for number, neck in enumerate(_list(model.get("neck")) if model.get("neck") else []):
         if maps:
             one = _kind(neck) in ONE_WIDTH

@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from mmvitssl.checkpoint.description import read_config_text
 from mmvitssl.checkpoint.durable import SaveError, save
 from mmvitssl.checkpoint.errors import CheckpointError
-from mmvitssl.checkpoint.rebuild import read_config_text
 from mmvitssl.checkpoint.safe import load_file
 from mmvitssl.distributed import as_rank, rank
 from mmvitssl.engine.errors import UserError

@@ -33,8 +33,6 @@ def encoder_of(config: Config) -> tuple[str, Any] | None:
 
 
 def _default(encoder: dict[str, Any], name: str) -> Any:
-    import mmvitssl.models  # noqa: F401  (registers the encoders)
-
     kind = MODELS.get(str(encoder.get("type")))
     known = inspect.signature(kind).parameters if kind is not None else {}
     return known[name].default if name in known else None

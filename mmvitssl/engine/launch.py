@@ -16,6 +16,10 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
 
+import mmvitssl.datasets
+import mmvitssl.engine
+import mmvitssl.evaluation
+import mmvitssl.models.registered  # noqa: F401
 from mmvitssl import compat
 from mmvitssl.checkpoint.durable import newest_good, point_to_last
 from mmvitssl.datasets.cached import CachedFeatures
@@ -26,6 +30,8 @@ from mmvitssl.engine.console import with_short_console
 from mmvitssl.engine.dataset_tree import config_leaves
 from mmvitssl.engine.errors import UserError, building, run_or_explain
 from mmvitssl.extras import require
+from mmvitssl.models.backbones import DenseFeatures
+from mmvitssl.models.backbones.contract import Backbone
 
 BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 # data sets whose samples are drawn by SampleKey
@@ -37,11 +43,6 @@ __all__ = ["UserError", "building", "run_or_explain"]
 
 def prepare_scope(config: Config) -> str:
     """Import what registers the modules of the config's default scope; returns the scope."""
-    import mmvitssl.datasets
-    import mmvitssl.engine
-    import mmvitssl.evaluation
-    import mmvitssl.models  # noqa: F401
-
     scope = config.get("default_scope", "mmvitssl")
     if scope in ("mmdet", "mmseg"):
         require(f"default_scope = '{scope}'", "transfer", "mmcv", scope)
@@ -305,7 +306,7 @@ def bare_model(runner: Runner) -> nn.Module:
 
 
 def compile_encoders(runner: Runner, backend: str = "inductor") -> int:
-    """Compile every encoder of this package in place (state-dict names stay); returns how many.
+    """Compile every backbone in place (state-dict names stay); returns how many.
 
     Backbones of detectors and segmentors use parts of their encoder and are compiled as a whole,
     once for every size: one graph of any size takes minutes to trace. Beyond torch's limit of
@@ -315,18 +316,16 @@ def compile_encoders(runner: Runner, backend: str = "inductor") -> int:
     Raises:
         UserError: there is none.
     """
-    from mmvitssl.models.backbones import DenseFeatures, SwinTransformer, ViT
-
     modules = list(bare_model(runner).modules())
     backbones = [module for module in modules if isinstance(module, DenseFeatures)]
     inside = [backbone.encoder for backbone in backbones]
     encoders = [
         module
         for module in modules
-        if isinstance(module, (ViT, SwinTransformer)) and all(module is not e for e in inside)
+        if isinstance(module, Backbone) and all(module is not each for each in inside)
     ]
     if not encoders and not backbones:
-        raise UserError("--compile: the model holds no encoder of this package.")
+        raise UserError("--compile: the model holds no backbone (models/backbones/contract.py).")
     for encoder in encoders:
         encoder.compile(backend=backend)
     for backbone in backbones:

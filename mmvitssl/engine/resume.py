@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, FlexibleRunner, Runner, find_latest_checkpoint
 
-from mmvitssl.checkpoint.rebuild import read_config_text
+from mmvitssl.checkpoint.description import read_config_text
 from mmvitssl.checkpoint.safe import load_file
 from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.launch import processes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,14 +10,18 @@ from mmengine._strategy import FSDPStrategy
 from mmengine.optim import BaseOptimWrapper
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
-from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
-from mmvitssl.models.backbones.blocks import Block
-from mmvitssl.models.backbones.swin_blocks import SwinBlock
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.necks.context import RegressorBlock
 from mmvitssl.registry import STRATEGIES
 
-BLOCKS = {Block, SwinBlock, RegressorBlock}
+
+def sharded_units(model: nn.Module) -> set[nn.Module]:
+    """The modules that become units: those that backbones name, and blocks of regressors."""
+    modules = list(model.modules())
+    units = {module for module in modules if isinstance(module, RegressorBlock)}
+    return units.union(*(part.units() for part in modules if isinstance(part, Backbone)))
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -26,10 +31,11 @@ def is_sharded(model: nn.Module) -> bool:
 
 @STRATEGIES.register_module()
 class ShardedStrategy(FSDPStrategy):
-    """MMEngine's FSDP, a unit a transformer block, with what it lacks for a pretraining.
+    """MMEngine's FSDP with one unit per block or stage of the backbone.
 
-    It trains on CPUs (gloo) too, groups parameters by their true shapes, saves the checkpoints of
-    an unsharded training, and can be resumed. For ``runner_type='FlexibleRunner'``.
+    What MMEngine lacks for a pretraining is added: it trains on CPUs (gloo) too, groups parameters
+    by their true shapes, saves the checkpoints of an unsharded training, and can be resumed. For
+    ``runner_type='FlexibleRunner'``.
 
     Args:
         model_wrapper: arguments of :class:`mmengine.model.MMFullyShardedDataParallel`.
@@ -38,6 +44,8 @@ class ShardedStrategy(FSDPStrategy):
         kwargs: see :class:`mmengine._strategy.FSDPStrategy`.
     """
 
+    model_wrapper: Any
+
     def __init__(
         self,
         *,
@@ -45,12 +53,20 @@ class ShardedStrategy(FSDPStrategy):
         state_dict_cfg: str | dict[str, Any] = "full",
         **kwargs: Any,
     ) -> None:
-        wrapper: dict[str, Any] = {"auto_wrap_policy": ModuleWrapPolicy(BLOCKS)}
+        wrapper: dict[str, Any] = {}
         if not torch.cuda.is_available():
             wrapper["device_id"] = torch.device("cpu")
         wrapper.update(model_wrapper or {})
         states = _whole_states() if state_dict_cfg == "full" else state_dict_cfg
         super().__init__(model_wrapper=wrapper, state_dict_cfg=states, **kwargs)
+
+    def _wrap_model(self, model: nn.Module) -> Any:
+        """Wrap it, with the units of this model unless the config has a policy."""
+        units = sharded_units(model)
+        policy = partial(lambda_auto_wrap_policy, lambda_fn=lambda module: module in units)
+        own: dict[str, Any] = dict(self.model_wrapper or {})
+        self.model_wrapper = {"auto_wrap_policy": policy, **own}
+        return super()._wrap_model(model)
 
     def build_optim_wrapper(
         self, optim_wrapper: Any, model: nn.Module | None = None

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.datasets.sampler import SampleKey
+from mmvitssl.models.backbones.contract import BackboneSpec, backbone_in
 from mmvitssl.structures import Encoded
 
 READOUTS = ("cls", "mean", "cls+mean", "cls-last4", "blocks", "token:NAME")
-INNER = {"cls-last4": 4, "blocks": 1}  # readouts of inner blocks, and how many they need
+LAST = 4  # levels of the readout cls-last4
 
 
 @dataclass(frozen=True)
@@ -34,34 +36,43 @@ class Features:
     paths: list[str]
 
 
-def check_readout(encoder: Any, readout: str, one_vector: bool = True) -> None:
+def check_readout(encoder: nn.Module, readout: str, one_vector: bool = True) -> None:
     """Refuse what an encoder cannot give.
 
     Args:
-        encoder: that is asked.
+        encoder: a backbone.
         readout: see :func:`encode_features`.
-        one_vector: whether an image must give one vector, not one of each block.
+        one_vector: whether an image must give one vector, not one for each level.
 
     Raises:
         ValueError: an unknown readout, or one that the encoder does not have.
     """
+    spec = backbone_in(encoder).spec
     if one_vector and readout == "blocks":
         raise ValueError(
-            "readout='blocks' gives a vector a block, which ImageClassifier with "
-            "BlockwiseLinearHead alone reads: use another here."
+            "readout='blocks' returns one vector per block, which only ImageClassifier with "
+            "BlockwiseLinearHead reads: use another here."
         )
-    if readout in INNER:
-        if len(getattr(encoder, "blocks", ())) < INNER[readout]:
-            raise ValueError(
-                f"readout='{readout}' needs an encoder of {INNER[readout]} or more blocks with a "
-                f"class token, not {type(encoder).__name__}."
-            )
-    elif readout.startswith("token:"):
-        names = list(getattr(encoder, "prefix_tokens", {}))
-        if readout[6:] not in names:
-            raise ValueError(f"readout='{readout}': the encoder's prefix_tokens are {names}.")
-    elif readout not in READOUTS:
+    if readout == "cls-last4" and spec.depth < LAST:
+        raise ValueError(
+            f"readout='cls-last4' needs an encoder of {LAST} or more blocks or stages; "
+            f"{type(encoder).__name__} has {spec.depth}."
+        )
+    if readout.startswith("token:") and readout[6:] not in spec.prefix_tokens:
+        raise ValueError(
+            f"readout='{readout}': the encoder's prefix_tokens are {list(spec.prefix_tokens)}."
+        )
+    if readout not in READOUTS and not readout.startswith("token:"):
         raise ValueError(f"readout='{readout}' is unknown; use one of {', '.join(READOUTS)}.")
+
+
+def readout_width(spec: BackboneSpec, readout: str) -> int:
+    """Channels of a readout; see :func:`encode_features`."""
+    if readout == "cls-last4":
+        return sum(spec.level_channels[-LAST:])
+    if readout == "blocks":
+        return 2 * max(spec.level_channels)
+    return spec.embed_dim * (2 if readout == "cls+mean" else 1)
 
 
 def read_out(encoded: Encoded, readout: str = "cls") -> Tensor:
@@ -99,34 +110,32 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def encode_features(encoder: Any, images: Tensor, readout: str = "cls") -> Tensor:
-    """(B, 3, H, W) normalised images -> (B, C') features, or (B, D, 2 C) of the D blocks.
+def encode_features(encoder: nn.Module, images: Tensor, readout: str = "cls") -> Tensor:
+    """(B, C, H, W) normalised images -> (B, C') features, or (B, D, 2 C) of the D levels.
 
     'cls-last4' is DINO's: the class tokens of the last four blocks side by side. 'blocks' is
-    BEiT's: class token and mean of the patches of every block. Each after the final norm.
+    BEiT's: class token and mean of the patches of every block. Both are read after the final norm.
+    A hierarchical backbone has stages in place of blocks: its class tokens are means of the maps,
+    the final norm is that of the last stage alone, and 'blocks' fills narrower stages with zeros.
     """
-    if readout not in INNER:
+    if readout not in ("cls-last4", "blocks"):
         return read_out(encoder(images), readout)
-    prefix = 1 + len(getattr(encoder, "prefix_tokens", {}))
-
-    def read(tokens: Tensor) -> Tensor:
-        if readout == "cls-last4":
-            return encoder.norm(tokens[:, 0])
-        tokens = encoder.norm(tokens)
-        return torch.cat([tokens[:, 0], tokens[:, prefix:].mean(dim=1)], dim=1)
-
-    values: list[Tensor] = []
-    blocks = encoder.blocks[-4:] if readout == "cls-last4" else encoder.blocks
-    handles = [
-        block.register_forward_hook(lambda module, inputs, output: values.append(read(output)))
-        for block in blocks
+    depth = backbone_in(encoder).spec.depth
+    levels = tuple(range(depth)[-LAST:] if readout == "cls-last4" else range(depth))
+    encoded: Encoded = encoder(images, levels=levels, norm_levels=True)
+    if readout == "cls-last4":
+        return torch.cat([encoded.level_cls[level] for level in levels], dim=1)
+    pairs = [
+        torch.cat([encoded.level_cls[level], _mean(encoded.hierarchy[level])], dim=1)
+        for level in levels
     ]
-    try:
-        encoder(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return torch.cat(values, dim=1) if readout == "cls-last4" else torch.stack(values, dim=1)
+    width = max(pair.shape[1] for pair in pairs)
+    return torch.stack([F.pad(pair, (0, width - pair.shape[1])) for pair in pairs], dim=1)
+
+
+def _mean(features: Tensor) -> Tensor:
+    """(B, C) of patches (B, N, C) or a map (B, C, h, w)."""
+    return features.mean(dim=1) if features.ndim == 3 else features.mean(dim=(2, 3))
 
 
 def extract_features(

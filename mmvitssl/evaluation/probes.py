@@ -16,6 +16,7 @@ from mmvitssl.datasets.classes import common_files, share_classes
 from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.evaluation.features import Features, check_readout, extract_features
 from mmvitssl.evaluation.knn import knn_accuracy, linear_accuracy
+from mmvitssl.models.backbones.contract import backbone_in
 from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.registry import DATASETS, MODELS
@@ -102,7 +103,7 @@ class FeatureProbe:
         if "views" in sample:
             batch = collate_views([sample])
             try:
-                check_channels(self.encoder, batch["views"][0])
+                check_channels(backbone_in(self.encoder), batch["views"][0])
                 self.preprocessor(batch, False)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error

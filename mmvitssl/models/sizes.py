@@ -4,61 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
-
-from torch import nn
 
 from mmvitssl.registry import MODELS
 
 # an entry of `levels`: a block or stage, or the share of the depth after which it is
 Levels = int | Sequence[int | float]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What the parts of a model read of the backbone.
-
-    Attributes:
-        embed_dim: channels of the last level.
-        depth: blocks of a plain ViT, or stages.
-        patch_size: side of a patch in pixels.
-        in_channels: channels of the images.
-        num_heads: attention heads: one number, or one for each stage; empty: none.
-        grid: rows and columns of the tokens at the backbone's image size.
-        level_channels: channels of each level.
-        level_strides: pixels per token of each level.
-    """
-
-    embed_dim: int
-    depth: int
-    patch_size: int
-    in_channels: int
-    num_heads: tuple[int, ...]
-    grid: tuple[int, int]
-    level_channels: tuple[int, ...]
-    level_strides: tuple[int, ...]
-
-    @classmethod
-    def of(cls, backbone: Any) -> Sizes:
-        """Read them from a backbone; the only place that does."""
-        hierarchical = hasattr(backbone, "layers")
-        stacks = [stage.blocks for stage in backbone.layers] if hierarchical else [backbone.blocks]
-        return cls(
-            embed_dim=backbone.embed_dim,
-            depth=backbone.depth,
-            patch_size=backbone.patch_size,
-            in_channels=getattr(backbone, "in_channels", 3),
-            num_heads=tuple(
-                stack[-1].attn.num_heads for stack in stacks if hasattr(stack[-1], "attn")
-            ),
-            grid=tuple(backbone.grid),
-            level_channels=tuple(backbone.level_channels(range(backbone.depth))),
-            level_strides=tuple(
-                backbone.patch_size * (2**level if hierarchical else 1)
-                for level in range(backbone.depth)
-            ),
-        )
 
 
 def resolve_levels(owner: str, levels: Levels, depth: int) -> tuple[int, ...]:
@@ -138,20 +89,6 @@ def build_part(
         if argument in takes or argument in filled:
             filled[argument] = agreed(f"{name}.{argument}", filled.get(argument), value, source)
     return MODELS.build(filled)
-
-
-def build_task(config: Mapping[str, Any], name: str, sizes: Sizes) -> nn.Module:
-    """Build a pretext task, which may ask for ``backbone`` (the sizes) or any of them by name."""
-    task = dict(config)
-    return build_part(
-        task,
-        f"tasks.{name}",
-        backbone=sizes,
-        in_channels=sizes.embed_dim,
-        patch_size=sizes.patch_size,
-        image_channels=sizes.in_channels,
-        cells=sizes.grid[0] * sizes.grid[1],
-    )
 
 
 def share_of(count: int | float, total: int, least: int = 1) -> int:

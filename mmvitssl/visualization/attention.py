@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +13,12 @@ from torch import Tensor, nn
 
 from mmvitssl.datasets.multiview import LoadImage, to_tensor
 from mmvitssl.datasets.transforms import CenterCrop, Resize, extent
+from mmvitssl.evaluation.features import evaluating
+from mmvitssl.models.algorithms.classifier import ImageClassifier
+from mmvitssl.models.backbones.contract import Backbone, backbone_in
 from mmvitssl.models.display import displayed
+from mmvitssl.models.heads.classification import AttentiveHead
+from mmvitssl.structures import Encoded
 
 THRESHOLDS = (0.4, 0.6, 0.8)
 COLOUR = "inferno"
@@ -22,38 +26,37 @@ VEIL = (70, 80, 120)  # over patches that a mask leaves out
 CELL = 1.45  # inches of a picture in a sheet
 
 
-class _Stop(Exception):
-    """What was to be seen has been seen."""
-
-
-def check_encoder(encoder: Any) -> None:
+def check_encoder(encoder: nn.Module) -> Backbone:
     """Refuse encoders whose attention is not of one class token over all patches.
 
     Raises:
         ValueError: the message says why.
     """
-    if not hasattr(encoder, "blocks"):
+    backbone = backbone_in(encoder)
+    if not backbone.spec.has_attention:
+        lacks = "returns no attention" if backbone.spec.has_class_token else "has no class token"
         raise ValueError(
-            f"{type(encoder).__name__} has no class token: it attends inside windows, so that there"
-            f" is no map of one token over the image. Pictures of attention need a ViT."
+            f"{type(encoder).__name__} {lacks}: there is no map of one token over the "
+            f"image. Pictures of attention need a ViT."
         )
+    return backbone
 
 
-def check_block(encoder: Any, block: int) -> int:
+def check_block(encoder: nn.Module, block: int) -> int:
     """The zero-based block; -1 is the last.
 
     Raises:
         ValueError: there is no such block.
     """
-    depth = len(encoder.blocks)
+    depth = backbone_in(encoder).spec.depth
     if not -depth <= block < depth:
         raise ValueError(f"Block {block} does not exist: the encoder has blocks 0..{depth - 1}.")
     return block % depth
 
 
 @torch.no_grad()
-def block_attention(encoder: Any, images: Tensor, block: int = -1) -> Tensor:
-    """Attention of all tokens of a block, recomputed from its input; nothing else changes.
+def block_attention(encoder: nn.Module, images: Tensor, block: int = -1) -> Tensor:
+    """Attention of all tokens of a block.
 
     Args:
         encoder: a ViT.
@@ -64,33 +67,16 @@ def block_attention(encoder: Any, images: Tensor, block: int = -1) -> Tensor:
         (B, heads, L, L), rows sum to 1; the class token is the first, patches are the last.
 
     Raises:
-        ValueError: no ViT, no such block, or a block that attends inside windows.
+        ValueError: a backbone without attention maps, or no such block.
     """
     check_encoder(encoder)
-    attention: Any = encoder.blocks[check_block(encoder, block)].attn
-    found: list[Tensor] = []
-
-    def look(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        windows = named.get("windows", given[4] if len(given) > 4 else None)
-        if windows is not None:
-            raise ValueError(f"Block {block} attends inside windows: choose one that does not.")
-        found.append(attention.weights(*given[:4]))
-        raise _Stop
-
-    handle = attention.register_forward_pre_hook(look, with_kwargs=True)
-    training = encoder.training
-    encoder.eval()
-    try:
-        encoder(images)
-    except _Stop:
-        pass
-    finally:
-        handle.remove()
-        encoder.train(training)
-    return found[0]
+    block = check_block(encoder, block)
+    with evaluating(encoder):
+        encoded: Encoded = encoder(images, attention=(block,))
+    return encoded.attention[block]
 
 
-def class_attention(encoder: Any, images: Tensor, block: int = -1) -> Tensor:
+def class_attention(encoder: nn.Module, images: Tensor, block: int = -1) -> Tensor:
     """(B, heads, rows, columns) attention of the class token over the patches.
 
     The rest of its attention, to itself and other tokens before the patches, is left out.
@@ -100,7 +86,7 @@ def class_attention(encoder: Any, images: Tensor, block: int = -1) -> Tensor:
 
 
 @torch.no_grad()
-def probe_attention(classifier: Any, images: Tensor) -> Tensor:
+def probe_attention(classifier: ImageClassifier, images: Tensor) -> Tensor:
     """(B, heads, rows, columns) attention of an attentive probe's query over the patches.
 
     Args:
@@ -110,19 +96,18 @@ def probe_attention(classifier: Any, images: Tensor) -> Tensor:
     Raises:
         ValueError: its head does not attend.
     """
-    if not hasattr(classifier.head, "weights"):
+    if not isinstance(classifier.head, AttentiveHead):
         raise ValueError(
             f"{type(classifier.head).__name__} does not attend: only an AttentiveHead has a map."
         )
-    check_encoder(classifier.encoder)
     classifier.eval()
     return _on_grid(
         classifier.head.weights(classifier.features(images)), classifier.encoder, images
     )
 
 
-def _on_grid(weights: Tensor, encoder: Any, images: Tensor) -> Tensor:
-    grid = encoder.grid_of((images.shape[-2], images.shape[-1]))
+def _on_grid(weights: Tensor, encoder: nn.Module, images: Tensor) -> Tensor:
+    grid = backbone_in(encoder).grid_of((images.shape[-2], images.shape[-1]))
     return weights[..., -grid[0] * grid[1] :].unflatten(-1, grid)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +23,8 @@ def view_sizes(model: Pretrainer) -> list[tuple[int, int]]:
     Views are as large as the encoder's position table; tokenizers get a pixel grid that gives a
     token a patch.
     """
-    encoder: Any = model.encoder
-    whole = (encoder.grid[0] * encoder.patch_size, encoder.grid[1] * encoder.patch_size)
+    spec = model.encoder.spec
+    whole = spec.image_size
     sizes: dict[int, tuple[int, int]] = {}
     for _, task in model.named_tasks():
         for view in getattr(task, "views", (getattr(task, "view", 0),)):
@@ -33,7 +32,7 @@ def view_sizes(model: Pretrainer) -> list[tuple[int, int]]:
         target = getattr(task, "target", None)
         if isinstance(target, TokenTarget):
             stride = target.tokenizer(torch.device("cpu")).stride
-            sizes[target.view] = (encoder.grid[0] * stride, encoder.grid[1] * stride)
+            sizes[target.view] = (spec.grid[0] * stride, spec.grid[1] * stride)
     return [sizes.get(i, whole) for i in range(max(sizes) + 1)]
 
 
@@ -72,8 +71,7 @@ def _pictures(
     model.seed = seed
     number = torch.arange(len(paths))
     samples = {"index": number, "epoch": torch.zeros_like(number)}
-    encoder: Any = model.encoder
-    load = load or LoadImage(channels=encoder.in_channels)
+    load = load or LoadImage(channels=model.encoder.spec.in_channels)
     data = {"views": load_views(paths, view_sizes(model), load), "samples": samples}
     return {task: found for task, found in draw_pictures(model, data).items() if found}
 

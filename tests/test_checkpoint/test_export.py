@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file, onnx_model
 from mmvitssl.checkpoint.convert import export_file, import_file, inspect_file
-from mmvitssl.checkpoint.rebuild import read_config_text
+from mmvitssl.checkpoint.description import read_config_text
 from mmvitssl.checkpoint.self_described import rebuild_encoder
 from mmvitssl.models.backbones import SwinTransformer, ViT
 from mmvitssl.registry import MODELS

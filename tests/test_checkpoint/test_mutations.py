@@ -17,8 +17,8 @@ from torch import Tensor
 
 from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file
 from mmvitssl.checkpoint.convert import import_file
+from mmvitssl.checkpoint.description import Description
 from mmvitssl.checkpoint.own import write_own
-from mmvitssl.checkpoint.rebuild import Description
 from mmvitssl.checkpoint.self_described import rebuild_encoder
 from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.models.backbones import ViT

@@ -22,6 +22,7 @@ from mmvitssl.apis.dense_transfer import TASKS, choose, dense_config
 from mmvitssl.apis.machine import Machine
 from mmvitssl.apis.probing import KINDS
 from mmvitssl.checkpoint import load_encoder
+from mmvitssl.checkpoint.description import Description
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.engine.launch import UserError, prepare_scope, set_devices
 from mmvitssl.models.backbones import ViT
@@ -80,6 +81,29 @@ def test_every_format_goes_into_detector_and_segmentor(
     else:
         # the detector's table of positions is larger than the file's and is resized back
         torch.testing.assert_close(found, last, rtol=0.2, atol=0.2 * float(last.abs().max()))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_models_of_timm_go_into_detector_and_segmentor(task: str) -> None:
+    """A hierarchical model takes Swin's recipe, a plain one that of a ViT."""
+    small = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
+    stages = dict(type="TimmBackbone", model="convnext_atto", model_args=small)
+    plain = dict(type="TimmBackbone", model="vit_tiny_patch16_224", model_args=dict(depth=4))
+    for settings, widths, strides in (
+        (stages, [8, 16, 24, 32], [4, 8, 16, 32]),
+        (plain, [192] * 4, [16] * 4),
+    ):
+        config, recipe = dense_config(task, Description(settings))
+        assert ("swin" in recipe) == (settings is stages)
+        with DefaultScope.overwrite_default_scope(prepare_scope(config)):
+            backbone: Any = MODELS.build(config.model.backbone).eval()
+        maps = backbone(torch.rand(1, 3, 64, 64))
+        assert [(level.shape[1], 64 // level.shape[2]) for level in maps] == list(
+            zip(widths, strides, strict=True)
+        )
+        necks = config.model.get("neck") or config.model.decode_head
+        neck = necks[0] if isinstance(necks, list) else necks
+        assert neck.in_channels == (widths if isinstance(neck.in_channels, list) else widths[-1])
 
 
 def test_coco_is_found_in_other_folders_and_split_where_it_is_whole(

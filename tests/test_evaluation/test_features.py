@@ -17,6 +17,7 @@ from mmvitssl.evaluation.features import encode_features, evaluating, extract_fe
 from mmvitssl.evaluation.probes import FeatureProbe
 from mmvitssl.models.backbones import ViT
 from mmvitssl.models.data_preprocessor import build_preprocessor
+from mmvitssl.registry import MODELS
 
 PIPELINE = [
     dict(type="LoadImage"),
@@ -102,7 +103,7 @@ def test_modes_come_back_after_an_error() -> None:
     [
         ("class", "use one of cls"),
         ("token:rotation", "prefix_tokens are .'contrast'"),
-        ("blocks", "gives a vector a block"),
+        ("blocks", "one vector per block"),
     ],
 )
 def test_unknown_readouts(readout: str, words: str, tmp_path: Path) -> None:
@@ -112,8 +113,7 @@ def test_unknown_readouts(readout: str, words: str, tmp_path: Path) -> None:
 
 
 def test_last_four_blocks_need_four(tmp_path: Path) -> None:
-    encoder = build_encoder()
-    encoder.blocks = encoder.blocks[:3]
+    encoder = MODELS.build({**ENCODER, "arch": dict(embed_dim=24, depth=3, num_heads=2)})
     data = PackedImages(pack(tmp_path / "x.npz", 3), PIPELINE)
     with pytest.raises(ValueError, match="4 or more blocks"):
         extract_features(encoder, data, build_preprocessor(None), "cls-last4")

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-import mmvitssl.models  # noqa: F401  (registers them)
+import mmvitssl.models.registered  # noqa: F401  (registers them)
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.corruption.fills import LUMA

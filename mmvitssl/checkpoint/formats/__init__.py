@@ -54,4 +54,18 @@ def recognise(state: Mapping[str, Tensor]) -> Format | None:
     return next((format for format in FORMATS.values() if format.recognises(state)), None)
 
 
-__all__ = ["FORMATS", "Format", "Imported", "recognise"]
+__all__ = ["FORMATS", "Format", "Imported", "recognise", "register_format"]
+
+
+def register_format(format: Format) -> Format:
+    """Add a format of your own; it is looked for before those of this package.
+
+    Raises:
+        ValueError: there is one of this name.
+    """
+    if format.name in FORMATS:
+        raise ValueError(f"There is a format '{format.name}' already: choose another name.")
+    others = dict(FORMATS)
+    FORMATS.clear()
+    FORMATS.update({format.name: format, **others})
+    return format

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmvitssl.checkpoint.rebuild import find_encoder
+from mmvitssl.checkpoint.description import find_encoder
 from mmvitssl.checkpoint.safe import OWN_METADATA
 from mmvitssl.registry import HOOKS
 

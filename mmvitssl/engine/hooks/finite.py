@@ -44,13 +44,13 @@ def held_tensors(runner: Runner) -> dict[str, Tensor]:
     """Parameters and buffers of the model and states of its optimizers, by name."""
     model = bare_model(runner)
     tensors = {name: p.detach() for name, p in model.named_parameters()}
-    names = {id(p): name for name, p in model.named_parameters()}
+    names = {p: name for name, p in model.named_parameters()}
     tensors.update(model.named_buffers())
     wrapper = runner.optim_wrapper
     wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     for one in wrappers:
         for parameter, state in one.optimizer.state.items():
-            owner = names.get(id(parameter), "?")
+            owner = names.get(parameter, "?")
             tensors.update({f"{owner} ({key})": value for key, value in state.items()
                             if torch.is_tensor(value)})  # fmt: skip
     return tensors

@@ -62,7 +62,7 @@ class StepGuard:
     """
 
     def __init__(self, model: nn.Module, wrapper: Any) -> None:
-        self._names = {id(p): name.removeprefix("module.") for name, p in model.named_parameters()}
+        self._names = {p: name.removeprefix("module.") for name, p in model.named_parameters()}
         self._buffers = [b for b in model.buffers() if b.is_floating_point()]
         self._saved = [buffer.clone() for buffer in self._buffers]
         self._losses: Losses | None = None
@@ -125,7 +125,7 @@ class StepGuard:
         if self._losses is not None:
             bad = bad | ~self._losses.values.isfinite().all().to(device)
         bad = any_process(bad)
-        self._decision = Decision(bad, finite, [self._names.get(id(p), "?") for p in held])
+        self._decision = Decision(bad, finite, [self._names.get(p, "?") for p in held])
         _skip(optimizer, held, bad)
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:

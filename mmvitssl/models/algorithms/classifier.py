@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from mmvitssl.checkpoint import load_encoder
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.checkpoint.strict import LoadReport
-from mmvitssl.evaluation.features import check_readout, encode_features
+from mmvitssl.evaluation.features import check_readout, encode_features, readout_width
+from mmvitssl.models.backbones.contract import Normed, check_backbone
 from mmvitssl.models.data_preprocessor import build_preprocessor
-from mmvitssl.models.sizes import Sizes, build_part
+from mmvitssl.models.sizes import build_part
 from mmvitssl.randomness import all_seeded, batch_seed
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
 
 POOLED_NORMS = (None, "fresh", "pretrained")
-WIDTHS = {"cls+mean": 2, "cls-last4": 4, "blocks": 2}
 
 
 @MODELS.register_module()
@@ -67,6 +67,7 @@ class ImageClassifier(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor=build_preprocessor(data_preprocessor))
         self.encoder = MODELS.build(encoder)
+        spec = check_backbone(self.encoder).spec
         check_readout(self.encoder, readout, one_vector=False)
         if pooled_norm not in POOLED_NORMS or (pooled_norm and (readout != "mean" or frozen)):
             raise ValueError(
@@ -78,22 +79,20 @@ class ImageClassifier(BaseModel):
         self.readout, self.frozen, self.pooled_norm = readout, frozen, pooled_norm
         self.label_smoothing, self.source, self.seed = label_smoothing, source, seed
         self.fc_norm = self._take_norm() if pooled_norm else None
-        sizes = Sizes.of(self.encoder)
-        width = sizes.embed_dim * WIDTHS.get(readout, 1)
-        blocks = sizes.depth if readout == "blocks" else None
         self.head: Any = build_part(
             head,
             "ImageClassifier.head",
             f"the encoder, with readout='{readout}',",
-            in_channels=width,
-            num_heads=head.get("num_heads") or (sizes.num_heads or (None,))[-1],
-            num_blocks=sizes.depth,
+            in_channels=readout_width(spec, readout),
+            num_heads=head.get("num_heads") or (spec.num_heads or (None,))[-1],
+            num_blocks=spec.depth,
         )
         if self.head.tokens and readout != "cls":
             raise ValueError(
                 f"ImageClassifier.readout='{readout}', but {type(self.head).__name__} reads all "
                 f"tokens: leave the readout out."
             )
+        blocks = spec.depth if readout == "blocks" else None
         if getattr(self.head, "num_blocks", None) != blocks:
             raise ValueError(
                 f"ImageClassifier.readout='{readout}' gives features of "
@@ -108,12 +107,15 @@ class ImageClassifier(BaseModel):
             self.encoder.requires_grad_(False).eval()
 
     def _take_norm(self) -> nn.LayerNorm:
-        """A norm for behind the pooling; the encoder's own one leaves the model."""
-        norm = nn.LayerNorm(self.encoder.embed_dim, eps=self.encoder.norm.eps)
-        self.encoder.norm = nn.Identity()
-        # files of pretraining have it, and this model has no place for it
-        self.encoder.optional_state = (*self.encoder.optional_state, "norm.")
-        return norm
+        """A norm for after the pooling; the encoder's own one leaves the model."""
+        if not isinstance(self.encoder, Normed):
+            raise ValueError(
+                f"ImageClassifier.pooled_norm='{self.pooled_norm}' replaces the final norm of the "
+                f"encoder, which {type(self.encoder).__name__} cannot take out (take_norm): leave "
+                f"pooled_norm out."
+            )
+        norm = self.encoder.take_norm()
+        return nn.LayerNorm(norm.normalized_shape[0], eps=norm.eps)
 
     def train(self, mode: bool = True) -> ImageClassifier:
         """A frozen encoder stays in eval mode."""

@@ -16,18 +16,34 @@ from mmvitssl.checkpoint.named import has_target
 from mmvitssl.checkpoint.strict import LoadReport
 from mmvitssl.distributed import each_alone
 from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.backbones.contract import BackboneSpec, check_backbone
 from mmvitssl.models.balancers.gradients import Trunk, gradient_cosines
 from mmvitssl.models.balancers.pareto import ParetoWeights
 from mmvitssl.models.corruption import harmonise
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.display import displayed
 from mmvitssl.models.precision import full_precision
-from mmvitssl.models.sizes import Sizes, build_task
+from mmvitssl.models.sizes import build_part
 from mmvitssl.models.targets.momentum import as_config
+from mmvitssl.models.targets.tokens import HasFrozenFiles
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.randomness import all_seeded, batch_seed
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
+
+
+def _build_task(config: Mapping[str, Any], name: str, spec: BackboneSpec) -> nn.Module:
+    """Build a pretext task, which may ask for ``backbone`` (the spec) or for sizes by name."""
+    task: nn.Module = build_part(
+        config,
+        f"tasks.{name}",
+        backbone=spec,
+        in_channels=spec.embed_dim,
+        patch_size=spec.patch_size,
+        image_channels=spec.in_channels,
+        cells=spec.grid[0] * spec.grid[1],
+    )
+    return task
 
 
 @MODELS.register_module()
@@ -65,10 +81,9 @@ class Pretrainer(BaseModel):
         self.seed = seed
         self.watch_gradients = False  # set by GradientCosineHook
         self.observers: list[Callable[[dict[str, TaskResult]], None]] = []
-        self.encoder = MODELS.build(encoder)
-        sizes = Sizes.of(self.encoder)
+        self.encoder = check_backbone(MODELS.build(encoder))
         self.tasks = nn.ModuleDict(
-            {name: build_task(task, name, sizes) for name, task in tasks.items()}
+            {name: _build_task(task, name, self.encoder.spec) for name, task in tasks.items()}
         )
         for name, task in self.tasks.items():
             if not isinstance(task, PretextTask):
@@ -93,7 +108,7 @@ class Pretrainer(BaseModel):
 
     def momentum_modules(self) -> dict[str, nn.Module]:
         """What the momentum target follows: the encoder and modules of the tasks."""
-        modules: dict[str, nn.Module] = {"encoder": self.encoder}
+        modules = {"encoder": self.get_submodule("encoder")}
         for name, task in self.named_tasks():
             for part, module in task.momentum_modules().items():
                 modules[f"{name}_{part}"] = module
@@ -126,7 +141,7 @@ class Pretrainer(BaseModel):
         """
         log = log or (lambda text: print_log(text, logger="current"))
         how = dict(log=log, preprocessor=self.data_preprocessor)
-        report = load_encoder(self.encoder, path, source or "online", **how)
+        report = load_encoder(self.get_submodule("encoder"), path, source or "online", **how)
         if self.target is None:
             return report
         if source is None and has_target(path):
@@ -154,12 +169,12 @@ class Pretrainer(BaseModel):
             CheckpointError: a file is missing or does not fit.
         """
         for module in self.modules():
-            if module is not self and hasattr(module, "load_frozen"):
+            if module is not self and isinstance(module, HasFrozenFiles):
                 module.load_frozen()
 
     def start(self, views: Sequence[View], samples: dict[str, Any]) -> PretrainStep:
         """A step in which nothing has run yet."""
-        names = {id(task): name for name, task in self.tasks.items()}
+        names = {task: name for name, task in self.tasks.items()}
         pairs = [pair for _, task in self.named_tasks() for pair in task.paired_views()]
         return PretrainStep(views, samples, self.encoder, self.target, names, self.seed, pairs)
 

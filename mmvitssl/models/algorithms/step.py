@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption.allocate import Assigned
 from mmvitssl.models.targets.momentum import MomentumTarget
 from mmvitssl.randomness import batch_seed
@@ -18,19 +19,7 @@ from mmvitssl.structures import Encoded, TokenPlan, View
 ONLINE, TARGET = "online", "target"
 CLEAN = "clean"  # the online encoder on views without the patches that tasks altered
 T = TypeVar("T")
-
-
-class Encoder(Protocol):
-    """What the step needs of an encoder."""
-
-    def __call__(
-        self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = (), *_: Any
-    ) -> Encoded: ...
-
-    def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]: ...
-
-    @property
-    def patch_size(self) -> int: ...
+Pass = tuple[str, int, TokenPlan | None]  # branch, view and plan; plans are compared by identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +53,7 @@ class PretrainStep:
         samples: what the collate function kept of the samples.
         encoder: the online encoder.
         target: the momentum branch; None: the target branch is the online one without gradient.
-        task_names: name of each task by its ``id``, under which the target keeps its modules.
+        task_names: name of each task, under which the target keeps its modules.
         seed: seed of all generators.
         pairs: views that show the same crop, two by two; see :meth:`transform`.
     """
@@ -73,9 +62,9 @@ class PretrainStep:
         self,
         views: Sequence[View],
         samples: dict[str, Any],
-        encoder: Encoder,
+        encoder: Backbone,
         target: MomentumTarget | None = None,
-        task_names: dict[int, str] | None = None,
+        task_names: dict[nn.Module, str] | None = None,
         seed: int = 0,
         pairs: Iterable[tuple[int, int]] = (),
     ) -> None:
@@ -86,12 +75,11 @@ class PretrainStep:
         self._encoder = encoder
         self._task_names = task_names or {}
         self._seed = seed
-        self._generators: dict[tuple[int, str], torch.Generator] = {}
-        self._kept: dict[tuple[int, str], Any] = {}
-        self._cache: dict[tuple[str, int, int], Encoded] = {}
+        self._generators: dict[tuple[nn.Module, str], torch.Generator] = {}
+        self._kept: dict[tuple[nn.Module, str], Any] = {}
+        self._cache: dict[Pass, Encoded] = {}
         self.assigned: dict[tuple[str, int], Assigned] = {}
         self.levels: list[Tensor] = []  # of the online encoder's blocks, that tasks read
-        self._plans: list[TokenPlan] = []  # keeps the plans alive: the cache knows them by id
 
     @property
     def device(self) -> torch.device:
@@ -107,16 +95,16 @@ class PretrainStep:
         The same batch in the same epoch draws the same numbers after a resume, and tasks do not
         disturb each other's.
         """
-        key = (id(task), str(device))
+        key = (task, str(device))
         if key not in self._generators:
-            name = self._task_names.get(id(task), type(task).__name__)
+            name = self._task_names.get(task, type(task).__name__)
             seed = batch_seed(self._seed, self.samples, name)
             self._generators[key] = torch.Generator(device).manual_seed(seed)
         return self._generators[key]
 
     def once(self, task: nn.Module, name: str, make: Callable[[], T]) -> T:
         """The value that ``make`` gave when this task first asked for ``name`` in this step."""
-        key = (id(task), name)
+        key = (task, name)
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
@@ -124,11 +112,11 @@ class PretrainStep:
     @property
     def patch_size(self) -> int:
         """Side of a patch in pixels."""
-        return self._encoder.patch_size
+        return self._encoder.spec.patch_size
 
-    def given(self, task: object, view: int) -> Assigned:
+    def given(self, task: nn.Module, view: int) -> Assigned:
         """The patches of a view that a task was given."""
-        return self.assigned[self._task_names[id(task)], view]
+        return self.assigned[self._task_names[task], view]
 
     def view(self, index: int) -> View:
         """The view, or an error that says how many there are."""
@@ -165,19 +153,17 @@ class PretrainStep:
 
     def prepare(self, requests: Iterable[EncodeRequest]) -> None:
         """Run all distinct passes, views of one size and branch in one batch."""
-        levels: dict[tuple[str, int, int], set[int]] = defaultdict(set)
-        plans: dict[int, TokenPlan] = {}
+        levels: dict[Pass, set[int]] = defaultdict(set)
         for request in requests:
             levels[self._key(request)] |= set(request.levels)
-            if request.plan is not None:
-                plans[id(request.plan)] = request.plan
-        groups: dict[Any, list[tuple[str, int, int]]] = defaultdict(list)
+        groups: dict[Any, list[Pass]] = defaultdict(list)
         for branch, index, plan in levels:
-            shared = (branch, self.view(index).size, 0) if plan == 0 else (branch, index, plan)
+            size = self.view(index).size
+            shared = (branch, size, None) if plan is None else (branch, index, plan)
             groups[shared].append((branch, index, plan))
         for keys in groups.values():
             wanted = sorted(set().union(*(levels[key] for key in keys)))
-            self._run(keys, plans.get(keys[0][2]), wanted)
+            self._run(keys, keys[0][2], wanted)
 
     def encode(
         self,
@@ -197,13 +183,13 @@ class PretrainStep:
         """The target's copy of a module of a task, or the online one without a momentum target."""
         if self.target is None:
             return getattr(task, part)
-        return self.target[f"{self._task_names[id(task)]}_{part}"]
+        return self.target[f"{self._task_names[task]}_{part}"]
 
-    def _key(self, request: EncodeRequest) -> tuple[str, int, int]:
+    def _key(self, request: EncodeRequest) -> Pass:
         branch = request.branch
         if branch == ONLINE and request.clean and self.view(request.view).altered:
             branch = CLEAN
-        return branch, request.view, 0 if request.plan is None else id(request.plan)
+        return branch, request.view, request.plan
 
     def _lookup(self, request: EncodeRequest) -> Encoded:
         key = self._key(request)
@@ -212,15 +198,11 @@ class PretrainStep:
             self.prepare([request])
         return self._cache[key]
 
-    def _run(
-        self, keys: list[tuple[str, int, int]], plan: TokenPlan | None, levels: Sequence[int]
-    ) -> None:
+    def _run(self, keys: list[Pass], plan: TokenPlan | None, levels: Sequence[int]) -> None:
         branch = keys[0][0]
         views = [self.view(index) for _, index, _ in keys]
         batches = [view.seen if branch == ONLINE else view.images for view in views]
         images = batches[0] if len(batches) == 1 else torch.cat(batches)
-        if plan is not None:
-            self._plans.append(plan)
         unplaced = self._unplaced(views) if branch == ONLINE else None
         encoded = self._forward(branch, images, plan, levels, unplaced)
         if branch != TARGET:

@@ -179,6 +179,16 @@ class Block(nn.Module):
         self.ls2 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
+    def attention(
+        self,
+        x: Tensor,
+        bias: Bias | None = None,
+        index: Tensor | None = None,
+        grid: Grid | None = None,
+    ) -> Tensor:
+        """(R, L, C) -> (R, heads, L, L): the weights of :meth:`Attention.weights`."""
+        return self.attn.weights(self.norm1(x), bias, index, grid)
+
     def forward(
         self,
         x: Tensor,

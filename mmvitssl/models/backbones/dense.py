@@ -9,25 +9,18 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from mmvitssl.models.backbones.swin import SwinTransformer
-from mmvitssl.models.backbones.vit import ViT
+from mmvitssl.models.backbones.contract import Backbone, check_backbone
 from mmvitssl.models.necks.tokens import tokens_to_map
 from mmvitssl.models.sizes import Levels, resolve_levels
 from mmvitssl.registry import MODELS
 
 
-def freeze_unused(encoder: ViT | SwinTransformer, last: int) -> None:
-    """Freeze what the maps up to block or stage ``last`` do not depend on.
-
-    These are the final norm, what stands behind ``last``, and tokens that only pretraining uses.
-    """
-    stack = encoder.layers if isinstance(encoder, SwinTransformer) else encoder.blocks
-    for part in (encoder.norm, *stack[last + 1 :]):
-        part.requires_grad_(False)
-    for name in ("mask_token", "unknown_position"):
-        token = getattr(encoder, name, None)
-        if token is not None:
-            token.requires_grad_(False)
+def freeze_unused(encoder: Backbone, last: int) -> None:
+    """Freeze the parameters that the maps up to level ``last`` do not depend on."""
+    unused = encoder.unused_after(last)
+    for name, parameter in encoder.named_parameters():
+        if name.startswith(unused):
+            parameter.requires_grad_(False)
 
 
 def _level_norm(kind: bool | str, channels: int) -> nn.Module:
@@ -73,18 +66,18 @@ class DenseFeatures(nn.Module):
         level_norms: bool | str = False,
     ) -> None:
         super().__init__()
-        self.encoder = MODELS.build(encoder)
-        self.levels = resolve_levels("DenseFeatures.levels", levels, self.encoder.depth)
+        self.encoder = check_backbone(MODELS.build(encoder))
+        self.levels = resolve_levels("DenseFeatures.levels", levels, self.encoder.spec.depth)
         self.norms = nn.ModuleList(
             _level_norm(level_norms, channels)
-            for channels in self.encoder.level_channels(self.levels)
+            for channels in self.encoder.spec.channels_of(self.levels)
         )
         freeze_unused(self.encoder, self.levels[-1])
 
     @property
     def embed_dim(self) -> int:
         """Channels of the last map of a whole encoder."""
-        return self.encoder.embed_dim
+        return self.encoder.spec.embed_dim
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter and number of layers; see :meth:`ViT.get_layer_depth`."""
@@ -106,7 +99,7 @@ class DenseFeatures(nn.Module):
             a Swin Transformer has (B, C * 2**i, h, w), where h and w are halved, rounded up, from
             stage to stage.
         """
-        patch = self.encoder.patch_size
+        patch = self.encoder.spec.patch_size
         pad = [-side % patch for side in (images.shape[-1], images.shape[-2])]
         if any(pad):
             images = F.pad(images, (0, pad[0], 0, pad[1]))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.structures import TokenPlan
 
 
-def check_channels(encoder: Any, images: Tensor) -> None:
+def check_channels(encoder: Backbone, images: Tensor) -> None:
     """Raise ValueError unless images have the encoder's number of channels."""
-    channels = getattr(encoder, "in_channels", images.shape[1])
+    channels = encoder.spec.in_channels
     if images.shape[1] != channels:
         raise ValueError(
             f"{type(encoder).__name__} reads images of {channels} channels and got "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,12 @@ from torch.utils.checkpoint import checkpoint
 
 from mmvitssl.models.backbones.adapt import adapt_channels
 from mmvitssl.models.backbones.architectures import input_channels
+from mmvitssl.models.backbones.contract import (
+    BackboneModule,
+    BackboneSpec,
+    check_levels,
+    refuse_plan,
+)
 from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.backbones.swin_blocks import SwinBlock
 from mmvitssl.registry import MODELS
@@ -55,7 +60,7 @@ class PatchEmbedding(nn.Module):
         super().__init__()
         self.patch_size = patch_size
         self.proj = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
-        self.norm = nn.LayerNorm(embed_dim)
+        self.norm: nn.Module = nn.LayerNorm(embed_dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, h, w, C)."""
@@ -87,7 +92,7 @@ class SwinStage(nn.Module):
 
 
 @MODELS.register_module()
-class SwinTransformer(nn.Module):
+class SwinTransformer(BackboneModule):
     """Hierarchical encoder with shifted windows, with timm's parameter names.
 
     Features of a stage are taken after its last block, before the next stage merges patches.
@@ -97,7 +102,7 @@ class SwinTransformer(nn.Module):
 
     Args:
         arch: 'tiny', 'small', 'base', or a dict with ``embed_dim``, ``depths`` and ``num_heads``.
-        image_size: side, or (height, width), in pixels, that :attr:`grid` is for.
+        image_size: side, or (height, width), in pixels, of the images that are meant.
         patch_size: side of a patch in pixels.
         window_size: side of a window in patches.
         mlp_ratio: hidden width of the MLPs over the channels.
@@ -134,10 +139,18 @@ class SwinTransformer(nn.Module):
         self.patch_size, self.window_size = patch_size, window_size
         self.gradient_checkpointing = gradient_checkpointing
         self.in_channels = input_channels("SwinTransformer", in_channels, in_chans)
-        # what tasks ask of an encoder and a Swin Transformer has not
-        self.mask_token = None
-        self.prefix_tokens: dict[str, Tensor] = {}
-        self.grid = self.grid_of(to_2tuple(image_size))
+        self.num_heads: tuple[int, ...] = tuple(settings["num_heads"])
+        self.spec = BackboneSpec(
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            patch_size=self.patch_size,
+            image_size=to_2tuple(image_size),
+            level_channels=self.channels,
+            level_strides=tuple(self.patch_size * 2**i for i in range(self.depth)),
+            in_channels=self.in_channels,
+            num_heads=self.num_heads,
+        )
+        self.grid = self.spec.grid
 
         self.patch_embed = PatchEmbedding(patch_size, self.channels[0], self.in_channels)
         total = sum(self.depths)
@@ -157,7 +170,7 @@ class SwinTransformer(nn.Module):
             )
             first += depth
         self.layers = nn.ModuleList(stages)
-        self.norm = nn.LayerNorm(self.embed_dim)
+        self.norm: nn.Module = nn.LayerNorm(self.embed_dim)
         self._initialise()
         if freeze_patch_embed:
             self.patch_embed.requires_grad_(False)
@@ -172,15 +185,6 @@ class SwinTransformer(nn.Module):
                 init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     init.zeros_(module.bias)
-
-    def level_channels(self, levels: Sequence[int]) -> tuple[int, ...]:
-        """Channels of the features of some stages."""
-        return tuple(self.channels[level] for level in levels)
-
-    def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of the last stage for an image of (height, width) pixels."""
-        stride = self.patch_size * 2 ** (self.depth - 1)
-        return math.ceil(image_size[0] / stride), math.ceil(image_size[1] / stride)
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay.
@@ -221,13 +225,6 @@ class SwinTransformer(nn.Module):
         state, channels = adapt_channels({**state, **resized}, self.in_channels)
         return state, [*([note] if resized else []), *channels]
 
-    def _check_levels(self, levels: Sequence[int]) -> None:
-        wrong = [level for level in levels if not 0 <= level < self.depth]
-        if wrong:
-            raise ValueError(
-                f"Levels {wrong} do not exist: this encoder has stages 0..{self.depth - 1}."
-            )
-
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(block, x, use_reentrant=False)
@@ -235,7 +232,7 @@ class SwinTransformer(nn.Module):
 
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """(B, C_i, h_i, w_i) of some stages only; later stages and the norm do not run."""
-        self._check_levels(levels)
+        check_levels(self, levels)
         return self._stages(images, levels, max(levels) + 1)[1]
 
     def _stages(
@@ -254,33 +251,56 @@ class SwinTransformer(nn.Module):
         return x, hierarchy
 
     def forward(
-        self, images: Tensor, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+        self,
+        images: Tensor,
+        plan: TokenPlan | None = None,
+        levels: Sequence[int] = (),
+        *,
+        norm_levels: bool = False,
     ) -> Encoded:
         """Encode images.
 
         Args:
             images: (B, in_channels, H, W), normalised, of any size.
             plan: must be None: windows need all patches.
-            levels: zero-based stages whose raw maps are wanted in ``hierarchy``.
+            levels: zero-based stages whose maps are wanted.
+            norm_levels: whether the last stage among these has the final norm; the others, whose
+                widths differ, are raw in any case.
 
         Returns:
-            ``cls`` is the mean of the patches after the final norm.
+            class tokens are the means of the patches.
 
         Raises:
             ValueError: a plan, or a stage that does not exist.
         """
-        if plan is not None:
-            raise ValueError(
-                "SwinTransformer takes no token plan: its windows need all patches. Masked "
-                "modeling needs a ViT."
-            )
-        self._check_levels(levels)
+        refuse_plan(self, plan)
+        check_levels(self, levels)
         x, hierarchy = self._stages(images, levels, self.depth)
-        patches = self.norm(x).flatten(1, 2)
+        normed = self.norm(x)
+        if norm_levels and self.depth - 1 in hierarchy:
+            hierarchy[self.depth - 1] = normed.permute(0, 3, 1, 2)
+        patches = normed.flatten(1, 2)
         return Encoded(
             cls=patches.mean(dim=1),
             prefix={},
             patches=patches,
             hierarchy=hierarchy,
             grid=(x.shape[1], x.shape[2]),
+            level_cls={level: features.mean(dim=(2, 3)) for level, features in hierarchy.items()},
         )
+
+    def unused_after(self, level: int) -> tuple[str, ...]:
+        """The final norm and later stages."""
+        return ("norm.", *(f"layers.{index}." for index in range(level + 1, self.depth)))
+
+    def take_norm(self) -> nn.LayerNorm:
+        """Replace the final norm by an identity, and return it; files may have it still."""
+        norm = self.norm
+        assert isinstance(norm, nn.LayerNorm)
+        self.norm = nn.Identity()
+        self.optional_state = (*self.optional_state, "norm.")
+        return norm
+
+    def units(self) -> Sequence[nn.Module]:
+        """The blocks of all stages."""
+        return tuple(module for module in self.modules() if isinstance(module, SwinBlock))

@@ -18,6 +18,7 @@ from mmvitssl.models.backbones.adapt import (
 )
 from mmvitssl.models.backbones.architectures import architecture, input_channels
 from mmvitssl.models.backbones.blocks import Block
+from mmvitssl.models.backbones.contract import BackboneModule, BackboneSpec, check_levels
 from mmvitssl.models.backbones.embedding import (
     check_channels,
     embed_chosen,
@@ -52,7 +53,7 @@ NO_RELATIVE: Relative = (None, None, None)
 
 
 @MODELS.register_module()
-class ViT(nn.Module):
+class ViT(BackboneModule):
     """Vision Transformer on timm layers, with timm's parameter names.
 
     The encoder knows nothing of pretraining methods: it obeys a
@@ -97,7 +98,7 @@ class ViT(nn.Module):
     """
 
     # tensors that serve pretraining alone: a model without them may leave them in the file
-    optional_state = ("mask_token", "prefix_tokens.", "unknown_position")
+    optional_state: tuple[str, ...] = ("mask_token", "prefix_tokens.", "unknown_position")
 
     def __init__(
         self,
@@ -140,12 +141,14 @@ class ViT(nn.Module):
             )
         self.embed_dim: int = settings["embed_dim"]
         self.depth: int = settings["depth"]
+        self.num_heads: int = settings["num_heads"]
         self.patch_size = patch_size
         self.in_channels = input_channels("ViT", in_channels, in_chans)
         self.position, self.interpolation = position, check_interpolation(interpolation)
         self.interpolate_offset = interpolate_offset
         self.gradient_checkpointing = gradient_checkpointing
-        self.grid = self.grid_of(to_2tuple(image_size))
+        self.image_size: tuple[int, int] = to_2tuple(image_size)
+        self.grid = self.grid_of(self.image_size)
         self.relative_position = relative_position
         self.new_relative = new_relative
         side = relative_grid or self.grid
@@ -192,10 +195,27 @@ class ViT(nn.Module):
             )
             for i in range(self.depth)
         )
-        self.norm = nn.LayerNorm(self.embed_dim, eps=norm_eps)
+        self.norm: nn.Module = nn.LayerNorm(self.embed_dim, eps=norm_eps)
         INITIALISERS[initialisation](self)
         if freeze_patch_embed:
             self.patch_embed.requires_grad_(False)
+        self.spec = BackboneSpec(
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            patch_size=self.patch_size,
+            image_size=self.image_size,
+            level_channels=(self.embed_dim,) * self.depth,
+            level_strides=(self.patch_size,) * self.depth,
+            in_channels=self.in_channels,
+            num_heads=(self.num_heads,),
+            prefix_tokens=tuple(self.prefix_tokens.keys()),
+            has_class_token=True,
+            can_mask=True,
+            has_mask_token=self.mask_token is not None,
+            can_hide_positions=self.unknown_position is not None,
+            has_positions=self.pos_embed is not None,
+            has_attention=True,
+        )
 
     def _position_table(self) -> nn.Parameter | None:
         if self.position == "none":
@@ -209,10 +229,6 @@ class ViT(nn.Module):
     def num_prefix_tokens(self) -> int:
         """Tokens before the patches, the class token included."""
         return 1 + len(self.prefix_tokens)
-
-    def level_channels(self, levels: Sequence[int]) -> tuple[int, ...]:
-        """Channels of the features at some depths."""
-        return (self.embed_dim,) * len(levels)
 
     def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches of an image of (height, width) pixels.
@@ -365,30 +381,27 @@ class ViT(nn.Module):
         grid: tuple[int, int],
         levels: Sequence[int],
         stop: int,
-    ) -> tuple[Tensor, dict[int, Tensor]]:
+        attention: Sequence[int] = (),
+    ) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
+        """The last tokens, all tokens of each level, and the attention maps."""
         join = 0 if plan is None else plan.mask_at
         waiting = None
         if join:
             assert plan is not None
             tokens, waiting = leave_masked(tokens, plan, self.num_prefix_tokens)
         relative = self._relative(plan, grid, late=waiting is not None)
-        hierarchy = {}
+        outputs, maps = {}, {}
         for index in range(stop):
             if waiting is not None and index == join:
                 tokens = join_masked(tokens, waiting, plan, self.num_prefix_tokens)
                 relative = self._relative(plan, grid, late=False)
+            if index in attention:
+                block: Any = self.blocks[index]
+                maps[index] = block.attention(tokens, *relative)
             tokens = self.run_block(index, tokens, relative)
             if index in levels:
-                hierarchy[index] = tokens[:, self.num_prefix_tokens :]
-        return tokens, hierarchy
-
-    def _check_levels(self, levels: Sequence[int], plan: TokenPlan | None) -> None:
-        first = 0 if plan is None else plan.mask_at
-        wrong = [level for level in levels if not first <= level < self.depth]
-        if wrong:
-            raise ValueError(
-                f"Levels {wrong} do not exist: this encoder gives blocks {first}..{self.depth - 1}."
-            )
+                outputs[index] = tokens
+        return tokens, outputs, maps
 
     def forward(
         self,
@@ -396,39 +409,67 @@ class ViT(nn.Module):
         plan: TokenPlan | None = None,
         levels: Sequence[int] = (),
         unplaced: Tensor | None = None,
+        *,
+        attention: Sequence[int] = (),
+        norm_levels: bool = False,
     ) -> Encoded:
         """Encode images.
 
         Args:
             images: (B, in_channels, H, W), normalised; the patch must divide H and W.
             plan: which patches of which image enter; None: all of all.
-            levels: zero-based blocks whose raw patch outputs are wanted in ``hierarchy``.
+            levels: zero-based blocks whose class token and patches are wanted.
             unplaced: (B, N) bool, patches that get one learned vector in place of their position.
+            attention: zero-based blocks whose attention maps are wanted.
+            norm_levels: whether the final norm is applied to the levels; else they are raw.
 
         Raises:
             ValueError: a size that the patch does not divide, another number of channels, a level
                 that does not exist, or a plan with masked tokens for an encoder without a mask
                 token.
         """
-        self._check_levels(levels, plan)
+        check_levels(self, (*levels, *attention), 0 if plan is None else plan.mask_at)
         grid = self.grid_of((images.shape[-2], images.shape[-1]))
         tokens = self.with_prefix(self.embed(images, plan, unplaced))
-        tokens, hierarchy = self._run_blocks(tokens, plan, grid, levels, self.depth)
+        tokens, outputs, maps = self._run_blocks(tokens, plan, grid, levels, self.depth, attention)
         tokens = self.norm(tokens)
-        names = list(self.prefix_tokens.keys())
+        if norm_levels:
+            outputs = {level: self.norm(output) for level, output in outputs.items()}
+        prefix = self.num_prefix_tokens
         return Encoded(
             cls=tokens[:, 0],
-            prefix={name: tokens[:, 1 + i] for i, name in enumerate(names)},
-            patches=tokens[:, self.num_prefix_tokens :],
-            hierarchy=hierarchy,
+            prefix={name: tokens[:, 1 + i] for i, name in enumerate(self.prefix_tokens.keys())},
+            patches=tokens[:, prefix:],
+            hierarchy={level: output[:, prefix:] for level, output in outputs.items()},
             grid=grid,
             plan=plan,
             tokens=tokens,
+            level_cls={level: output[:, 0] for level, output in outputs.items()},
+            attention=maps,
         )
 
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """Raw patch outputs (B, N, C) of some blocks only; later blocks and the norm do not run."""
-        self._check_levels(levels, None)
+        check_levels(self, levels)
         grid = self.grid_of((images.shape[-2], images.shape[-1]))
         tokens = self.with_prefix(self.embed(images))
-        return self._run_blocks(tokens, None, grid, levels, max(levels) + 1)[1]
+        outputs = self._run_blocks(tokens, None, grid, levels, max(levels) + 1)[1]
+        prefix = self.num_prefix_tokens
+        return {level: output[:, prefix:] for level, output in outputs.items()}
+
+    def unused_after(self, level: int) -> tuple[str, ...]:
+        """The final norm, later blocks, and tokens that only pretraining uses."""
+        later = tuple(f"blocks.{index}." for index in range(level + 1, self.depth))
+        return ("norm.", "mask_token", "unknown_position", *later)
+
+    def take_norm(self) -> nn.LayerNorm:
+        """Replace the final norm by an identity, and return it; files may have it still."""
+        norm = self.norm
+        assert isinstance(norm, nn.LayerNorm)
+        self.norm = nn.Identity()
+        self.optional_state = (*self.optional_state, "norm.")
+        return norm
+
+    def units(self) -> Sequence[nn.Module]:
+        """The blocks."""
+        return tuple(self.blocks)

@@ -56,18 +56,19 @@ class WindowedFeatures(DenseFeatures):
         super().__init__(encoder, levels)
         if not isinstance(self.encoder, ViT):
             raise ValueError("WindowedFeatures needs a plain ViT; a Swin has windows of its own.")
-        if self.encoder.relative_position not in RELATIVE_KINDS:
+        vit = self.vit
+        if vit.relative_position not in RELATIVE_KINDS:
             raise ValueError(
                 f"WindowedFeatures takes an encoder with relative_position in {RELATIVE_KINDS}, "
-                f"not '{self.encoder.relative_position}': use 'block_bias'."
+                f"not '{vit.relative_position}': use 'block_bias'."
             )
         blocks: tuple[int, ...] = ()
         if global_blocks:
             name = "WindowedFeatures.global_blocks"
-            blocks = resolve_levels(name, global_blocks, self.encoder.depth)
+            blocks = resolve_levels(name, global_blocks, vit.depth)
         self.global_blocks, self.window_size = frozenset(blocks), window_size
-        first: Any = self.encoder.blocks[0]
-        head_dim = self.encoder.embed_dim // first.attn.num_heads
+        first: Any = vit.blocks[0]
+        head_dim = vit.embed_dim // first.attn.num_heads
         window = (window_size, window_size)
         self.positions = nn.ModuleList(
             DecomposedPositions(
@@ -76,8 +77,14 @@ class WindowedFeatures(DenseFeatures):
             )
             for i in range(self.levels[-1] + 1)
         )
-        self.encoder.cls_token.requires_grad_(False)
-        self.encoder.prefix_tokens.requires_grad_(False)
+        vit.cls_token.requires_grad_(False)
+        vit.prefix_tokens.requires_grad_(False)
+
+    @property
+    def vit(self) -> ViT:
+        """The encoder."""
+        assert isinstance(self.encoder, ViT)
+        return self.encoder
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """As :meth:`ViT.get_layer_depth`; relative positions belong to their block."""
@@ -87,27 +94,27 @@ class WindowedFeatures(DenseFeatures):
 
     def _relative(self, grid: tuple[int, int]) -> tuple[Tensor | None, tuple[int, int]]:
         """Relative positions of the encoder's own kind for a map or window, without prefix."""
-        places = grid_coordinates(grid, self.encoder.cls_token.device)
-        if self.encoder.relative_position == "irpe":
+        places = grid_coordinates(grid, self.vit.cls_token.device)
+        if self.vit.relative_position == "irpe":
             return irpe_index(places, 0), grid
-        if self.encoder.relative_position == "block_bias":
+        if self.vit.relative_position == "block_bias":
             return bias_index(places, grid, 0), grid
         return None, grid
 
     def encode(self, images: Tensor) -> dict[int, Tensor]:
         """(B, N, C) of the levels; class and prefix tokens do not take part."""
-        grid = self.encoder.grid_of((images.shape[-2], images.shape[-1]))
+        grid = self.vit.grid_of((images.shape[-2], images.shape[-1]))
         windows = Windows(self.window_size, grid)
         inside = self._relative((self.window_size, self.window_size))
         across = self._relative(grid)
-        tokens, maps = self.encoder.embed(images), {}
+        tokens, maps = self.vit.embed(images), {}
         for i, positions in enumerate(self.positions):
             everywhere = i in self.global_blocks
             index, span = across if everywhere else inside
             relative = (
                 partial(positions, grid=span), index, span, None if everywhere else windows
             )  # fmt: skip
-            tokens = self.encoder.run_block(i, tokens, relative)
+            tokens = self.vit.run_block(i, tokens, relative)
             if i in self.levels:
                 maps[i] = tokens
         return maps

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmvitssl.compat import keep_compiled_graphs
 from mmvitssl.distributed import mean_over_processes
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.precision import full_precision
 
 
@@ -28,7 +28,7 @@ class Trunk:
         encoder: names the layer of each of its parameters (``get_layer_depth``).
     """
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: Backbone) -> None:
         keep_compiled_graphs()
         self._encoder = encoder
         self._layer: int | None = None
@@ -36,8 +36,6 @@ class Trunk:
     def blocks(self) -> dict[int, list[nn.Parameter]]:
         """Trained parameters of each block by layer; neither the embedding nor the last norm."""
         layers: dict[int, list[nn.Parameter]] = {}
-        if not hasattr(self._encoder, "get_layer_depth"):
-            return layers
         for name, parameter in self._encoder.named_parameters():
             layer, number = self._encoder.get_layer_depth(name)
             if parameter.requires_grad and 0 < layer < number - 1:

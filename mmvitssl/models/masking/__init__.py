@@ -1,8 +1,15 @@
 """Which patches are masked: ``(grid, batch, generator) -> TokenPlan``."""
 
-from mmvitssl.models.masking.base import GivenMasking, Masking
+from mmvitssl.models.masking.base import FeatureMasking, GivenMasking, Masking
 from mmvitssl.models.masking.block import BlockMasking
 from mmvitssl.models.masking.random import RandomMasking
 from mmvitssl.models.masking.window import WindowMasking
 
-__all__ = ["BlockMasking", "GivenMasking", "Masking", "RandomMasking", "WindowMasking"]
+__all__ = [
+    "BlockMasking",
+    "FeatureMasking",
+    "GivenMasking",
+    "Masking",
+    "RandomMasking",
+    "WindowMasking",
+]

@@ -6,13 +6,13 @@ patches is then known without asking a device, and masks are the same on every d
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from mmvitssl.registry import MODELS
-from mmvitssl.structures import TokenPlan
+from mmvitssl.structures import Encoded, TokenPlan
 
 MODES = ("drop", "replace")
 
@@ -23,6 +23,19 @@ class Masking(Protocol):
     def __call__(
         self, grid: tuple[int, int], batch: int, generator: torch.Generator
     ) -> TokenPlan: ...
+
+
+@runtime_checkable
+class FeatureMasking(Protocol):
+    """A masker that looks at features."""
+
+    def plan_from(self, encoded: Encoded, generator: torch.Generator) -> TokenPlan:
+        """A plan, on the CPU.
+
+        Args:
+            encoded: the unmasked view as the momentum encoder sees it, without gradient.
+            generator: the randomness.
+        """
 
 
 @MODELS.register_module()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,14 @@ from mmvitssl.structures import MaskedPatches
 
 if TYPE_CHECKING:
     from mmvitssl.models.algorithms.step import PretrainStep
+
+
+@runtime_checkable
+class HasFrozenFiles(Protocol):
+    """A module that reads the files of frozen parts, such as tokenizers, before training."""
+
+    def load_frozen(self) -> None:
+        """Read them; raises CheckpointError if one is missing or does not fit."""
 
 
 @MODELS.register_module()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption.allocate import Assigned, Need
 
 
@@ -33,7 +33,7 @@ class PretextTask(nn.Module):
     target branch follows (:meth:`momentum_modules`) and computes its loss from the step.
     """
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """Raise ValueError if this task cannot work with the encoder; called when built."""
 
     def momentum_modules(self) -> dict[str, nn.Module]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from mmvitssl.distributed import mean_over_processes
 from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.fills import grey
 from mmvitssl.models.heads.mlp import token_mlp
@@ -73,10 +73,10 @@ class Colorization(OwnPatches, PretextTask):
         outputs = {"mean": 2, "pixels": 2 * patch_size**2, "bins": len(bins)}[predicts]
         self.head = token_mlp(in_channels, outputs, hidden)
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class; images must be RGB."""
         super().check(encoder, has_target)
-        reads = getattr(encoder, "in_channels", 3)
+        reads = encoder.spec.in_channels
         if reads != 3:
             raise ValueError(
                 f"Colorization needs RGB images, but the encoder reads {reads} channels: take the "

@@ -9,10 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
+from mmvitssl.models.backbones.contract import Backbone, BackboneSpec
 from mmvitssl.models.necks.context import FixedPositions
-from mmvitssl.models.sizes import Sizes, agreed, build_part
+from mmvitssl.models.sizes import agreed, build_part
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
-from mmvitssl.models.tasks.masked import build_target, check_sees, draw_masks, target_pairs
+from mmvitssl.models.tasks.masked import (
+    build_target,
+    check_plan,
+    check_sees,
+    draw_masks,
+    target_pairs,
+    trial_plan,
+)
 from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictures
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches, TokenPlan
@@ -36,7 +44,7 @@ class ContextAutoencoding(PretextTask):
             ablation without decoder.
         target: config of :class:`TokenTarget` or :class:`PixelTarget`.
         head: config of a loss on (T, D) predictions.
-        backbone: its sizes; the Pretrainer fills them in.
+        backbone: its spec; the Pretrainer fills it in.
         align_weight: weight of the alignment loss (lambda, 2 in the paper); 0 is the ablation
             without alignment, in which the masked patches are not encoded at all.
         projection: config of the module between the backbone and a regressor of another width;
@@ -56,7 +64,7 @@ class ContextAutoencoding(PretextTask):
         decoder: dict[str, Any],
         target: dict[str, Any],
         head: dict[str, Any],
-        backbone: Sizes,
+        backbone: BackboneSpec,
         align_weight: float = 2.0,
         projection: dict[str, Any] | None = None,
         view: int = 0,
@@ -98,13 +106,15 @@ class ContextAutoencoding(PretextTask):
         self.head = MODELS.build(head)
         self.positions = FixedPositions(self.regressor.width, order)
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class: the masking must drop patches."""
-        if getattr(self.masking, "mode", "drop") != "drop":
+        plan = trial_plan(self.masking, encoder)
+        if plan is not None and plan.dropped is None:
             raise ValueError(
                 f"ContextAutoencoding needs {type(self.masking).__name__}(mode='drop', ...): the "
                 f"encoder sees visible patches only."
             )
+        check_plan(self, plan, encoder)
 
     def paired_views(self) -> list[tuple[int, int]]:
         return target_pairs(self.view, self.target)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.sizes import build_part
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.registry import MODELS
@@ -19,9 +20,9 @@ KEYS = ("target", "detached", "online")
 READOUTS = ("cls", "mean")
 
 
-def check_token(task: nn.Module, token: str, encoder: Any) -> None:
+def check_token(task: nn.Module, token: str, encoder: Backbone) -> None:
     """Raise ValueError unless the encoder has the token."""
-    if token not in READOUTS and token not in encoder.prefix_tokens:
+    if token not in READOUTS and token not in encoder.spec.prefix_tokens:
         raise ValueError(
             f"{type(task).__name__}.token='{token}' is no prefix token of the encoder: add it to "
             f"prefix_tokens, or use 'cls' or 'mean'."
@@ -92,7 +93,7 @@ class Contrastive(PretextTask):
                 predictor, "Contrastive.predictor", source, in_channels=out, out_channels=out
             )
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class: token and, for keys of the target, a target."""
         check_token(self, self.token, encoder)
         if self.keys == "target" and not has_target:

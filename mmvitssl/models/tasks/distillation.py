@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.sizes import build_part
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.models.tasks.contrastive import check_token, feature_of
@@ -53,7 +54,7 @@ class SelfDistillation(PretextTask):
             prototypes=self.projector.out_channels,
         )
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class: token and a teacher."""
         check_token(self, self.token, encoder)
         if not has_target:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.heads.mlp import chosen_tokens, classify, token_mlp
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
@@ -55,7 +55,7 @@ class Jigsaw(OwnPatches, PretextTask):
         self.hides_position = position == "hidden"
         self.head = token_mlp(in_channels, cells, hidden)
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class; hiding needs the encoder's help."""
         super().check(encoder, has_target)
         check_hiding(self, encoder)

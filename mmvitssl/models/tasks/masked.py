@@ -2,33 +2,69 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmvitssl.models.algorithms.step import ONLINE, EncodeRequest, PretrainStep
-from mmvitssl.models.masking import Masking
-from mmvitssl.models.sizes import Sizes, build_part
+from mmvitssl.models.backbones.contract import Backbone, BackboneSpec
+from mmvitssl.models.masking import FeatureMasking, Masking
+from mmvitssl.models.sizes import build_part
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictures
 from mmvitssl.registry import MODELS
-from mmvitssl.structures import MaskedPatches, TokenPlan
+from mmvitssl.structures import Encoded, MaskedPatches, TokenPlan
 
 SEES = ("clean", "altered")
 
 
 def draw_masks(
-    task: PretextTask, step: PretrainStep, masking: Masking, view: int
+    task: PretextTask, step: PretrainStep, masking: Masking | FeatureMasking, view: int
 ) -> tuple[TokenPlan, MaskedPatches]:
     """The plan of this step and its masked patches on the device, drawn once."""
 
     def draw() -> tuple[TokenPlan, MaskedPatches]:
-        grid = step.grid_of(view)
-        plan = masking(grid, step.view(view).batch_size, step.generator(task))
+        if isinstance(masking, FeatureMasking):
+            plan = masking.plan_from(step.encode_target(view), step.generator(task))
+        else:
+            grid = step.grid_of(view)
+            plan = masking(grid, step.view(view).batch_size, step.generator(task))
         return plan.to(step.device), MaskedPatches.of(plan).to(step.device)
 
     return step.once(task, "masks", draw)
+
+
+def trial_plan(masking: Masking | FeatureMasking, encoder: Backbone) -> TokenPlan | None:
+    """A plan for images of the backbone's size, to see what a masker does; None: it cannot."""
+    if not encoder.spec.can_mask:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    if not isinstance(masking, FeatureMasking):
+        return masking(encoder.spec.grid, 2, generator)
+    patches = torch.randn(2, math.prod(encoder.spec.grid), encoder.spec.embed_dim)
+    encoded = Encoded(patches[:, 0], {}, patches, {}, encoder.spec.grid)
+    return masking.plan_from(encoded, generator)
+
+
+def check_plan(task: PretextTask, plan: TokenPlan | None, encoder: Backbone) -> None:
+    """Raise ValueError unless the encoder can obey the plans of a task."""
+    name, encoder_name = type(task).__name__, type(encoder).__name__
+    if plan is None:
+        raise ValueError(
+            f"{name} masks patches, and {encoder_name} cannot leave patches out or replace them: "
+            f"masked tasks need a ViT, or another backbone whose spec says can_mask."
+        )
+    if plan.masked is not None and not encoder.spec.has_mask_token:
+        raise ValueError(
+            f"{name}: its masker replaces patches: build the encoder with mask_token=True."
+        )
+    if plan.mask_at >= encoder.spec.depth:
+        raise ValueError(
+            f"{name}.masking.mask_at={plan.mask_at}, but the encoder has blocks "
+            f"0..{encoder.spec.depth - 1}."
+        )
 
 
 def check_sees(task: PretextTask, sees: str) -> bool:
@@ -48,7 +84,7 @@ def target_pairs(view: int, target: object) -> list[tuple[int, int]]:
     return [] if other == view else [(view, other)]
 
 
-def build_target(task: PretextTask, target: dict[str, Any], backbone: Sizes) -> Any:
+def build_target(task: PretextTask, target: dict[str, Any], backbone: BackboneSpec) -> Any:
     """The target of a masked task, for the backbone's patches and images."""
     return build_part(
         target,
@@ -68,7 +104,7 @@ class MaskedModeling(PretextTask):
             widths and grid follow from the backbone and the target.
         target: config of :class:`PixelTarget` or :class:`TokenTarget`.
         head: config of a loss on (T, D) predictions.
-        backbone: its sizes; the Pretrainer fills them in.
+        backbone: its spec; the Pretrainer fills it in.
         view: the view that is masked.
         sees: pixels of the visible patches where patch-level tasks alter patches of this view:
             'clean' (as each method alone), or 'altered' (denoising too). Targets are clean.
@@ -83,7 +119,7 @@ class MaskedModeling(PretextTask):
         neck: dict[str, Any],
         target: dict[str, Any],
         head: dict[str, Any],
-        backbone: Sizes,
+        backbone: BackboneSpec,
         view: int = 0,
         sees: str = "clean",
     ) -> None:
@@ -102,20 +138,9 @@ class MaskedModeling(PretextTask):
         )
         self.head = MODELS.build(head)
 
-    def check(self, encoder: Any, has_target: bool) -> None:
-        """See the base class: a mask token where one is needed, and a block to join before."""
-        replaces = getattr(self.masking, "mode", "replace") == "replace"
-        if replaces and encoder.mask_token is None:
-            raise ValueError(
-                f"{type(self.masking).__name__} replaces patches: build the encoder with "
-                f"mask_token=True."
-            )
-        mask_at = getattr(self.masking, "mask_at", 0)
-        if mask_at >= encoder.depth:
-            raise ValueError(
-                f"{type(self.masking).__name__}.mask_at={mask_at}, but the encoder has blocks "
-                f"0..{encoder.depth - 1}."
-            )
+    def check(self, encoder: Backbone, has_target: bool) -> None:
+        """See the base class: a backbone that can obey the masker's plans."""
+        check_plan(self, trial_plan(self.masking, encoder), encoder)
 
     def paired_views(self) -> list[tuple[int, int]]:
         return target_pairs(self.view, self.target)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.harmonise import take
 from mmvitssl.models.heads.mlp import chosen_tokens
@@ -16,7 +16,7 @@ from mmvitssl.models.tasks.base import check_views
 from mmvitssl.structures import View
 
 
-class OwnPatches:
+class OwnPatches(nn.Module):
     """What a task on patches of its own does, beside :class:`PretextTask` as a base.
 
     Call :meth:`want` in ``__init__``.
@@ -43,10 +43,14 @@ class OwnPatches:
             raise ValueError(f"{type(self).__name__} needs at least one patch or pair: {need}.")
         self.need, self._least = need, least
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class: an encoder that keeps patches apart."""
-        if not hasattr(encoder, "pos_embed"):
-            raise ValueError(f"{type(self).__name__} needs a ViT: one token per patch.")
+        if not encoder.spec.has_patch_tokens:
+            raise ValueError(
+                f"{type(self).__name__} needs a backbone that keeps one token per patch, such as "
+                f"a ViT; the maps of {type(encoder).__name__} have strides "
+                f"{encoder.spec.level_strides}."
+            )
 
     def alters(self, view: int) -> bool:
         return view in self.views

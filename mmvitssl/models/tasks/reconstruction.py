@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
+from mmvitssl.models.backbones.contract import BackboneSpec
 from mmvitssl.models.necks.tokens import tokens_to_map
-from mmvitssl.models.sizes import Levels, Sizes, build_part, resolve_levels
+from mmvitssl.models.sizes import Levels, build_part, resolve_levels
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.registry import MODELS
 
@@ -26,7 +27,7 @@ class Reconstruction(PretextTask):
         neck: config of a decoder from K feature maps to an image; its channels, levels and patch
             follow from the backbone.
         head: config of a loss ``(prediction, target) -> loss``.
-        backbone: its sizes; the Pretrainer fills them in.
+        backbone: its spec; the Pretrainer fills it in.
         views: the views to reconstruct; the paper's is the first.
         levels: blocks to read, from shallow to deep, see
             :func:`~mmvitssl.models.sizes.resolve_levels`: the paper's 4, at even intervals, are
@@ -37,7 +38,7 @@ class Reconstruction(PretextTask):
         self,
         neck: dict[str, Any],
         head: dict[str, Any],
-        backbone: Sizes,
+        backbone: BackboneSpec,
         views: Sequence[int] = (0,),
         levels: Levels = 4,
     ) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmvitssl.models.algorithms.step import PretrainStep
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.allocate import NEIGHBOURS
 from mmvitssl.models.corruption.fills import crop_and_jitter
@@ -59,7 +59,7 @@ class RelativePosition(OwnPatches, PretextTask):
         self.crop, self.jitter, self.hides_position = crop, jitter, hide_position
         self.head = token_mlp(2 * in_channels, len(NEIGHBOURS), hidden or in_channels)
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class; hiding needs the encoder's help."""
         super().check(encoder, has_target)
         check_hiding(self, encoder)
@@ -81,9 +81,9 @@ class RelativePosition(OwnPatches, PretextTask):
         return TaskResult(loss, {"accuracy": accuracy})
 
 
-def check_hiding(task: PretextTask, encoder: Any) -> None:
+def check_hiding(task: PretextTask, encoder: Backbone) -> None:
     """Raise ValueError if a task hides positions and the encoder cannot."""
-    if task.hides_position and encoder.unknown_position is None:
+    if task.hides_position and not encoder.spec.can_hide_positions:
         raise ValueError(
             f"{type(task).__name__}.hide_position needs an encoder with unknown_position=True."
         )

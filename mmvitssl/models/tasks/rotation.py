@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
+from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.heads.mlp import classify, token_mlp
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.models.tasks.contrastive import check_token, feature_of
@@ -71,7 +71,7 @@ class Rotation(PretextTask):
         self.token = token
         self.head = token_mlp(in_channels, TURNS, hidden)
 
-    def check(self, encoder: Any, has_target: bool) -> None:
+    def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class: the token."""
         check_token(self, self.token, encoder)
 

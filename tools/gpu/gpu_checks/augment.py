@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 import mmvitssl.compat
-import mmvitssl.models  # noqa: F401  (registers what the config names)
+import mmvitssl.models.registered  # noqa: F401  (registers what the config names)
 from gpu_checks.report import ROOT, close
 from gpu_checks.steps import no_synchronisation
 from mmvitssl.registry import MODELS

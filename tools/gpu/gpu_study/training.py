@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 import mmvitssl.compat
-import mmvitssl.models  # noqa: F401  (registers what the configs name)
+import mmvitssl.models.registered  # noqa: F401  (registers what the configs name)
 from gpu_study.data import random_crops
 from gpu_study.models import model_config
 from gpu_study.probes import probe

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its encoder, and the encoder built from it."""
+"""What a file says of its encoder, and how to build it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.normalisation import MeanStd, mean_std_of
-from mmvitssl.checkpoint.own_types import ENCODER, build_own, own_settings
+from mmvitssl.checkpoint.own_types import ENCODER, build_own, own_settings, registered
 from mmvitssl.checkpoint.safe import OWN_METADATA
 from mmvitssl.registry import MODELS
 
@@ -117,6 +117,13 @@ def _is_ours(preprocessor: Any) -> bool:
     )
 
 
+def _is_backbone(config: Mapping[str, Any]) -> bool:
+    """Whether a config is of a registered backbone."""
+    kind = config.get("type")
+    name = kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
+    return name in registered(ENCODER)
+
+
 def find_encoder(config: Mapping[str, Any]) -> Description | None:
     """The encoder of a config of pretraining, probing or transfer; None: it has none."""
     model = config.get("model") or {}
@@ -124,7 +131,7 @@ def find_encoder(config: Mapping[str, Any]) -> Description | None:
     places = (
         model.get("encoder"),
         backbone.get("encoder"),
-        backbone if str(backbone.get("type", "")).endswith(("ViT", "SwinTransformer")) else None,
+        backbone if _is_backbone(backbone) else None,
         config.get("encoder"),
     )
     encoder: Any = next((place for place in places if place), None)
