@@ -110,7 +110,7 @@ def test_fingerprint_changes_with_any_requirement(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(setup_env, "read_requirements", edited)
         assert environment.wanted() != before, changed
     assert {path.stem for path in setup_env.REQUIREMENTS.glob("*.txt")} == {
-        *setup_env.INSTALLED, "bench", "docs"
+        *setup_env.INSTALLED, "bench"
     }  # fmt: skip
 
 
