@@ -250,7 +250,7 @@ def test_dense_features_pad_and_freeze_what_does_not_run() -> None:
         runs = not name.startswith(("encoder.norm.", "encoder.blocks.2."))
         assert parameter.requires_grad is runs
         assert (parameter.grad is not None) is runs
-    with pytest.raises(ValueError, match="ascending"):
+    with pytest.raises(ValueError, match="must ascend"):
         DenseFeatures(encoder, levels=(2, 1))
 
 
