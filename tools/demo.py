@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Photographs -> RePre on MoCo v3 -> Mask R-CNN and UperNet -> work_dirs/demo/report.html."""
+"""Photographs -> RePre on SimCLR -> Mask R-CNN and UperNet -> work_dirs/demo/report.html."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo: photographs -> RePre on MoCo v3 -> Mask R-CNN and UperNet -> report."""
+"""The demo: photographs -> RePre on SimCLR -> Mask R-CNN and UperNet -> report."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from demo.steps import Step
 
-PRETRAIN_CONFIG = "configs/demo/repre-mocov3_vit-tiny_demo.py"
+PRETRAIN_CONFIG = "configs/demo/repre-simclr_vit-tiny_demo.py"
 INITIALISATIONS = ("pretrained", "random")
-IMAGE_SIZE = 128  # side of the scenes in pixels
+IMAGE_SIZE = 96  # side of the scenes in pixels
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sizes:
 
     train: int = 20
     val: int = 80
-    pretrain: int = 2000
+    pretrain: int = 2500
     epochs: int | None = None
     iterations: int | None = None
 
@@ -137,7 +137,7 @@ class DemoJob:
             self.work_dir / "pretrain" / "pictures", *self._options(test_root),
         )  # fmt: skip
         return [
-            self._step("pretrain", "pretrain RePre on MoCo v3", train, 300, self.pretrained),
+            self._step("pretrain", "pretrain RePre on SimCLR", train, 300, self.pretrained),
             self._step("pretrain_test", "pretext tasks on held-out scenes", test, 25, out),
         ]
 
