@@ -18,7 +18,7 @@ from demo.report import write_report
 from demo.steps import StepFailed, StepRunner, explain
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = Sizes(train=8, val=4, pretrain=64, epochs=1, iterations=5)
+TINY = Sizes(train=8, val=4, pretrain=256, epochs=1, iterations=5)
 
 
 def parse_args() -> argparse.Namespace:
