@@ -49,8 +49,8 @@ TRANSFERS = (
         "mask-rcnn",
         "Mask R-CNN",
         "configs/demo/mask-rcnn_vit-tiny_demo.py",
-        140,
-        30,
+        90,
+        20,
         {
             "coco/bbox_mAP": "box AP",
             "coco/bbox_mAP_50": "box AP50",
@@ -62,8 +62,8 @@ TRANSFERS = (
         "upernet",
         "UperNet",
         "configs/demo/upernet_vit-tiny_demo.py",
-        140,
-        30,
+        50,
+        20,
         {"mIoU": "mIoU", "aAcc": "pixel accuracy"},
     ),
 )
@@ -119,7 +119,7 @@ class DemoJob:
             str(sizes.val), "--pretrain", str(sizes.pretrain), "--image-size",
             str(IMAGE_SIZE), "--seed", str(self.seed),
         )  # fmt: skip
-        return self._step("data", "make the data", command, 45, self.data / "dataset.json")
+        return self._step("data", "make the data", command, 30, self.data / "dataset.json")
 
     def pretrain_steps(self) -> list[Step]:
         root = f"train_dataloader.dataset.root={self.data}/pretrain"
@@ -137,7 +137,7 @@ class DemoJob:
             self.work_dir / "pretrain" / "pictures", *self._options(test_root),
         )  # fmt: skip
         return [
-            self._step("pretrain", "pretrain RePre on SimCLR", train, 300, self.pretrained),
+            self._step("pretrain", "pretrain RePre on SimCLR", train, 280, self.pretrained),
             self._step("pretrain_test", "pretext tasks on held-out scenes", test, 25, out),
         ]
 

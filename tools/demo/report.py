@@ -149,13 +149,13 @@ def write_report(
         f"not in colour. Below: the same training from random weights beside it."
     )
     report.section("Pretrained and random weights")
+    _comparison(report, job)
     report.table(*results_table(jobs))
     seeds = "one seed" if len(jobs) == 1 else f"mean and standard error of {len(jobs)} seeds"
     report.text(
         f"AP in [0, 1]; mIoU and accuracy in per cent; {seeds}; {sizes.val} scenes to evaluate on. "
-        f"docs/results/demo.md has three seeds and says how split and recipe were chosen."
+        f"docs/results/demo.md says how split and recipe were chosen, and by what numbers."
     )
-    _comparison(report, job)
     report.table(
         ["what the demo is to show", "measured", ""],
         [[words, value, "yes" if holds else "NO"] for words, value, holds in claims(jobs, batch)],
