@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Photographs -> RePre on MoCo v3 -> Mask R-CNN and UperNet -> work_dirs/demo/report.html."""
+"""Photographs -> RePre on SimCLR -> Mask R-CNN and UperNet -> work_dirs/demo/report.html."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from demo.report import write_report
 from demo.steps import StepFailed, StepRunner, explain
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = Sizes(train=8, val=4, pretrain=64, epochs=1, iterations=5)
+TINY = Sizes(train=8, val=4, pretrain=256, epochs=1, iterations=5)
 
 
 def parse_args() -> argparse.Namespace:

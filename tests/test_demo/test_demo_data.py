@@ -11,9 +11,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from demo import CLASSES, PALETTE, make_demo_data
-from demo.objects import place_object
+from demo.objects import place_object, texture
 from demo.photographs import PHOTOGRAPHS, read_photograph
-from demo.scenes import compose_scene, generator, visible_masks
+from demo.scenes import compose_closeup, compose_scene, generator, visible_masks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "demo_data.md"
 
@@ -102,12 +102,25 @@ def test_every_class_occurs_and_objects_are_large() -> None:
     seen, sides = set(), []
     for index in range(25):
         scene = compose_scene(128, generator(0, "train", index))
-        assert 1 <= len(scene.instances) <= 3
+        assert 1 <= len(scene.instances) <= 2
         for instance in scene.instances:
             seen.add(instance.label)
             rows = np.nonzero(instance.mask.any(axis=1))[0]
             sides.append(np.ptp(rows) + 1)
-    assert seen == set(range(len(CLASSES))) and np.median(sides) > 0.2 * 128
+    assert seen == set(range(len(CLASSES))) and np.median(sides) > 0.4 * 128
+
+
+def test_textures_differ_in_pattern_alone() -> None:
+    for name in CLASSES:
+        values = [texture(name, 96, np.random.default_rng(seed)) for seed in range(20)]
+        assert np.mean(values) == pytest.approx(1, abs=0.02), name
+        assert 0.2 < np.std(values) < 0.25, name
+
+
+def test_closeups_show_mostly_object() -> None:
+    rng = np.random.default_rng(0)
+    grey = [compose_closeup("camera", 32, 96, rng).std(axis=-1) < 12 for _ in range(20)]
+    assert np.mean(grey) < 0.35  # that photograph has no colour, and every object has
 
 
 def test_front_objects_cover_those_behind() -> None:

@@ -77,9 +77,9 @@ def detector(
     path = folder / "detector.py"
     path.write_text(f"""
 _base_ = '{ROOT}/configs/demo/mask-rcnn_vit-tiny_demo.py'
-encoder = dict(arch=dict(_delete_=True, base='tiny', depth=4), image_size={SIDE})
+encoder = dict(image_size={SIDE})
 model = dict(
-    backbone=dict(levels=(0, 1, 2, 3), encoder=encoder),
+    backbone=dict(encoder=encoder),
     roi_head=dict(bbox_head=dict(num_classes={heads}), mask_head=dict(num_classes={heads})),
     test_cfg=dict(rcnn=dict(score_thr=0.0)))
 data = dict(data_root='{data}/', metainfo=dict(classes={classes!r}))
@@ -105,11 +105,11 @@ def segmentor(
     path = folder / "segmentor.py"
     path.write_text(f"""
 _base_ = '{ROOT}/configs/demo/upernet_vit-tiny_demo.py'
-encoder = dict(arch=dict(_delete_=True, base='tiny', depth=4), image_size={SIDE})
+encoder = dict(image_size={SIDE})
 heads = dict(num_classes={len(classes)})
 model = dict(
     data_preprocessor=dict(size=({SIDE}, {SIDE})),
-    backbone=dict(levels=(0, 1, 2, 3), encoder=encoder), decode_head=heads, auxiliary_head=heads)
+    backbone=dict(encoder=encoder), decode_head=heads, auxiliary_head=heads)
 load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 data = dict(
     data_root='{data}/', metainfo=dict(_delete_=True, classes={classes!r}),

@@ -1,4 +1,4 @@
-"""The demo: photographs -> RePre on MoCo v3 -> Mask R-CNN and UperNet -> report."""
+"""The demo: photographs -> RePre on SimCLR -> Mask R-CNN and UperNet -> report."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from demo.steps import Step
 
-PRETRAIN_CONFIG = "configs/demo/repre-mocov3_vit-tiny_demo.py"
+PRETRAIN_CONFIG = "configs/demo/repre-simclr_vit-tiny_demo.py"
 INITIALISATIONS = ("pretrained", "random")
-IMAGE_SIZE = 128  # side of the scenes in pixels
+IMAGE_SIZE = 96  # side of the scenes in pixels
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sizes:
 
     train: int = 20
     val: int = 80
-    pretrain: int = 2000
+    pretrain: int = 2500
     epochs: int | None = None
     iterations: int | None = None
 
@@ -49,8 +49,8 @@ TRANSFERS = (
         "mask-rcnn",
         "Mask R-CNN",
         "configs/demo/mask-rcnn_vit-tiny_demo.py",
-        140,
-        30,
+        90,
+        20,
         {
             "coco/bbox_mAP": "box AP",
             "coco/bbox_mAP_50": "box AP50",
@@ -62,8 +62,8 @@ TRANSFERS = (
         "upernet",
         "UperNet",
         "configs/demo/upernet_vit-tiny_demo.py",
-        140,
-        30,
+        50,
+        20,
         {"mIoU": "mIoU", "aAcc": "pixel accuracy"},
     ),
 )
@@ -119,7 +119,7 @@ class DemoJob:
             str(sizes.val), "--pretrain", str(sizes.pretrain), "--image-size",
             str(IMAGE_SIZE), "--seed", str(self.seed),
         )  # fmt: skip
-        return self._step("data", "make the data", command, 45, self.data / "dataset.json")
+        return self._step("data", "make the data", command, 30, self.data / "dataset.json")
 
     def pretrain_steps(self) -> list[Step]:
         root = f"train_dataloader.dataset.root={self.data}/pretrain"
@@ -137,7 +137,7 @@ class DemoJob:
             self.work_dir / "pretrain" / "pictures", *self._options(test_root),
         )  # fmt: skip
         return [
-            self._step("pretrain", "pretrain RePre on MoCo v3", train, 300, self.pretrained),
+            self._step("pretrain", "pretrain RePre on SimCLR", train, 280, self.pretrained),
             self._step("pretrain_test", "pretext tasks on held-out scenes", test, 25, out),
         ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -15,8 +16,10 @@ CLASSES = ("ball", "box", "star", "ring", "leaf")
 PALETTE = ((220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90), (160, 80, 190))
 
 SUPERSAMPLING = 3
-# the photograph that a class's texture is cut out of; None: stripes
-TEXTURES = {"ball": None, "box": "brick", "star": "gravel", "ring": "grass", "leaf": "chelsea"}
+# what a class's texture is: drawn, or the photograph it is cut out of and its side in scenes
+DRAWN = {"ball": "stripes", "leaf": "checks"}
+CUT = {"box": ("brick", 1.8), "star": ("gravel", 3.2), "ring": ("grass", 2.2)}
+CONTRAST = 0.24  # standard deviation of every texture's luminance
 # of every class alike: colour says nothing of the class
 SATURATION = (0.45, 1.0)
 VALUE = (0.65, 0.95)
@@ -95,22 +98,51 @@ def coverage(
     return np.asarray(canvas.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255
 
 
-def texture(name: str | None, size: int, rng: np.random.Generator) -> np.ndarray:
-    """(size, size) luminance around 1, cut out of a photograph or striped."""
-    if name is None:
-        rows, columns = np.mgrid[0:size, 0:size] / size
-        direction = rng.uniform(0, math.pi)
-        wave = np.sin(
-            (columns * math.cos(direction) + rows * math.sin(direction)) * rng.uniform(40, 70)
-        )
-        return (1 + 0.22 * np.sign(wave)).astype(np.float32)
-    photograph = read_photograph(name)
-    side = int(rng.uniform(0.4, 0.8) * min(photograph.shape[:2]))
-    top = int(rng.integers(0, photograph.shape[0] - side + 1))
-    left = int(rng.integers(0, photograph.shape[1] - side + 1))
-    cut = Image.fromarray(photograph[top : top + side, left : left + side]).convert("L")
-    values = np.asarray(cut.resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32)
-    return np.clip(1 + 0.9 * (values - values.mean()) / 255 * 2, 0.4, 1.6)
+def _drawn_texture(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(size, size) stripes or checks with 14 to 20 periods per side, in any direction."""
+    rows, columns = np.mgrid[0:size, 0:size] / size
+    turn = rng.uniform(0, math.pi)
+    pitch = 2 * math.pi * rng.uniform(14, 20)
+    phases = rng.uniform(0, 2 * math.pi, size=2)
+    across = np.sin(pitch * (columns * math.cos(turn) + rows * math.sin(turn)) + phases[0])
+    if kind == "stripes":
+        return across
+    along = np.sin(pitch * (rows * math.cos(turn) - columns * math.sin(turn)) + phases[1])
+    return 2 * across * along
+
+
+@cache
+def _luminance(name: str, side: int) -> Image.Image:
+    """A square photograph's luminance, ``side`` pixels wide."""
+    whole = Image.fromarray(read_photograph(name)).convert("L")
+    return whole.resize((side, side), Image.Resampling.BOX)
+
+
+def _cut_texture(name: str, scale: float, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(size, size) cut out of a photograph that is ``scale`` scenes wide, turned by any angle."""
+    side = round(scale * size)
+    zoom, angle = rng.uniform(0.8, 1.2), rng.uniform(0, 2 * math.pi)
+    reach = min(size / zoom / math.sqrt(2), side / 2)
+    column, row = rng.uniform(reach, side - reach, size=2)
+    cosine, sine, half = math.cos(angle) / zoom, math.sin(angle) / zoom, size / 2
+    affine = (
+        cosine, -sine, column - (cosine - sine) * half,
+        sine, cosine, row - (sine + cosine) * half,
+    )  # fmt: skip
+    cut = _luminance(name, side).transform(
+        (size, size), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR
+    )
+    return np.asarray(cut, dtype=np.float32)
+
+
+def texture(name: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(size, size) luminance of a class's texture, 1 on average; size: side of the scene."""
+    if name in DRAWN:
+        values = _drawn_texture(DRAWN[name], size, rng)
+    else:
+        values = _cut_texture(*CUT[name], size, rng)
+    values = (values - values.mean()) / values.std()
+    return (1 + CONTRAST * np.clip(values, -2, 2)).astype(np.float32)
 
 
 def shading(
@@ -142,5 +174,5 @@ def place_object(
     name = CLASSES[label]
     colour = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*SATURATION), rng.uniform(*VALUE))
     alpha = coverage(name, size, centre, radius, rng.uniform(0, 2 * math.pi), rng)
-    light = texture(TEXTURES[name], size, rng) * shading(size, centre, radius, rng)
+    light = texture(name, size, rng) * shading(size, centre, radius, rng)
     return PlacedObject(label, alpha, np.clip(np.asarray(colour) * light[..., None], 0, 1))

@@ -14,9 +14,9 @@ LEAST_RECONSTRUCTION = 0.6
 DECIDING = {"mask-rcnn": "coco/bbox_mAP", "upernet": "mIoU"}
 
 
-def chance(batch: int, scale: float = 0.4) -> float:
-    """MoCo v3's loss when all keys are equally likely: two directions of scale x log(batch)."""
-    return 2 * scale * math.log(batch)
+def chance(batch: int) -> float:
+    """SimCLR's loss if all others of both views are equally likely, in both directions."""
+    return 2 * math.log(2 * batch - 1)
 
 
 def standard_error(values: Sequence[float]) -> float:

@@ -56,10 +56,9 @@ def _pretraining(report: Report, job: DemoJob, batch: int) -> None:
     scalars = latest_scalars(folder)
     report.section(
         "Pretraining without labels",
-        "RePre on MoCo v3 with a ViT-Ti: each image is seen in two augmented views. The "
-        "contrastive loss asks which keys of the batch belong to the same image; the "
-        "reconstruction branch "
-        "paints the first view from the features of four depths. Two learned weights balance them.",
+        "RePre on SimCLR with a small ViT: each image is seen in two augmented views. The "
+        "contrastive loss asks which other view of the batch belongs to the same image; the "
+        "reconstruction branch paints the first view from the features of four depths.",
     )
     report.picture(
         plot_curves(
@@ -68,7 +67,7 @@ def _pretraining(report: Report, job: DemoJob, batch: int) -> None:
             "loss",
             {"chance": chance(batch)},
         ),
-        "MoCo v3's loss over the batch; the dashed line is its value at chance.",
+        "SimCLR's loss over the batch; the dashed line is its value at chance.",
         440,
     )
     report.picture(
@@ -82,18 +81,6 @@ def _pretraining(report: Report, job: DemoJob, batch: int) -> None:
         ),
         "Mean absolute error over all pixels in [0, 1], beside the error of predicting each "
         "image's mean colour.",
-        440,
-    )
-    report.picture(
-        plot_curves(
-            {
-                "contrastive": curve(scalars, "weight_contrastive"),
-                "reconstruction": curve(scalars, "weight_reconstruction"),
-            },
-            "Learned weights",
-            "weight",
-        ),
-        "The factors that the uncertainty weighting puts on the two losses.",
         440,
     )
     pictures = sorted(
@@ -162,13 +149,13 @@ def write_report(
         f"not in colour. Below: the same training from random weights beside it."
     )
     report.section("Pretrained and random weights")
+    _comparison(report, job)
     report.table(*results_table(jobs))
     seeds = "one seed" if len(jobs) == 1 else f"mean and standard error of {len(jobs)} seeds"
     report.text(
         f"AP in [0, 1]; mIoU and accuracy in per cent; {seeds}; {sizes.val} scenes to evaluate on. "
-        f"docs/demo_data.md has three seeds and says how split and recipe were chosen."
+        f"docs/results/demo.md says how split and recipe were chosen, and by what numbers."
     )
-    _comparison(report, job)
     report.table(
         ["what the demo is to show", "measured", ""],
         [[words, value, "yes" if holds else "NO"] for words, value, holds in claims(jobs, batch)],

@@ -11,10 +11,9 @@ from demo.objects import CLASSES, PlacedObject, place_object
 from demo.photographs import PHOTOGRAPHS, read_photograph
 
 SPLITS = ("train", "val", "pretrain")
-LEAST_VISIBLE = 0.3
-RADII = (0.15, 0.28)  # of the side of a scene
-CLOSEUP_RADII = (0.42, 0.58)  # of the side of a close-up
-BLUR = 0.05  # of the side of a close-up
+LEAST_VISIBLE = 0.5
+RADII = (0.3, 0.42)  # of the side of a scene
+CLOSEUP_RADII = (0.45, 0.65)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _shadow(alpha: np.ndarray, radius: float, rng: np.random.Generator) -> np.nd
 
 def _objects(size: int, rng: np.random.Generator) -> list[tuple[PlacedObject, float]]:
     """Objects from back to front with their radii, redrawn where too little stays visible."""
-    number = int(rng.integers(1, 4))
+    number = int(rng.integers(1, 3))
     placed: list[tuple[PlacedObject, float]] = []
     for _ in range(12 * number):
         if len(placed) == number:
@@ -116,30 +115,32 @@ def _exposed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def compose_closeup(photograph: str, size: int, scene: int, rng: np.random.Generator) -> np.ndarray:
-    """One object that fills the picture, without a label; what is behind is out of focus.
+    """A close-up of one object, whose texture is as coarse as in the scenes, without a label.
+
+    The middle of the picture is a random point of the object.
 
     Args:
         photograph: name of the one behind.
-        size: side in pixels.
-        scene: side of the scenes in pixels, which decides how large textures are.
+        size: side in pixels, at most ``scene``.
+        scene: side of the scenes in pixels.
         rng: of this image.
 
     Returns:
         (size, size, 3) uint8.
     """
-    backdrop = cut_photograph(photograph, size, size, rng)
-    blurred = backdrop.filter(ImageFilter.GaussianBlur(BLUR * size))
-    image = np.asarray(blurred, dtype=np.float32) / 255
-    radius = rng.uniform(*CLOSEUP_RADII) * size
-    column, row = size / 2 + rng.uniform(-0.06, 0.06, size=2) * size
+    image = np.asarray(cut_photograph(photograph, scene, scene, rng), dtype=np.float32) / 255
+    radius = rng.uniform(*CLOSEUP_RADII) * scene
     label = int(rng.integers(len(CLASSES)))
-    item = place_object(label, scene, (column, row), radius, rng)
-    item = PlacedObject(label, item.alpha[:size, :size], item.colour[:size, :size])
-    return _exposed(_paste(image, item, radius, rng), rng)
+    item = place_object(label, scene, (scene / 2, scene / 2), radius, rng)
+    inside = np.argwhere(item.alpha >= 0.5)
+    middle = inside[rng.integers(len(inside))]
+    top, left = (np.clip(middle - size // 2, 0, scene - size)).tolist()
+    image = _paste(image, item, radius, rng)
+    return _exposed(image[top : top + size, left : left + size], rng)
 
 
 def compose_scene(size: int, rng: np.random.Generator) -> Scene:
-    """A square scene of ``size`` pixels with one to three objects."""
+    """A square scene of ``size`` pixels with one or two objects."""
     names = [photograph.name for photograph in PHOTOGRAPHS if photograph.backdrop]
     backdrop = cut_photograph(str(rng.choice(names)), size, size, rng)
     image = np.asarray(backdrop, dtype=np.float32) / 255

@@ -18,8 +18,8 @@ from demo.scenes import Scene, compose_closeup, compose_scene, generator
 from mmvitssl.extras import require
 
 QUALITY = 90
-VERSION = 2
-CLOSEUP = 0.75  # side of a close-up, of a scene's
+VERSION = 3
+CLOSEUP = 1 / 3  # side of a close-up, of a scene's
 # of Cityscapes' 19 classes, by train id: what each class of the demo, and what is behind, is called
 CITY = "demo"
 CITY_BACKGROUND = 9  # terrain
@@ -196,7 +196,7 @@ def make_demo_data(
         train, val: number of scenes.
         seed: of everything.
         image_size: side of a scene in pixels.
-        pretrain: number of close-ups: one object in the middle of a photograph, without labels.
+        pretrain: number of close-ups of one object each, without labels.
         quiet: show no progress.
         cityscapes: write the scenes in Cityscapes' layout, too.
 

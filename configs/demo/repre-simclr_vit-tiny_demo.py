@@ -1,45 +1,52 @@
-# RePre on MoCo v3 at the size of a laptop: a ViT-Ti of 4 blocks on the demo's close-ups.
+# RePre on SimCLR at the size of a laptop: a ViT of 3 blocks on the demo's close-ups.
 _base_ = [
-    '../_base_/models/mocov3_vit.py',
+    '../_base_/models/simclr_vit.py',
     '../_base_/default_runtime.py',
 ]
 
 data_root = 'work_dirs/demo/data'
-epochs = 20
-size = 64
+epochs = 60
+
+# any hue, and often none: the colour of an object says nothing of its class; no blur, which would
+# hide textures
+colour = [
+    dict(type='ColorJitter', brightness=0.6, contrast=0.6, saturation=0.4, hue=0.5, p=0.8),
+    dict(type='RandomGrayscale', p=0.5),
+    dict(type='RandomFlip', p=0.5),
+]
 
 model = dict(
+    # in whole batches: a worker would take longer than a step
+    data_preprocessor=dict(
+        augment=dict(type='DeviceAugment', views=[dict(transforms=colour, num=2)])),
     encoder=dict(
-        arch=dict(base='tiny', depth=4), image_size=size, position='learned',
-        freeze_patch_embed=False),
-    target=dict(momentum=0.98),
+        arch=dict(_delete_=True, embed_dim=96, depth=3, num_heads=3), image_size=24,
+        patch_size=8, position='learned', freeze_patch_embed=False),
     tasks=dict(
         contrastive=dict(
             # the mean of the patches in place of the class token: patches are what heads will read
             token='mean',
-            projector=dict(hidden_channels=512, out_channels=128),
-            predictor=dict(hidden_channels=512)),
+            projector=dict(
+                _delete_=True, type='ProjectionMLP', hidden_channels=256, out_channels=128,
+                num_layers=2),
+            head=dict(temperature=0.2)),
         reconstruction=dict(
             type='Reconstruction',
-            neck=dict(type='MultiHierarchyFusion', width=64),
+            levels=3,
+            neck=dict(type='MultiHierarchyFusion', width=32),
             head=dict(type='PixelLoss'))),
     # learned weights fall to a quarter for the contrast within hundreds of steps
     balancer=dict(type='FixedWeights'))
 
-# any hue: the colour of an object says nothing of its class; no blur, which would hide textures
-view = [
-    dict(type='RandomResizedCrop', scale=(0.4, 1.0)),
-    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.5, p=0.9),
-    dict(type='RandomGrayscale', p=0.3),
-    dict(type='RandomFlip', p=0.5),
-]
 pipeline = [
     dict(type='LoadImage'),
-    dict(type='MultiView', views=[dict(transforms=view), dict(transforms=view)]),
+    dict(
+        type='MultiView',
+        views=[dict(transforms=[dict(type='RandomResizedCrop', scale=(0.3, 1.0))], num=2)]),
     dict(type='PackViews'),
 ]
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=128,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
@@ -57,8 +64,9 @@ test_cfg = dict()
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1),
-    clip_grad=dict(max_norm=3.0))
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05),
+    clip_grad=dict(max_norm=3.0),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
 param_scheduler = [
     dict(
@@ -67,7 +75,6 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=1, convert_to_iter_based=True),
 ]
 custom_hooks = [
-    dict(type='MomentumUpdateHook'),
     dict(type='ReduceLogsHook'),
     dict(type='TaskPicturesHook', interval=epochs // 4),
 ]
