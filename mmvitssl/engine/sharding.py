@@ -24,6 +24,12 @@ def sharded_units(model: nn.Module) -> set[nn.Module]:
     return units.union(*(part.units() for part in modules if isinstance(part, Backbone)))
 
 
+def unit_policy(model: nn.Module) -> partial[bool]:
+    """Torch's policy that makes these modules, and no others, units."""
+    units = sharded_units(model)
+    return partial(lambda_auto_wrap_policy, lambda_fn=lambda module: module in units)
+
+
 def is_sharded(model: nn.Module) -> bool:
     """Whether a pass of the model, or of a part of it, needs all processes."""
     return any(isinstance(module, FSDP) for module in model.modules())
@@ -62,10 +68,8 @@ class ShardedStrategy(FSDPStrategy):
 
     def _wrap_model(self, model: nn.Module) -> Any:
         """Wrap it, with the units of this model unless the config has a policy."""
-        units = sharded_units(model)
-        policy = partial(lambda_auto_wrap_policy, lambda_fn=lambda module: module in units)
         own: dict[str, Any] = dict(self.model_wrapper or {})
-        self.model_wrapper = {"auto_wrap_policy": policy, **own}
+        self.model_wrapper = {"auto_wrap_policy": unit_policy(model), **own}
         return super()._wrap_model(model)
 
     def build_optim_wrapper(

@@ -24,12 +24,11 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.fsdp import FullStateDictConfig, StateDictType
-from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.multiprocessing import spawn
 
 from mmvitssl.engine.hooks import MomentumUpdateHook, ReduceLogsHook
 from mmvitssl.engine.optim import AutocastOptimWrapper
-from mmvitssl.engine.sharding import BLOCKS
+from mmvitssl.engine.sharding import unit_policy
 from mmvitssl.engine.wrappers import CPUDistributedDataParallel
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.masking import BlockMasking, GivenMasking, RandomMasking, WindowMasking
@@ -266,9 +265,8 @@ def wrap(model: Pretrainer, how: str) -> Any:
             model, broadcast_buffers=False, gradient_as_bucket_view=True,
             static_graph=how == "static",
         )  # fmt: skip
-    policy = ModuleWrapPolicy(BLOCKS)
     network = MMFullyShardedDataParallel(
-        model, auto_wrap_policy=policy, device_id=torch.device("cpu")
+        model, auto_wrap_policy=unit_policy(model), device_id=torch.device("cpu")
     )
     whole = FullStateDictConfig(offload_to_cpu=False, rank0_only=False)
     network.set_state_dict_type(network, StateDictType.FULL_STATE_DICT, whole)
