@@ -52,7 +52,7 @@ runs['four-uncertainty'] = run(
             type='UncertaintyWeights', likelihoods={name: likelihoods[name] for name in four})
     })
 runs['four-mgda'] = run(four, **{'model.balancer': dict(type='ParetoWeights')})
-del channels, tasks, four, six, chosen, tokens, run, likelihoods
+del tasks, four, six, chosen, tokens, run, likelihoods
 
 pipeline = [
     dict(type='LoadImage', backend='opencv'),
