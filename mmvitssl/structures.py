@@ -62,7 +62,7 @@ class TokenPlan:
     """Which patches of which image the encoder sees. Maskers make plans; the encoder obeys them.
 
     Attributes:
-        image_index: (R,) long, the image of each row; None: one row an image.
+        image_index: (R,) long, the image of each row; None: one row per image.
         tokens: (R, K) long, the patch indices (raster order of the grid) that enter, in order;
             None: all patches in raster order.
         masked: (R, K) bool, which of the entering tokens are replaced by the mask token.
@@ -199,7 +199,7 @@ class Encoded:
             hierarchical encoders: (R, C_i, h_i, w_i) before downsampling. They are raw unless
             ``norm_levels`` was asked for.
         grid: (h, w) of the whole image in patches.
-        plan: the plan that was obeyed; None: all patches, one row an image.
+        plan: the plan that was obeyed; None: all patches, one row per image.
         tokens: (R, L, C) what ``cls``, ``prefix`` and ``patches`` were cut out of; None where
             there is none.
         level_cls: (R, C_i) class token of each requested level, or the mean of its map.

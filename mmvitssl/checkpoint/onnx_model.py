@@ -35,7 +35,7 @@ class EncoderOutputs(nn.Module):
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) normalised -> (B, C) class token and (B, N, C) patches, behind the norm."""
+        """(B, C, H, W) normalised -> (B, C) class token and (B, N, C) patches, after the norm."""
         encoded = self.encoder(images)
         return encoded.cls, encoded.patches
 

@@ -307,7 +307,7 @@ def _classes(state: Mapping[str, Tensor], name: str = "head.weight") -> int:
 
 
 def _pooling(state: Mapping[str, Tensor], readout: str, switch: str) -> dict[str, Any]:
-    """What timm's classifier reads; ``switch``: its argument for a norm behind the pooling."""
+    """What timm's classifier reads; ``switch``: its argument for a norm after the pooling."""
     if any(key.startswith("fc_norm.") for key in state):
         return {"global_pool": "avg"}
     if "head.weight" not in state or readout == "cls":

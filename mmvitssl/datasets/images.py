@@ -190,7 +190,7 @@ def read_lines(ann_file: str | Path) -> list[str]:
 
 
 def split_labels(lines: Sequence[str], ann_file: str | Path) -> tuple[list[str], np.ndarray]:
-    """``path label`` a line -> paths and (N,) labels.
+    """Lines of ``path label`` -> paths and (N,) labels.
 
     Raises:
         ValueError: a line without a label, or with one that is no number from 0 on.
@@ -244,7 +244,7 @@ class ImageList(ImageFiles):
     """The images that a text file names.
 
     Args:
-        ann_file: one path a line; empty lines and those that start with ``#`` are skipped.
+        ann_file: one path per line; empty lines and those that start with ``#`` are skipped.
         pipeline, max_broken, check: see :class:`ImageFiles`.
         root: the folder that relative paths start from.
         labelled: whether a line is a path, white space and the number of the class.

@@ -49,7 +49,7 @@ class PackedImages(ImageFiles):
     Args:
         file: the ``.npz`` file.
         pipeline, max_broken: see :class:`ImageFiles`; ``LoadImage`` decodes.
-        indices: (first, behind the last) image; None: all.
+        indices: (first image, the one after the last); None: all.
         stride: take every so many-th of them, which thins out all classes alike where a file is
             sorted by class.
 

@@ -269,7 +269,7 @@ class ShardWriter:
         return [DATABASE]
 
     def _part(self, environment: Any, number: int) -> dict[str, list[Any]]:
-        """Write one transaction, or take it up; it holds a list of what is in it."""
+        """Write one transaction, or keep a complete one; it holds a list of its content."""
         key = b"part-%09d" % number
         with environment.begin() as transaction:
             known = transaction.get(key)

@@ -74,7 +74,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _place(builder: _Builder, whole: Mapping[str, Any]) -> str:
-    """Where in the config it stands; several places are told as one."""
+    """Where in the config it stands; several places are reported as one."""
     found = [
         ("type" in part, len(part), at)
         for at, part in _places(whole)

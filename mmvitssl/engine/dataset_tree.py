@@ -1,4 +1,4 @@
-"""Data sets inside of wrappers (ConcatDataset, RepeatDataset and the like), and their pipelines."""
+"""Data sets inside of wrappers (ConcatDataset, RepeatDataset, ...), and their pipelines."""
 
 from __future__ import annotations
 

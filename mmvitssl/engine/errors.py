@@ -1,4 +1,4 @@
-"""Errors that a person can act on, and which of them are told in one paragraph."""
+"""Errors that a person can act on, and which of them are printed as one paragraph."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _received: list[str] = []
 
 
 class Preempted(Exception):
-    """The training was told to stop, and has saved what it had."""
+    """The training received a request to stop, and has saved its state."""
 
     @property
     def status(self) -> int:

@@ -19,7 +19,7 @@ class ClassAccuracy(BaseMetric):
     """Share of images whose class is among the k best, in percent: ``accuracy/top<k>``.
 
     A k that is not below the number of classes would always be 100 and is left out. Of
-    classifiers behind every block, ``accuracy/top<k>`` is the best one's, which the images that it
+    classifiers after every block, ``accuracy/top<k>`` is the best one's, which the images that it
     is measured on have chosen, and ``accuracy/top<k>_block<i>`` is that of block i, from 0.
 
     Args:

@@ -23,7 +23,7 @@ LAST = 4  # levels of the readout cls-last4
 
 @dataclass(frozen=True)
 class Features:
-    """One vector an image, in the order of the data set.
+    """One vector per image, in the order of the data set.
 
     Attributes:
         values: (N, C) float32 on the CPU.

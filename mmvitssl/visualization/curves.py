@@ -35,7 +35,7 @@ def _read(path: Path) -> list[dict[str, float]]:
 
 
 def latest_scalars(work_dir: str | Path) -> list[dict[str, float]]:
-    """The logged scalars of the last run in a work folder, a dict a line.
+    """The logged scalars of the last run in a work folder, one dict per line.
 
     Raises:
         FileNotFoundError: nothing was logged there.
@@ -44,7 +44,7 @@ def latest_scalars(work_dir: str | Path) -> list[dict[str, float]]:
 
 
 def run_scalars(work_dir: str | Path) -> list[dict[str, float]]:
-    """The logged scalars of a training that may have been resumed, a dict a line.
+    """The logged scalars of a training that may have been resumed, one dict per line.
 
     A later start in the folder replaces what an earlier one logged from its first step on, so that
     one from scratch replaces all of it. Lines of validation, which may count epochs, are compared
@@ -220,7 +220,7 @@ def draw_runs(
     smoothing: float = 0.0,
     pattern: str | None = None,
 ) -> list[Path]:
-    """Compare the logs of runs: a figure a metric, and one of all.
+    """Compare the logs of runs: one figure per metric, and one of all.
 
     Args:
         folders: work folders.

@@ -76,7 +76,7 @@ def project(values: Tensor, method: str = "tsne", seed: int = 0) -> np.ndarray:
 
 
 def colours(labels: np.ndarray) -> dict[int, Any]:
-    """A colour a class: distinct ones up to twenty classes, else around the colour circle."""
+    """One colour per class: distinct ones up to twenty classes, else around the colour circle."""
     classes = sorted({int(label) for label in labels})
     if len(classes) <= 10:
         return {label: plt.get_cmap("tab10")(i) for i, label in enumerate(classes)}

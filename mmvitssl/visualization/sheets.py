@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def side_by_side(pictures: dict[str, Tensor], rows: int, margin: int = 4) -> np.ndarray:
-    """One picture of several: a row an image, a column a caption.
+    """One picture of several: one row per image, one column per caption.
 
     Args:
         pictures: (B, 3, H, W) in [0, 1] by caption.

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from gpu_checks.small import dicts, narrow_heads
+from mmvitssl.engine.config_files import RUNNER_KEYS
 from mmvitssl.engine.image_size import resize_config
 
 STEPS = 2
@@ -177,4 +178,9 @@ def small_options(config: Config, processes: int = 1) -> list[str]:
     _small_model(config)
     _two_steps(config, processes)
     after = config._cfg_dict.to_dict()
-    return [f"{key}={_written(value)}" for key, value in _differences(before, after, "")]
+    trained = "model" in after  # of such configs, variables cannot be options
+    return [
+        f"{key}={_written(value)}"
+        for key, value in _differences(before, after, "")
+        if not trained or key.partition(".")[0] in RUNNER_KEYS
+    ]

@@ -16,7 +16,7 @@ from tests.test_tools.programs import ROOT
 sys.path.insert(0, str(ROOT / "tools"))
 
 from build_release import ReleaseError, check_consistent, version
-from check_prose import PLACES, check, find
+from check_prose import PLACES, check, check_docstrings, find
 
 
 @pytest.mark.slow
@@ -47,6 +47,19 @@ def test_long_sentences_and_odd_words_are_found() -> None:
     text = f"# Title\n\n{long}\n\n- a line\n  a file is what was told\n\n```\n{long}\n```\n"
     found = [(finding.kind, finding.line) for finding in check(Path("page.md"), text)]
     assert found == [("long", 3), ("odd", 5), ("odd", 5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "odd"),
+    [("One row an image.", 1), ("A ratio of 2 files a second.", 1), ("The SHA-256 of a file.", 0),
+     ("Rank, or 0 without a process group.", 0), ("It `gives back` and ``is told``.", 0),
+     ("What it gives back.", 1)],
+)  # fmt: skip
+def test_numbers_of_a_thing_are_no_rates_and_code_is_no_prose(text: str, odd: int) -> None:
+    module = f'"""Module.\n\n{text}\n"""\n'
+    found = [*check(Path("page.md"), text), *check_docstrings(Path("module.py"), module)]
+    assert [finding.kind for finding in found] == ["odd"] * (2 * odd)
+    assert not odd or found[-1].line == 3
 
 
 def test_a_release_states_one_version() -> None:

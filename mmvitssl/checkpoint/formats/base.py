@@ -1,7 +1,7 @@
 """A format is a table of names that is read in both directions.
 
 Importing accounts for every key: it is renamed, carried along under its own name because our models
-have no place for it, or an error. Exporting an imported state gives back what was imported, bit for
+have no place for it, or an error. Exporting an imported state returns what was imported, bit for
 bit; exporting a state that was trained here makes the carried tensors anew where it can.
 """
 

@@ -66,7 +66,7 @@ class OnlineProbeHook(Hook):
         bank: config of the labelled data set that neighbours come from and the linear classifier
             is fitted on, without augmentation.
         queries: config of the labelled data set that is classified.
-        interval: epochs between probes; there is one behind the last epoch in any case.
+        interval: epochs between probes; there is one after the last epoch in any case.
         at_start: whether to probe before the first epoch too.
         branch: 'online', or 'target' for the momentum encoder.
         linear: whether to fit logistic regression too.
