@@ -32,7 +32,10 @@ def check_weights_file(path: str | Path, option: str = "") -> Path:
     if not Path(text).expanduser().exists():
         published = find_published(text)
         if published is not None:
-            return download(published)
+            try:
+                return download(published)
+            except CheckpointError as error:
+                raise CheckpointError(f"{option}: {error}" if option else str(error)) from error
     if ADDRESS.match(text):
         raise CheckpointError(
             f"{said} is an address that is not read here (http and https are): download the file "
