@@ -89,3 +89,12 @@ def mean_over_processes(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values /= world_size()
     return values
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Sum over processes, detached."""
+    values = values.detach()
+    if not alone():
+        values = values.clone()
+        dist.all_reduce(values)
+    return values

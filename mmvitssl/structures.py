@@ -73,6 +73,8 @@ class TokenPlan:
         num_visible: unmasked tokens of every row; needed with ``mask_at`` > 0, where it fixes the
             shapes without asking the device.
         dropped: (R, M) long, the patches of the row's image that are masked by not entering.
+        blocks: number of equal parts of ``dropped`` that are predicted apart from each other
+            (I-JEPA's target blocks, which may overlap).
     """
 
     image_index: Tensor | None = None
@@ -82,6 +84,7 @@ class TokenPlan:
     window: tuple[int, int] | None = None
     num_visible: int | None = None
     dropped: Tensor | None = None
+    blocks: int = 1
 
     def __post_init__(self) -> None:
         if self.image_index is not None and self.tokens is None:
@@ -94,6 +97,8 @@ class TokenPlan:
                     f"TokenPlan.masked {tuple(self.masked.shape)} and TokenPlan.tokens "
                     f"{tuple(self.tokens.shape)} must have the same shape."
                 )
+        if self.blocks < 1 or (self.blocks > 1 and self.dropped is None):
+            raise ValueError(f"TokenPlan.blocks={self.blocks} needs TokenPlan.dropped.")
         late = self.masked is not None and self.num_visible is not None
         if self.mask_at < 0 or (self.mask_at > 0 and not late):
             raise ValueError(
@@ -112,6 +117,22 @@ class TokenPlan:
             )
         }
         return replace(self, **moved)  # type: ignore[arg-type]
+
+    def split(self, images: int, parts: int) -> list[TokenPlan]:
+        """The plan of ``parts`` x ``images`` images as one plan per part, in order."""
+        if parts == 1:
+            return [self]
+        tensors = {"tokens": self.tokens, "masked": self.masked, "dropped": self.dropped}
+        rows = next(len(tensor) for tensor in tensors.values() if tensor is not None)
+        image = torch.arange(rows) if self.image_index is None else self.image_index
+        plans = []
+        for part in range(parts):
+            chosen = (image // images == part).nonzero()[:, 0]
+            changes = {k: None if t is None else t[chosen] for k, t in tensors.items()}
+            if self.image_index is not None:
+                changes["image_index"] = image[chosen] - part * images
+            plans.append(replace(self, **changes))  # type: ignore[arg-type]
+        return plans
 
     def visible_slots(self) -> Tensor:
         """(R, num_visible) long: where in the row the unmasked tokens stand, ascending."""
@@ -146,7 +167,7 @@ class TokenPlan:
 
 @dataclass(frozen=True, eq=False)
 class MaskedPatches:
-    """The masked patches of a plan, one entry each, rows in order and ascending inside a row.
+    """The masked patches of a plan, one entry each, rows and blocks in order.
 
     Attributes:
         image: (T,) long, index of the image.
@@ -160,6 +181,20 @@ class MaskedPatches:
     patch: Tensor
     slot: Tensor | None
     rows: int
+
+    @classmethod
+    def every(cls, images: int, patches: int) -> MaskedPatches:
+        """All patches of a pass without a plan."""
+        number = torch.arange(images * patches)
+        return cls(number // patches, number % patches, number, images)
+
+    def image_weights(self, images: int) -> Tensor:
+        """(T,) weights of a mean over the patches of each image, then over all ``images``.
+
+        An image without masked patches counts as 0 (iBOT, DINOv2).
+        """
+        number = torch.bincount(self.image, minlength=images)
+        return 1.0 / (number[self.image] * images)
 
     @classmethod
     def of(cls, plan: TokenPlan) -> MaskedPatches:

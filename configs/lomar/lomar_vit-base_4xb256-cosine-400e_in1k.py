@@ -14,9 +14,10 @@ train_cfg = dict(max_epochs=400)
 # the official README warms up for 20 epochs, the paper for 10
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=20,
+        type='mmvitssl.LinearLR', start_factor=1e-4, inclusive=False,
+        by_epoch=True, begin=0, end=20,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=20,
+        type='mmvitssl.CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=20,
         convert_to_iter_based=True),
 ]

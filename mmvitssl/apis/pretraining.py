@@ -115,7 +115,7 @@ def prepare(
     recipe.work_dir = str(out.absolute())
     if weights is not None:
         named = find_published(str(init)) is not None and not Path(str(init)).exists()
-        recipe.pretrained = str(init) if named else str(weights.absolute())
+        recipe.init = str(init) if named else str(weights.absolute())
     header = [
         f"mmvitssl pretrain, version {mmvitssl.__version__}: {method} on {arch}, {path.name} made "
         f"to fit",

@@ -26,7 +26,23 @@ MOCOV3_ARCH = {
     **dict.fromkeys(("vit_base", "vit_conv_base"), (768, 12)),
 }
 DINO_ARCH = {"vit_tiny": (192, 3), "vit_small": (384, 6), "vit_base": (768, 12)}
+# formats of the codes that resize positions as DINO's does, and as DINOv2's with registers does
+RESIZED, RESIZED_REGISTERS = (0.1, False), (0.0, True)
+RESIZING = ("dino", "ibot", "dinov2-training", "dinov2", "transformers-dinov2")
 SHOWN_HEADS = ("relative_position_bias_table", "rpe_k.lookup_table_weight")
+
+
+def resize_rule(origin: str | None, state: Mapping[str, Tensor]) -> tuple[float, bool] | None:
+    """``interpolate_offset`` and ``interpolate_antialias`` of a format; None: it has no rule.
+
+    Args:
+        origin: name of the format.
+        state: of the encoder, with this package's names.
+    """
+    if origin not in RESIZING or "pos_embed" not in state:
+        return None
+    registers = any(key.startswith("prefix_tokens.register") for key in state)
+    return RESIZED_REGISTERS if registers else RESIZED
 
 
 @dataclass(frozen=True)

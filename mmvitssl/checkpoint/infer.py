@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mmvitssl.checkpoint.entries import some
 from mmvitssl.checkpoint.errors import CheckpointError
-from mmvitssl.checkpoint.facts import Facts
+from mmvitssl.checkpoint.facts import Facts, resize_rule
+from mmvitssl.checkpoint.formats import FORMATS
 
 PROJECTION = "patch_embed.proj.weight"
 FIRST = "blocks.0.attn."
@@ -21,7 +22,8 @@ SHARED = "rel_pos_bias.relative_position_bias_table"
 IMAGE_SIZE = 224  # of files whose tables do not show it
 HEAD_WIDTH = 64  # channels per attention head of all published models but MoCo v3's and CAE's ViT-S
 # epsilon of the norms, where it is not timm's and Swin's
-NORM_EPS = {"transformers-vit": 1e-12, "transformers-vitmae": 1e-12}
+NORM_EPS = {"transformers-vit": 1e-12, "transformers-vitmae": 1e-12,
+            "dinov3": 1e-5, "timm-dinov3": 1e-5}  # fmt: skip
 SINCOS = ("sincos_row_first", "sincos_column_first")
 HOW = "describe the encoder in a config of yours (--config FILE)"
 
@@ -86,8 +88,14 @@ def _swin(state: Mapping[str, Tensor], projection: Tensor) -> dict[str, Any]:
     )
 
 
+def _gated(state: Mapping[str, Tensor], block: str) -> bool:
+    """Whether the first layer of an MLP holds gates and values, twice as wide as the last."""
+    return len(state[f"{block}mlp.fc1.weight"]) == 2 * state[f"{block}mlp.fc2.weight"].shape[1]
+
+
 def _ratio(state: Mapping[str, Tensor], block: str, width: int) -> float:
-    return state[f"{block}mlp.fc1.weight"].shape[0] / width
+    hidden = state[f"{block}mlp.fc2.weight"].shape[1]
+    return (1.5 if _gated(state, block) else 1.0) * hidden / width
 
 
 def _vit(
@@ -113,7 +121,14 @@ def _vit(
         mask_token="mask_token" in state,
         norm_eps=NORM_EPS.get(origin or "", 1e-6),
     )  # fmt: skip
+    settings |= dict(class_token=False) if "cls_token" not in state else {}
+    settings |= dict(mlp="swiglu") if _gated(state, "blocks.0.") else {}
+    rule = resize_rule(origin, state)
+    if rule is not None:
+        settings |= dict(interpolate_offset=rule[0], interpolate_antialias=rule[1])
     relative, table = _relative(state)
+    if origin is not None and FORMATS[origin].relative_position is not None:
+        relative = FORMATS[origin].relative_position
     if relative is not None:
         settings["relative_position"] = relative
     if table is not None:

@@ -24,6 +24,7 @@ from mmvitssl.checkpoint.safe import load_file
 
 PARTS = {"online": "encoder.", "target": "target.modules_by_name.encoder."}
 SOURCES = (*PARTS, "ema")
+PREDICTOR = re.compile(r"tasks\.[^.]+\.neck\.pred\.weight")
 DINO_CENTRE = re.compile(r"tasks\.[^.]+\.head\.center")
 
 
@@ -140,10 +141,12 @@ def take_encoder(
 
 
 def _usual(state: Mapping[str, Tensor]) -> tuple[str, str]:
-    """The encoder that the method's authors evaluate: DINO's teacher, else the online one."""
+    """The encoder that the method's authors evaluate: DINO's teacher, I-JEPA's target encoder."""
     has_target = any(key.startswith(PARTS["target"]) for key in state)
     if has_target and any(DINO_CENTRE.fullmatch(key) for key in state):
         return "target", ", DINO's teacher, which its authors evaluate"
+    if has_target and any(PREDICTOR.fullmatch(key) for key in state):
+        return "target", ", I-JEPA's target encoder, which its authors evaluate"
     return "online", ""
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of
 from mmvitssl.checkpoint.errors import CheckpointError
-from mmvitssl.checkpoint.facts import Facts, check_heads, facts_of
+from mmvitssl.checkpoint.facts import Facts, check_heads, facts_of, resize_rule
 from mmvitssl.checkpoint.formats.base import Format
 from mmvitssl.checkpoint.named import SOURCES, NamedWeights, named_weights, take_encoder
 from mmvitssl.checkpoint.normalisation import differing, mean_std_in
@@ -27,7 +27,7 @@ OTHER_NORMS = re.compile(r"fc_norm\.|backbone\.norm\d\.")
 OUTSIDE_TOKENS = re.compile(r"prefix_tokens\.(register_\d+|distillation)")
 HINTS = {
     "cls_token": "the file has no class token (cls_token is missing), as encoders that pool their "
-    "patches (SigLIP, 'gap'); the encoders here have one",
+    "patches (I-JEPA, SigLIP, 'gap'): set class_token=False",
     "pos_embed": "the file has no position table: set position='none' if its positions are "
     "relative",
 }
@@ -86,6 +86,7 @@ def load_encoder(
     source: str | None = None,
     log: Callable[[str], None] | None = None,
     preprocessor: Any = None,
+    fresh_tokens: bool = False,
 ) -> LoadReport:
     """Load a pretrained encoder into a backbone, strictly.
 
@@ -97,10 +98,13 @@ def load_encoder(
             ``model.``) are taken off.
         source: 'online' or 'target' encoder of a pretraining checkpoint; 'ema': averaged weights
             that the file keeps beside the others (``model_ema``, ``state_dict_ema``); None: what
-            the method's authors evaluate, DINO's teacher and the online encoder of all others.
+            the method's authors evaluate, DINO's teacher, I-JEPA's target encoder, and the online
+            encoder of all others.
         log: where the summary goes; by default MMEngine's current logger.
         preprocessor: of the model's images, whose mean and standard deviation are compared with
             those that the checkpoint says; None: not compared.
+        fresh_tokens: whether tokens that serve pretraining alone (mask token) may be missing in
+            the file and keep their values.
 
     Returns:
         what was loaded, resized and left out.
@@ -121,6 +125,7 @@ def load_encoder(
     )
     state, left_out, words = take_encoder(named.state, source, path)
     words += named.words
+    _check_positions(encoder, named.origin, path)
     state, notes = _fit_tokens(encoder, state, path)
     facts: Facts = facts_of(content, path, named.origin, state)
     own = encoder.state_dict()
@@ -128,8 +133,15 @@ def load_encoder(
     state = {key: tensor for key, tensor in state.items() if key not in not_needed}
     state, resized = _adapt(encoder, state, facts, path, words)
     state, fresh = _allow_missing(backbone, encoder, state, [*left_out, *named.carried])
+    if fresh_tokens:
+        new = [k for k in own if k not in state and k.startswith(encoder.optional_state)]
+        state |= {key: own[key] for key in new}
+        fresh = [*fresh, *new]
+        notes += [f"New, as the file lacks them: {some(new)}"] if new else []
     check_keys(own, state, path, words)
     notes += check_heads(encoder, facts, path, state)
+    origin = None if named.origin is None else named.origin.name
+    notes += _resize_notes(encoder, resize_rule(origin, state))
     check_dtypes(own, state, path)
     check_finite(state, path)
     check_scale({key: state[key] for key in state if key not in fresh}, path)
@@ -154,6 +166,36 @@ def _of_its_library(
     state = state_dict_of(content, path)
     own = None if any(".encoder." in f".{key}" for key in state) else encoder.own_names(state)
     return None if own is None else NamedWeights(own, notes=["Read as a file of its library"])
+
+
+def _check_positions(encoder: Any, origin: Format | None, path: str | Path) -> None:
+    """Refuse an encoder without the relative positions that a format's weights need.
+
+    Raises:
+        CheckpointError: it has others; features would be wrong without a word.
+    """
+    needs = None if origin is None else origin.relative_position
+    if origin is not None and needs and getattr(encoder, "relative_position", None) != needs:
+        raise CheckpointError(
+            f"{path} is of {origin.words}: its model has rotary position embeddings (it holds "
+            f"neither pos_embed nor relative_position_bias_table). Build the encoder with "
+            f"position='none', relative_position='{needs}', norm_eps=1e-5, layer_scale=1e-5, four "
+            f"prefix_tokens, and qkv_bias='qv' or 'none' as the file has q_bias."
+        )
+
+
+def _resize_notes(encoder: Any, rule: tuple[float, bool] | None) -> list[str]:
+    """A warning where the encoder resizes positions by another rule than the file's authors."""
+    names = ("interpolate_offset", "interpolate_antialias")
+    own = tuple(getattr(encoder, name, None) for name in names)
+    if rule is None or own == rule:
+        return []
+    theirs, ours = (", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+                    for values in (rule, own))  # fmt: skip
+    return [
+        f"WARNING: for images of other sizes the file's authors resize positions with {theirs}, "
+        f"and this encoder with {ours}: its features differ from theirs there"
+    ]
 
 
 def _fit_tokens(

@@ -29,7 +29,7 @@ LOADER_KEYS = ("num_batch_per_epoch",)
 ENVIRONMENT = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit", "dynamo_cache_size")
 WRAPPER_KEYS = (
     "type", "constructor", "optimizer", "paramwise_cfg", "accumulative_counts", "clip_grad",
-    "clip_each", "precision", "dtype", "loss_scale", "use_fsdp",
+    "clip_each", "clip_parts", "precision", "dtype", "loss_scale", "use_fsdp",
 )  # fmt: skip
 OPTIMIZER_NUMBERS = ("lr", "weight_decay", "momentum", "eps", "dampening")
 PARAMWISE = (

@@ -23,7 +23,7 @@ from mmvitssl.extras import missing_extra
 # read by tools/train.py, tools/test.py, MMEngine's Config and the detectors' and segmentors' tools
 READ_BY_TOOLS = {
     "runner_type", "custom_imports", "find_unused_parameters", "sync_bn",
-    "tta_model", "tta_pipeline", "gpu_ids", "pretrained", "pretrained_source",
+    "tta_model", "tta_pipeline", "gpu_ids", "init", "pretrained", "pretrained_source",
 }  # fmt: skip
 RUNNER_KEYS = tuple(
     sorted(

@@ -106,23 +106,24 @@ def _dicts(node: Any) -> Iterator[dict[str, Any]]:
 def _shorten_parts(config: Config) -> list[str]:
     """Shorten what else begins a training, by the rule of a warm-up.
 
-    These are the warm-up of DINO's teacher temperature and the epochs in which ``FreezeHook``
-    keeps the prototypes.
+    These are the warm-ups of the teacher's temperature (DINO, iBOT, DINOv2) and the epochs in which
+    ``FreezeHook`` keeps the prototypes.
     """
     length, by_epoch = training_length(config)
-    if length is None or not by_epoch:
+    if length is None:
         return []
     notes = []
-    parts = (("DINOLoss", "warmup_epochs", config.get("model")),
-             ("FreezeHook", "epochs", config.get("custom_hooks")))  # fmt: skip
+    warm_up, unit = ("warmup_epochs", "epochs") if by_epoch else ("warmup_iters", "iterations")
+    parts = [(kind, warm_up, config.get("model")) for kind in ("DINOLoss", "PrototypeTarget")]
+    parts += [("FreezeHook", "epochs", config.get("custom_hooks"))] if by_epoch else []
     for kind, key, where in parts:
         for part in _dicts(where):
             named = str(part.get("type", "")).rsplit(".", 1)[-1] == kind
             stated = part.get(key, 1 if kind == "FreezeHook" else 0)
             if named and stated and 2 * stated >= length:
-                part[key] = WARM_UP * length
+                part[key] = WARM_UP * length if by_epoch else round(WARM_UP * length)
                 notes.append(
-                    f"{kind}.{key}={stated} would be half or more of the {length} epochs of the "
+                    f"{kind}.{key}={stated} would be half or more of the {length} {unit} of the "
                     f"training: it is {part[key]:g}."
                 )
     return notes

@@ -60,13 +60,21 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     options.add_argument(
         "--pretrained",
         metavar="CKPT",
-        help="load this encoder, strictly, before training; comes before the config's `pretrained`",
+        help="load this encoder, strictly, before training: a checkpoint, the name of published "
+        "weights, or an address; comes before the config's `pretrained`",
+    )
+    options.add_argument(
+        "--init",
+        metavar="CKPT",
+        help="as --pretrained, for a new pretraining from these weights: the momentum encoder "
+        "starts equal to the encoder, and tokens that the file lacks (mask token) are new; comes "
+        "before the config's `init`",
     )
     options.add_argument(
         "--pretrained-source",
         choices=SOURCES,
-        help="which encoder of the checkpoint; unless said otherwise DINO's teacher, and the "
-        "online one of all other methods; ema: averaged weights (model_ema)",
+        help="which encoder of the checkpoint; unless said otherwise DINO's teacher, I-JEPA's "
+        "target encoder, and the online one of all others; ema: averaged weights (model_ema)",
     )
     shorthands.add_shorthands(options)
     options.add_argument(
@@ -114,7 +122,9 @@ def prepare(args: argparse.Namespace) -> Runner:
     config.setdefault("randomness", dict(seed=0))
     track(config, getattr(args, "track", None))
     scope = launch.prepare_scope(config)
-    starting = weights.take_weights(config, args.pretrained, args.pretrained_source)
+    starting = weights.take_weights(
+        config, args.pretrained, args.pretrained_source, getattr(args, "init", None)
+    )
     launch.check_data(config, ("train_dataloader", "val_dataloader"))
     resume.check_work_dir(config)
     changes = resume.prepare_resume(config)

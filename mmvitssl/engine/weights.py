@@ -20,6 +20,7 @@ from mmvitssl.checkpoint import (
 from mmvitssl.checkpoint.entries import some, state_dict_of
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.engine.launch import UserError, bare_model
+from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.registry import MODELS
 
 RIGHT = "pretrained = 'FILE' at the top of the config (or --pretrained FILE)"
@@ -37,12 +38,14 @@ class StartingWeights:
         model: file with all weights of the model; None: none.
         foreign: (path of a module, file, prefix of its keys) for ``init_cfg`` of modules of other
             packages, which read the file themselves.
+        anew: whether a pretraining begins from the encoder (``--init``, ``init``).
     """
 
     encoder: str | None = None
     source: str | None = None
     model: str | None = None
     foreign: tuple[tuple[str, str, str], ...] = ()
+    anew: bool = False
 
 
 def _initialisers(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -139,17 +142,22 @@ def _refuse_unread(config: Config) -> None:
 
 
 def take_weights(
-    config: Config, pretrained: str | None = None, source: str | None = None
+    config: Config,
+    pretrained: str | None = None,
+    source: str | None = None,
+    init: str | None = None,
 ) -> StartingWeights:
     """Find what a run starts from, before anything is built; MMEngine gets none of it.
 
-    ``--pretrained`` comes before the config's ``pretrained``, and both before an ``init_cfg`` of
-    the backbone. With a resumed run nothing is taken: the checkpoint has all weights.
+    ``--pretrained`` and ``--init`` come before the config's ``pretrained`` and ``init``, and all
+    before an ``init_cfg`` of the backbone. With a resumed run nothing is taken: the checkpoint has
+    all weights.
 
     Args:
         config: of the run; keys that bring weights are taken out of it.
         pretrained: of the command line.
         source: likewise, of the command line.
+        init: ``--init`` of the command line.
 
     Raises:
         UserError: two keys name two files, a key is read by nothing, or a source is unknown.
@@ -157,12 +165,16 @@ def take_weights(
         FileNotFoundError: there is no such file.
     """
     _refuse_unread(config)
-    key, said = config.pop("pretrained", None), config.pop("pretrained_source", None)
-    source = source or said
+    source = source or config.get("pretrained_source")
+    config.pop("pretrained_source", None)
+    said = {"--init": init, "--pretrained": pretrained}
+    written = {key: config.pop(key, None) for key in ("init", "pretrained")}
     if source not in (None, *SOURCES):
         raise UserError(f"pretrained_source={source!r} is unknown; use one of {SOURCES}.")
-    named = [("--pretrained", pretrained)] if pretrained else []
-    named += [("pretrained", str(key))] if key and not named else []
+    named = [(key, str(file)) for key, file in said.items() if file]
+    named = named or [(key, str(file)) for key, file in written.items() if file]
+    if len(named) > 1:
+        raise UserError(f"{named[0][0]} and {named[1][0]} name two starts: keep one.")
     inside, foreign = _take_init_cfg(config)
     if named and inside:
         print_log(f"{inside[0][0]} is left out: {named[0][0]} comes before it.")
@@ -185,7 +197,8 @@ def take_weights(
         )
     for option, file in [*named, *([("load_from", str(model))] if model else [])]:
         check_weights_file(str(file), option)
-    return StartingWeights(named[0][1] if named else None, source, model, foreign)
+    option, encoder = named[0] if named else ("", None)
+    return StartingWeights(encoder, source, model, foreign, anew=option in ("--init", "init"))
 
 
 def _resumes(config: Config) -> bool:
@@ -203,7 +216,7 @@ def drop_weights(config: Config) -> None:
     """
     _refuse_unread(config)
     _take_init_cfg(config)
-    for key in ("load_from", "pretrained", "pretrained_source", "resume"):
+    for key in ("load_from", "init", "pretrained", "pretrained_source", "resume"):
         if config.pop(key, None):
             print_log(f"The config's {key} is left out: the checkpoint that is tested has all.")
 
@@ -229,7 +242,7 @@ def load_weights(runner: Runner, weights: StartingWeights) -> None:
             ) from error
         runner.logger.info(f"Loaded all weights of the model from {weights.model}.")
     if weights.encoder is not None:
-        load_pretrained(runner, weights.encoder, weights.source)
+        load_pretrained(runner, weights.encoder, weights.source, weights.anew)
     elif weights.model is None and getattr(model, "frozen", False) and not runner._resume:
         runner.logger.warning(f"The frozen encoder keeps its random weights: nothing says {RIGHT}.")
 
@@ -263,7 +276,9 @@ def _check_foreign(model: Any, place: str, file: str, prefix: str) -> None:
         )
 
 
-def load_pretrained(runner: Runner, path: str, source: str | None = None) -> None:
+def load_pretrained(
+    runner: Runner, path: str, source: str | None = None, anew: bool = False
+) -> None:
     """Load a pretrained encoder into the backbone (or encoder) of the runner's model, strictly.
 
     Args:
@@ -271,12 +286,21 @@ def load_pretrained(runner: Runner, path: str, source: str | None = None) -> Non
         path: see :func:`~mmvitssl.checkpoint.load_encoder`.
         source: which encoder of the checkpoint; None: what the model's config says, else what the
             method's authors evaluate.
+        anew: see :class:`StartingWeights`.
 
     Raises:
-        UserError: the model has neither.
+        UserError: the model has neither, or it is no pretraining that could begin anew.
         CheckpointError: the checkpoint does not fit.
     """
     model: Any = bare_model(runner)
+    if anew and not isinstance(model, Pretrainer):
+        raise UserError(
+            f"--init begins a pretraining, and this config trains a {type(model).__name__}: use "
+            f"--pretrained CKPT."
+        )
+    if anew:
+        model.load_pretrained(path, source, runner.logger.info, anew=True)
+        return
     if hasattr(model, "load_pretrained"):
         model.load_pretrained(path, source, runner.logger.info)
         return

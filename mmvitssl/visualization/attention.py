@@ -33,7 +33,7 @@ def check_encoder(encoder: nn.Module) -> Backbone:
         ValueError: the message says why.
     """
     backbone = backbone_in(encoder)
-    if not backbone.spec.has_attention:
+    if not backbone.spec.has_attention or not backbone.spec.has_class_token:
         lacks = "returns no attention" if backbone.spec.has_class_token else "has no class token"
         raise ValueError(
             f"{type(encoder).__name__} {lacks}: there is no map of one token over the "

@@ -38,8 +38,17 @@ ENCODERS: dict[str, Callable[[], nn.Module]] = {
     "mocov3": lambda: ViT(**SIZES, position="sincos_row_first"),
     "dino": lambda: ViT(**SIZES),
     "dinov2": lambda: ViT(
-        **SIZES, layer_scale=1e-5, mask_token=True, prefix_tokens=("register_0", "register_1")
+        **SIZES, layer_scale=1e-5, mask_token=True, prefix_tokens=("register_0", "register_1"),
+        interpolate_antialias=True,
     ),
+    "gated": lambda: ViT(
+        **SIZES, layer_scale=1e-5, mask_token=True, mlp="swiglu", interpolate_offset=0.1
+    ),
+    "dinov3": lambda: ViT(
+        **SIZES, position="none", relative_position="rope", norm_eps=1e-5, layer_scale=1e-5,
+        prefix_tokens=[f"register_{i}" for i in range(4)], qkv_bias="qv",
+    ),
+    "pooled": lambda: ViT(**SIZES, class_token=False, position="sincos_column_first"),
     "hub": lambda: ViT(**SIZES, norm_eps=1e-12),
     "swin": lambda: SwinTransformer(
         arch=dict(embed_dim=32, depths=(2, 2), num_heads=(1, 2)), window_size=7
@@ -56,7 +65,10 @@ CASES = {
     "beit": ("beit", ()),
     "simmim": ("beit", ("predictor",)),
     "dinov2": ("dinov2", ()),
-    "transformers-dinov2": ("dinov2", ()),
+    "transformers-dinov2": ("gated", ()),
+    "dinov3": ("dinov3", ()),
+    "timm-dinov3": ("dinov3", ()),
+    "timm-pooled": ("pooled", ()),
     "swin": ("swin", ()),
     "timm-swin": ("swin", ()),
     "mocov3": ("mocov3", ()),
@@ -104,11 +116,23 @@ def test_official_files_are_models_as_they_are(name: str, tmp_path: Path) -> Non
     image = torch.rand(2, 3, SIZE, SIZE)
     torch.testing.assert_close(loaded(image).cls, encoder(image).cls)
     torch.testing.assert_close(loaded(image).patches, encoder(image).patches)
+    if CASES[name][0] in ("dinov2", "gated", "dinov3"):  # whose authors resize by a rule
+        wide = torch.rand(2, 3, SIZE, SIZE + 2 * PATCH)
+        torch.testing.assert_close(loaded(wide).patches, encoder(wide).patches)
     assert described.normalisation is not None
     # the model is the same when it is built from the description alone, as detectors build it
     again = MODELS.build(described.encoder)
     load_encoder(again, path, log=lambda line: None)
     torch.testing.assert_close(again.eval()(image).cls, encoder(image).cls)
+
+
+def test_another_rule_of_resizing_positions_is_warned_of(tmp_path: Path) -> None:
+    encoder: Any = official("dinov2", tmp_path / "file.pth")
+    warnings = []
+    for encoder.interpolate_antialias in (True, False):
+        report = load_encoder(encoder, tmp_path / "file.pth", log=lambda line: None)
+        warnings.append([note for note in report.notes if "resize positions" in note])
+    assert not warnings[0] and "interpolate_antialias=True, and this encoder" in warnings[1][0]
 
 
 @pytest.mark.parametrize("name", ["mae", "mmpretrain-mae", "transformers-vitmae", "simmim"])

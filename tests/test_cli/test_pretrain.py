@@ -145,7 +145,7 @@ def test_a_run_starts_from_another_and_is_not_overwritten(
     ended = mmvitssl("pretrain", images, *SMALL, *more)
     assert "TOO SHORT TO SAY" in ended.stdout
     config = Config.fromfile(tmp_path / "more" / "config.py")
-    assert config.pretrained == str(out / "last.pth")
+    assert config.init == str(out / "last.pth")
     state = torch.load(tmp_path / "more" / "last.pth", weights_only=False)["state_dict"]
     trained = torch.load(out / "last.pth", weights_only=False)["state_dict"]
     key = "encoder.blocks.0.attn.qkv.weight"

@@ -191,6 +191,7 @@ def test_learning_rates_rise_and_fall(path: str) -> None:
         for scheduler in schedulers:
             scheduler.step()
     top, warm_up = config.optim_wrapper.optimizer.lr, config.param_scheduler[0].end
+    warm_up += config.param_scheduler[0].get("lag", 0)
     assert rates[:warm_up] == sorted(rates[:warm_up])
     assert rates[warm_up:] == sorted(rates[warm_up:], reverse=True)
     assert max(rates) == pytest.approx(top, rel=0.03)

@@ -50,6 +50,13 @@ METHODS = (
     "repre/ablations/repre-mocov3_swin-tiny_single-32xb128-cosine-300e_in1k",
     "mtssl/mtssl-all_vit-small_32xb128-cosine-300e_in1k",
     "mtssl/sit_vit-base_4xb72-cosine-500e_in1k",
+    "ibot/ibot_vit-small_16xb64-cosine-800e_in1k",
+    "ibot/ibot_vit-small_separate-heads-16xb64-cosine-800e_in1k",
+    "ibot/repre-ibot_vit-small_16xb64-cosine-800e_in1k",
+    "ijepa/ijepa_vit-large_16xb128-cosine-600e_in1k",
+    "data2vec/data2vec_vit-base_16xb128-cosine-800e_in1k",
+    "dbot/dbot_vit-base_64xb64-cosine-800e_in1k",
+    "maskfeat/maskfeat_vit-base_16xb128-cosine-300e_in1k",
     "probe/linear-mae_vit-base_32xb512-cosine-90e_in1k",
     "probe/linear-beit_vit-base_8xb128-cosine-100e_in1k",
     "probe/attentive-cae_vit-base_32xb256-cosine-90e_in1k",
@@ -92,6 +99,12 @@ def _small(config: Any, tokenizer: Path) -> Iterator[str]:
                 yield f"{place}.{part}.hidden_channels=32"
         if "prototypes" in task.get("projector", {}):
             yield f"{place}.projector.prototypes=32"
+        if "patch_prototypes" in task.get("projector", {}):
+            yield f"{place}.projector.patch_prototypes=24"
+        if (task.get("masking") or {}).get("type") == "MultiBlockMasking":
+            yield f"{place}.masking.min_keep=4"
+        if task.get("target", {}).get("type") == "HOGTarget":
+            yield f"{place}.target.window=8"
         if task.get("head", {}).get("type") == "QueueInfoNCE":
             yield f"{place}.head.size=100"  # which the batch does not divide
     if "accumulative_counts" in config.optim_wrapper:
@@ -198,6 +211,7 @@ def sizes_of(config: Any) -> list[Any]:
     [
         ("dino/dino_vit-small_8xb128-cosine-100e_in1k", {}, [224, 224, 96]),
         ("dino/dino_vit-small_8xb128-cosine-100e_in1k", {"image_size": 112}, [112, 112, 48]),
+        ("dinov2/dinov2-reg4_vit-large-p14_96xb32-cosine-625k_in22k", {}, [224, 224, 98]),
         ("beit/beit_vit-base_8xb256-cosine-300e_in1k", {}, [224, 112]),
         ("beit/beit_vit-base_8xb256-cosine-300e_in1k", {"patch_size": 8}, [224, 224]),
         ("mae/mae_vit-base_64xb64-cosine-800e_in1k", {"image_size": (64, 96)}, [[64, 96]]),
@@ -235,6 +249,12 @@ def test_crops_follow_the_encoder(base: str, options: Any, sizes: Any, tmp_path:
          (1, 2, 3, 4), ("(1, 2, 3, 4)", "768")),
         ("repre/repre-mocov3_vit-base_32xb128-cosine-300e_in1k", "reconstruction.levels", (2, 13),
          ("(2, 13)", "0..11")),
+        ("ibot/ibot_vit-small_16xb64-cosine-800e_in1k", "masked.target.prototypes", 7,
+         ("7", "8192")),
+        ("data2vec/data2vec_vit-base_16xb128-cosine-800e_in1k", "masked.target.top", 13,
+         ("13", "12 blocks")),
+        ("ijepa/ijepa_vit-base_16xb128-cosine-600e_in1k", "masked.neck.in_channels", 7,
+         ("7", "768")),
         ("mtssl/mtssl-all_vit-small_32xb128-cosine-300e_in1k", "rotation.in_channels", 5,
          ("tasks.rotation.in_channels=5", "384")),
         ("mtssl/mtssl-all_vit-small_32xb128-cosine-300e_in1k", "jigsaw.cells", 5, ("5", "196")),

@@ -163,3 +163,40 @@ def test_a_warm_up_in_iterations_fits_the_data() -> None:
     assert schedulers[0].end == 24 and "500 iterations" in notes[0]
     schedulers, notes = fit_schedules([warm, steps], epoch_length=1000, iterations=12000)
     assert schedulers[0].end == 500 and not notes
+
+
+@pytest.mark.parametrize("scope", ["", "mmvitssl."])
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_a_warm_up_of_one_step_is_left_out(scope: str, inclusive: bool) -> None:
+    more = dict(inclusive=inclusive) if scope else {}
+    schedulers: list[dict[str, Any]] = [
+        dict(type=f"{scope}LinearLR", start_factor=0.0 if scope else 1e-4, by_epoch=True, begin=0,
+             end=1, convert_to_iter_based=True, **more),
+        {**cosine(eta_min=0.0, begin=1), "type": f"{scope}CosineAnnealingLR"},
+    ]  # fmt: skip
+    mine = config(schedulers, by_epoch=True, max_epochs=2)
+    resolve_schedules(mine)
+    fitted, notes = fit_schedules(mine.param_scheduler, epoch_length=5, iterations=10)
+    found = rates(fitted, 2, True, epoch=5)
+    assert any("single step" in note for note in notes) and found[0] == pytest.approx(1.0)
+    assert found == sorted(found, reverse=True) and found[-1] < 0.05
+
+
+@pytest.mark.parametrize("scope", ["", "mmvitssl."])
+def test_a_decay_in_epochs_steps_in_iterations_where_they_are_few(scope: str) -> None:
+    mine = config([dict(type=f"{scope}CosineAnnealingLR", eta_min=0.0, by_epoch=True)],
+                  by_epoch=True, max_epochs=3)  # fmt: skip
+    assert "steps in every iteration" in resolve_schedules(mine)[0]
+    found = rates(mine.param_scheduler, 3, True, epoch=20)
+    assert len(set(found)) > 50 and found[-1] < 0.01
+
+
+def test_the_teachers_warm_up_is_shortened_with_the_training() -> None:
+    head, target = dict(type="DINOLoss"), dict(type="PrototypeTarget")
+    for key, by_epoch, length, short in (("warmup_epochs", True, 40, 4.0),
+                                         ("warmup_iters", False, 50, 5)):  # fmt: skip
+        mine = config([], by_epoch=by_epoch,
+                      **{"max_epochs" if by_epoch else "max_iters": length})  # fmt: skip
+        mine.model = dict(a=dict(head, **{key: 30}), b=dict(target, **{key: 30}))
+        assert len(resolve_schedules(mine)) == 2
+        assert mine.model.a[key] == mine.model.b[key] == short

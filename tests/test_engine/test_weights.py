@@ -51,6 +51,17 @@ def test_the_option_comes_before_the_key(file: str, tmp_path: Path) -> None:
     assert (found.encoder, found.source) == (file, "online")
 
 
+@pytest.mark.parametrize("option", [True, False])
+def test_init_begins_anew_by_option_and_by_key(option: bool, file: str) -> None:
+    found = take_weights(config(), init=file) if option else take_weights(config(init=file))
+    assert (found.encoder, found.anew) == (file, True)
+    assert take_weights(config(init=file), file) == take_weights(config(), file)
+    with pytest.raises(UserError, match="init and pretrained name two starts"):
+        take_weights(config(init=file, pretrained=file))
+    with pytest.raises(UserError, match="--init and --pretrained name two starts"):
+        take_weights(config(), file, init=file)
+
+
 @pytest.mark.parametrize(
     "key", ["model.init_cfg", "model.pretrained", "model.backbone.pretrained", "resume_from",
             "init_cfg", "model.neck.0.init_cfg"],

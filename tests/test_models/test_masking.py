@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmvitssl.models.masking import BlockMasking, RandomMasking, WindowMasking
+from mmvitssl.models.masking.block import Rectangles
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches, TokenPlan
 
@@ -107,7 +108,7 @@ def test_block_masks_are_blocks_and_random_ones_are_not() -> None:
 
 
 def test_block_sizes_and_aspects() -> None:
-    height, width = BlockMasking(75).draw_sizes(torch.full((20000,), 75), seeded())
+    height, width = Rectangles(16).draw_sizes(torch.full((20000,), 75), seeded())
     area, aspect = (height * width).float(), (height / width).log()
     # uniform between 16 and 75, up to the rounding of the sides
     assert area.mean().item() == pytest.approx((16 + 75) / 2, rel=0.03)

@@ -30,14 +30,18 @@ RECIPES = {
     VIT.format("small"): (3e-4, 0.05, 0.75, 0.1, 32, (3, 5, 7, 11)),
     VIT.format("base"): (3e-4, 0.05, 0.75, 0.2, 32, (3, 5, 7, 11)),
     VIT.format("large"): (2e-4, 0.05, 0.8, 0.2, 32, (7, 11, 15, 23)),
+    VIT.format("base").replace("vit", "dinov2-vit"): (3e-4, 0.05, 0.75, 0.2, 32, (3, 5, 7, 11)),
     **{name.format("base"): (1e-4, 0.1, 0.7, 0.1, 64, (11,)) for name in (DET100, DET25, CASCADE)},
+    DET25.format("base").replace("vit", "ijepa-vit"): (1e-4, 0.1, 0.7, 0.1, 64, (11,)),
     **{name.format("large"): (1e-4, 0.1, 0.8, 0.4, 64, (23,)) for name in (DET100, DET25, CASCADE)},
     **dict.fromkeys(SWINS, (0.0001, 0.05, None, 0.2, 16, (0, 1, 2, 3))),
 }
 # milestones, end, steps of the warm-up, whether they count epochs
 SCHEDULES = {
     **{VIT.format(size): ([9, 11], 12, 500, True) for size in ("small", "base", "large")},
+    VIT.format("base").replace("vit", "dinov2-vit"): ([9, 11], 12, 500, True),
     **{DET25.format(size): ([22, 24], 25, 250, True) for size in ("base", "large")},
+    DET25.format("base").replace("vit", "ijepa-vit"): ([22, 24], 25, 250, True),
     **{
         name.format(size): ([163889, 177546], 184375, 250, False)
         for name in (DET100, CASCADE)

@@ -36,6 +36,9 @@ UPERNETS = {
     "beit-22k-vit-base": (3e-5, 0.9, 0.1, 0.1, "none", "block_bias", 640),
     "beit-22k-vit-large": (2e-5, 0.95, 0.2, 1e-5, "none", "block_bias", 512),
     "lomar-vit-base": (1e-4, 0.65, 0.1, None, "none", "irpe", 512),
+    "ibot-vit-base": (2e-4, 0.65, 0.1, None, "learned", None, 512),
+    "dinov2-vit-base": (2e-4, 0.65, 0.1, 1e-5, "learned", None, 512),
+    "ijepa-vit-base": (2e-4, 0.65, 0.1, None, "sincos_column_first", None, 512),
 }
 SWIN = TRANSFER / f"ade20k/{ADE.format('swin-tiny', '512x512')}.py"
 # blocks that are read, and for how many of them there is an auxiliary head
@@ -130,7 +133,8 @@ def test_upernets_rates_decay_by_layer(name: str) -> None:
         assert (f"{encoder}blocks.{block}.ls1.gamma" in found) == (scale is not None)
     assert (f"{encoder}pos_embed" in found) == (position == "learned")
     # decayed: the published test of names misses them behind the prefix of the backbone
-    assert found[f"{encoder}cls_token"][1] == 0.05
+    assert found.get(f"{encoder}cls_token", (0, 0.05))[1] == 0.05
+    assert (f"{encoder}cls_token" in found) == (not name.startswith("ijepa"))
     assert position != "learned" or found[f"{encoder}pos_embed"][1] == 0.05
     if relative == "block_bias":
         assert found[f"{encoder}blocks.0.attn.relative_position_bias_table"][1] == 0.05

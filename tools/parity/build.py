@@ -18,6 +18,7 @@ from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
 from parity.fixture import Fixture
 
+FORMAT_NAMES = {"dinov2": "dinov2-training"}
 ConfigOf = Callable[[Fixture], dict[str, Any]]
 
 
@@ -45,7 +46,8 @@ def build(fixture: Fixture, config_of: ConfigOf, extra: dict[str, Tensor] | None
     """The model with the fixture's weights (and ``extra`` ones of its file), in eval mode."""
     model: Pretrainer = MODELS.build(config_of(fixture))
     official = {**fixture.state, **(extra or {})}
-    state = FORMATS[fixture.size("method")].import_state(official).state
+    method = fixture.size("method")
+    state = FORMATS[FORMAT_NAMES.get(method, method)].import_state(official).state
     check_keys(model.state_dict(), state, fixture.path, "an official checkpoint")
     model.load_state_dict(state)
     return model.eval()

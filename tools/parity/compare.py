@@ -12,7 +12,9 @@ from torch import Tensor
 from mmvitssl.checkpoint.safe import CheckpointError
 from parity.contrastive import compare_dino, compare_moby, compare_mocov3
 from parity.fixture import Fixture
+from parity.latent import compare_dinov2, compare_ibot, compare_ijepa
 from parity.masked import compare_cae, compare_lomar, compare_mae
+from parity.trajectory import Trajectory, compare_trajectory
 
 TOLERANCE = 2e-5  # of the largest magnitude of the reference
 Outputs = dict[str, Tensor]
@@ -23,6 +25,9 @@ COMPARISONS: dict[str, Callable[[Fixture], Outputs]] = {
     "mocov3": compare_mocov3,
     "dino": compare_dino,
     "moby": compare_moby,
+    "ibot": compare_ibot,
+    "dinov2": compare_dinov2,
+    "ijepa": compare_ijepa,
 }
 
 
@@ -59,14 +64,16 @@ class Agreement:
         )
 
 
-def compare_file(path: str | Path) -> Agreement:
-    """Compare our model with one fixture.
+def compare_file(path: str | Path) -> Agreement | Trajectory:
+    """Compare our model with one fixture, or our training with a recorded one.
 
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged or of an unknown method.
     """
     fixture = Fixture.load(path)
+    if any(name.startswith("final/") for name in fixture.arrays):
+        return compare_trajectory(fixture)
     method = fixture.size("method")
     if method not in COMPARISONS:
         raise CheckpointError(

@@ -14,10 +14,10 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100)
 
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
+        type='mmvitssl.LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=10,
+        type='mmvitssl.CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=10,
         convert_to_iter_based=True),
 ]
 

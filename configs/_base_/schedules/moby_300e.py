@@ -12,12 +12,14 @@ auto_scale_lr = dict(base_batch_size=512)
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
 
+# the official schedule is one step late, and its cosine counts from the first step
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=5e-4, by_epoch=True, begin=0, end=5,
+        type='mmvitssl.LinearLR', start_factor=5e-4, inclusive=False, lag=1,
+        by_epoch=True, begin=0, end=5,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=5e-6, by_epoch=True, begin=5,
+        type='mmvitssl.CosineAnnealingLR', eta_min=5e-6, whole=True, lag=1, by_epoch=True, begin=5,
         convert_to_iter_based=True),
 ]
 

@@ -11,10 +11,11 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
 
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=40,
+        type='mmvitssl.LinearLR', start_factor=1e-4, inclusive=False,
+        by_epoch=True, begin=0, end=40,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=40,
+        type='mmvitssl.CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=40,
         convert_to_iter_based=True),
 ]
 

@@ -9,11 +9,13 @@ from torch import Tensor
 from mmvitssl.checkpoint.formats.base import Format, Imported
 from mmvitssl.checkpoint.formats.cae import CAE, CAE_A
 from mmvitssl.checkpoint.formats.contrastive import DINO, MOBY, MOCOV3
+from mmvitssl.checkpoint.formats.dinov3 import DINOV3, TIMM_DINOV3
+from mmvitssl.checkpoint.formats.latent import DINOV2_TRAINING, IBOT, IJEPA
 from mmvitssl.checkpoint.formats.masked import BEIT, LOMAR, MAE
 from mmvitssl.checkpoint.formats.mmpretrain import MMPRETRAIN_BEIT, MMPRETRAIN_CAE, MMPRETRAIN_MAE
 from mmvitssl.checkpoint.formats.simmim import SIMMIM
 from mmvitssl.checkpoint.formats.swin import MMDET_SWIN, MMPRETRAIN_SWIN, SWIN, TIMM_SWIN
-from mmvitssl.checkpoint.formats.timm import DINOV2, TIMM
+from mmvitssl.checkpoint.formats.timm import DINOV2, TIMM, TIMM_POOLED
 from mmvitssl.checkpoint.formats.transformers import (
     TRANSFORMERS_DINOV2,
     TRANSFORMERS_VIT,
@@ -30,6 +32,8 @@ FORMATS: dict[str, Format] = {
         TRANSFORMERS_VITMAE,
         TRANSFORMERS_DINOV2,
         TRANSFORMERS_VIT,
+        DINOV3,
+        TIMM_DINOV3,
         CAE_A,
         SIMMIM,
         CAE,
@@ -37,6 +41,9 @@ FORMATS: dict[str, Format] = {
         LOMAR,
         BEIT,
         MOCOV3,
+        IBOT,
+        DINOV2_TRAINING,
+        IJEPA,
         DINO,
         MOBY,
         MMPRETRAIN_SWIN,
@@ -45,6 +52,7 @@ FORMATS: dict[str, Format] = {
         TIMM_SWIN,
         DINOV2,
         TIMM,
+        TIMM_POOLED,
     )
 }
 

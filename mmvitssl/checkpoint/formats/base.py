@@ -120,6 +120,7 @@ class Format:
         task: name that the table gives to the task whose decoder or head it holds, and the task's
             type, by which it is found in models that call it otherwise.
         heads: attention heads of the published models by width; weights do not show them.
+        relative_position: the encoder's, where nothing among the weights shows it.
         refuse: why a state dict that looks like this format is of another model; None: it is not.
     """
 
@@ -143,6 +144,7 @@ class Format:
     task: tuple[str, str] | None = None
     heads: Mapping[int, int] = field(default_factory=dict)
     refuse: Callable[[Mapping[str, Tensor]], str | None] | None = None
+    relative_position: str | None = None
 
     def recognises(self, state: Mapping[str, Tensor]) -> bool:
         """Whether a state dict is of this format."""

@@ -51,6 +51,7 @@ DINO = Format(
     wrapper=None,
     nested=("student", "teacher", "dino_loss"),
     signature=(r"(student|teacher)\.(module\.)?backbone\.",),
+    absent=(r"(student|teacher)\.(module\.)?backbone\.(mask_token|masked_embed)$",),
     prefixes=(("student.module.", "student."), ("teacher.module.", "teacher.")),
     wrapped=(("student.module.", "student."),),
     renames=(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import Tensor
 
 from mmvitssl.checkpoint.formats.base import (
@@ -14,7 +12,15 @@ from mmvitssl.checkpoint.formats.base import (
     Rename,
     plain_encoder,
 )
-from mmvitssl.checkpoint.formats.tokens import join_tokens, split_tokens
+from mmvitssl.checkpoint.formats.gated import flat_blocks, gate_names, plain_names
+from mmvitssl.checkpoint.formats.tokens import (
+    Grid,
+    State,
+    add_class_row,
+    drop_class_row,
+    join_tokens,
+    split_tokens,
+)
 
 PARTS = ("cls_token", "pos_embed", "patch_embed.proj.*", "norm.*", "prefix_tokens.*")
 OTHERS = (
@@ -52,6 +58,38 @@ def flat_token(key: str, tensor: Tensor) -> Tensor:
     return tensor.reshape(1, -1) if key == "encoder.mask_token" else tensor
 
 
+def _from_dinov2(state: State, grid: Grid | None) -> tuple[State, dict[str, str]]:
+    """Blocks without chunks, timm's names of gated MLPs, registers as named tokens."""
+    return split_tokens(plain_names(flat_blocks(state)), grid, ("register_tokens",))
+
+
+def _to_dinov2(state: State) -> State:
+    """The inverse of :func:`_from_dinov2`; blocks stay without chunks."""
+    return gate_names(join_tokens(state, "register_tokens"))
+
+
+def _with_class_row(state: State, grid: Grid | None) -> tuple[State, dict[str, str]]:
+    return add_class_row(state), {}
+
+
+TIMM_POOLED = Format(
+    name="timm-pooled",
+    words="encoders without a class token: I-JEPA's alone, timm's 'gap' models",
+    wrapper=None,
+    signature=(r"pos_embed$", r"patch_embed\.proj\.weight$", r"blocks\.0\.attn\.qkv\.weight$"),
+    absent=(*OTHERS, r"mask_token$", r"cls_token$", r"attn_pool\.", r"layers\.", r"reg_token$",
+            r"rope\."),
+    renames=(
+        *plain_encoder(
+            parts=tuple(part for part in PARTS if part != "cls_token"),
+            inside=(*PLAIN_BLOCK, "ls1.gamma", "ls2.gamma"),
+        ),
+        *CLASSIFIER,
+    ),
+    before=_with_class_row,
+    after=drop_class_row,
+)  # fmt: skip
+
 DINOV2 = Format(
     name="dinov2",
     words="facebookresearch/dinov2, backbones",
@@ -59,8 +97,8 @@ DINOV2 = Format(
     signature=(
         r"cls_token$",
         r"mask_token$",
-        r"blocks\.0\.attn\.qkv\.bias$",
-        r"blocks\.0\.ls1\.gamma$",
+        r"blocks\.0\.(0\.)?attn\.qkv\.bias$",
+        r"blocks\.0\.(0\.)?ls1\.gamma$",
     ),
     absent=(*OTHERS, r"unknown_position$"),
     renames=plain_encoder(
@@ -68,7 +106,7 @@ DINOV2 = Format(
     ),
     decode=one_token,
     encode=flat_token,
-    before=partial(split_tokens, registers=("register_tokens",)),
-    after=partial(join_tokens, registers="register_tokens"),
+    before=_from_dinov2,
+    after=_to_dinov2,
     heads={384: 6, 768: 12, 1024: 16, 1536: 24},
 )

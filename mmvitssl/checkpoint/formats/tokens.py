@@ -7,6 +7,8 @@ table has rows for all tokens, for the class token, or for patches alone.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,22 @@ REGISTER = FRONT + "register_"
 DISTILLATION = FRONT + "distillation"
 FOLDED = "its rows beside the class token and the patches are added to those tokens here"
 NO_CLASS_ROW = "it has no row for the class token; here that row is zero"
+
+
+def add_class_row(part: State) -> State:
+    """A table of patches alone, with the row for a class token that tables here have."""
+    table = part.get("pos_embed")
+    if table is None or table.ndim != 3:
+        return part
+    own = math.isqrt(table.shape[1] - 1) ** 2 == table.shape[1] - 1 and not table[:, 0].any()
+    if own:  # an encoder of this package, saved by itself
+        return part
+    return {**part, "pos_embed": torch.cat([torch.zeros_like(table[:, :1]), table], dim=1)}
+
+
+def drop_class_row(part: State) -> State:
+    """The inverse of :func:`add_class_row`."""
+    return {k: v[:, 1:].clone() if k == "pos_embed" else v for k, v in part.items()}
 
 
 def _extra_rows(rows: int, tokens: int, grid: Grid | None, may_lack: bool) -> int:

@@ -7,14 +7,23 @@ import re
 import torch
 
 from mmvitssl.checkpoint.formats.base import Extra, Format, Rename, State
+from mmvitssl.checkpoint.formats.gated import gate_names, plain_names
 from mmvitssl.checkpoint.formats.masked import NECK
 from mmvitssl.checkpoint.formats.timm import flat_token, one_token
-from mmvitssl.checkpoint.formats.tokens import Grid, join_tokens, split_tokens
+from mmvitssl.checkpoint.formats.tokens import (
+    Grid,
+    add_class_row,
+    drop_class_row,
+    join_tokens,
+    split_tokens,
+)
 
+HF_GATES = ("weights_in", "weights_out")
 PARTS = ("query", "key", "value")
 APART = re.compile(r"(.*attention\.attention\.)(query|key|value)\.(weight|bias)")
 JOINED = re.compile(r"(.*attention\.attention\.)qkv\.(weight|bias)")
 TABLE = "embeddings.position_embeddings"
+_TABLE = re.compile(r"(vit\.)?embeddings\.position_embeddings")
 TOKENS = {TABLE: "pos_embed", "embeddings.register_tokens": "register_tokens"}
 
 
@@ -45,20 +54,34 @@ def split_qkv(state: State) -> State:
 
 
 def _joined(state: State, grid: Grid | None) -> tuple[State, dict[str, str]]:
-    return join_qkv(state), {}
+    state = join_qkv(state)
+    if not any(key.endswith("embeddings.cls_token") for key in state):  # I-JEPA
+        state = {_TABLE.sub("pos_embed", key): tensor for key, tensor in state.items()}
+        state = {"vit." + TABLE if k == "pos_embed" else k: v
+                 for k, v in add_class_row(state).items()}  # fmt: skip
+    return state, {}
+
+
+def _split(state: State) -> State:
+    """The inverse of :func:`_joined`."""
+    state = split_qkv(state)
+    table = "vit." + TABLE
+    if table in state and not any(key.endswith("embeddings.cls_token") for key in state):
+        state[table] = drop_class_row({"pos_embed": state[table]})["pos_embed"]
+    return state
 
 
 def _with_registers(state: State, grid: Grid | None) -> tuple[State, dict[str, str]]:
     """DINOv2's registers as named tokens; its table has no rows for them."""
     back = {new: old for old, new in TOKENS.items()}
-    state = {TOKENS.get(key, key): tensor for key, tensor in join_qkv(state).items()}
+    state = {TOKENS.get(key, key): tensor for key, tensor in plain_names(join_qkv(state)).items()}
     state, kept = split_tokens(state, grid, ("register_tokens",))
     return state, {back.get(key, key): reason for key, reason in kept.items()}
 
 
 def _without_registers(state: State) -> State:
     back = {new: old for old, new in TOKENS.items()}
-    state = join_tokens(split_qkv(state), "register_tokens")
+    state = gate_names(join_tokens(split_qkv(state), "register_tokens"), HF_GATES)
     return {back.get(key, key): tensor for key, tensor in state.items()}
 
 
@@ -127,7 +150,7 @@ TRANSFORMERS_VIT = Format(
     renames=(*_encoder("vit."), Rename("classifier.*", "head.*")),
     extras=(POOLER,),
     before=_joined,
-    after=split_qkv,
+    after=_split,
 )  # fmt: skip
 
 _DINOV2 = {

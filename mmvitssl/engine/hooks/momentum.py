@@ -30,10 +30,14 @@ class MomentumUpdateHook(Hook):
         self._model.update_target(runner.iter / max(runner.max_iters, 1))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self._model.iteration = runner.iter
         target = self._model.target
-        if target is not None and target.when == "before_forward":
-            if runner.iter % self._accumulation == 0:
-                self._update(runner)
+        if target is None or runner.iter % self._accumulation:
+            return
+        if target.when == "before_forward":
+            self._update(runner)
+        elif target.when == "after_forward":
+            self._model.update_after_forward = runner.iter / max(runner.max_iters, 1)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

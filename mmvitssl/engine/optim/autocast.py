@@ -30,6 +30,29 @@ def clip_each(parameters: Iterable[Tensor], max_norm: float) -> None:
         torch._foreach_mul_(grads, factors)
 
 
+def clip_parts(groups: Iterable[dict[str, Any]], max_norm: float) -> None:
+    """Clip the gradients of each part of the model by their joint norm (DINOv2 clips so).
+
+    Args:
+        groups: parameter groups that say their ``part``.
+        max_norm: greatest norm of a part.
+
+    Raises:
+        ValueError: groups do not say it.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    for group in groups:
+        if "part" not in group:
+            raise ValueError(
+                "AutocastOptimWrapper.clip_parts needs constructor="
+                "'LayerDecayOptimWrapperConstructor', which says which part a parameter is of."
+            )
+        held = [parameter for parameter in group["params"] if parameter.grad is not None]
+        parts.setdefault(group["part"], []).extend(held)
+    for held in parts.values():
+        nn.utils.clip_grad_norm_(held, max_norm)
+
+
 @OPTIM_WRAPPERS.register_module()
 class AutocastOptimWrapper(OptimWrapper):
     """bfloat16 autocast; its range is that of float32, so that no loss scaling is needed.
@@ -40,6 +63,8 @@ class AutocastOptimWrapper(OptimWrapper):
         precision: 'bf16', or 'fp32' for no autocast.
         clip_each: greatest norm of the gradient of each parameter by itself (DINO: 3), beside or
             in place of ``clip_grad``, which clips the norm of all.
+        clip_parts: greatest norm of the gradients of each part of the model together: the encoder,
+            and each task (DINOv2: 3).
         kwargs: see :class:`mmengine.optim.OptimWrapper`.
 
     Raises:
@@ -47,17 +72,22 @@ class AutocastOptimWrapper(OptimWrapper):
     """
 
     def __init__(
-        self, precision: str = "bf16", clip_each: float | None = None, **kwargs: Any
+        self,
+        precision: str = "bf16",
+        clip_each: float | None = None,
+        clip_parts: float | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if precision not in ("bf16", "fp32") or (clip_each is not None and clip_each <= 0):
+        norms = [norm for norm in (clip_each, clip_parts) if norm is not None]
+        if precision not in ("bf16", "fp32") or any(norm <= 0 for norm in norms):
             raise ValueError(
-                f"AutocastOptimWrapper needs precision 'bf16' or 'fp32' and a positive clip_each; "
-                f"got '{precision}' and {clip_each}."
+                f"AutocastOptimWrapper needs precision 'bf16' or 'fp32' and a positive clip_each "
+                f"and clip_parts; got '{precision}', {clip_each} and {clip_parts}."
             )
         if precision == "bf16" and "mmdet" in sys.modules:
             keep_boxes_in_float32()
-        self.precision, self.clip_norm = precision, clip_each
+        self.precision, self.clip_norm, self.part_norm = precision, clip_each, clip_parts
         self.device_type = get_device()
         self.frozen: list[nn.Parameter] = []
         self.defer_logs = False  # DeferredLogsHook reads the norm when the log is written
@@ -86,6 +116,8 @@ class AutocastOptimWrapper(OptimWrapper):
         if self.clip_norm is not None:
             groups = self.optimizer.param_groups
             clip_each((p for group in groups for p in group["params"]), self.clip_norm)
+        if self.part_norm is not None:
+            clip_parts(self.optimizer.param_groups, self.part_norm)
         super().step(**kwargs)
 
     @contextmanager

@@ -29,6 +29,12 @@ def encoder_of(model: nn.Module) -> tuple[str, Any]:
     )
 
 
+def part_of(name: str) -> str:
+    """The encoder, or the task, that a parameter belongs to."""
+    names = name.split(".")
+    return ".".join(names[: 2 if names[0] == "tasks" else 1])
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Scale the learning rate of layer l of L by ``decay_rate ** (L - 1 - l)``.
@@ -77,7 +83,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """One group for each learning rate and weight decay; frozen parameters are left out."""
         prefix, encoder = encoder_of(model)
-        groups: dict[tuple[float, float], dict[str, Any]] = {}
+        groups: dict[tuple[float, float, str], dict[str, Any]] = {}
+        apart = self.optim_wrapper_cfg.get("clip_parts") is not None
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -88,10 +95,12 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             custom = self._custom(name)
             factor *= custom.get("lr_mult", 1.0)
             decay = self._decay(name, parameter) * custom.get("decay_mult", 1.0)
+            part = part_of(name) if apart else ""
             group = groups.setdefault(
-                (factor, decay),
+                (factor, decay, part),
                 {"params": [], "lr": self.base_lr * factor, "weight_decay": decay},
             )
+            group.update({"part": part} if apart else {})
             group["params"].append(parameter)
         return list(groups.values())
 

@@ -61,6 +61,12 @@ class Pretrainer(BaseModel):
         balancer: config of the weights of the losses; by default all 1.
         data_preprocessor: config; by default ImageNet normalisation.
         seed: of all that is drawn inside a step: masks, corruption, stochastic depth, dropout.
+        frozen: beginnings of names of the encoder's parameters that are not trained, such as
+            ``('patch_embed.', 'blocks.0.')``: partial training from published weights.
+        packed: whether crops of several sizes, masked or not, go through the encoder as one
+            sequence with block-diagonal attention (DINOv2's code does so); features are the same.
+            Encoders that are compiled or sharded by blocks, or have relative positions, run them
+            one after the other.
 
     Raises:
         ValueError: tasks that do not fit the encoder, the balancer or each other.
@@ -74,14 +80,19 @@ class Pretrainer(BaseModel):
         balancer: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         seed: int = 0,
+        frozen: Sequence[str] = (),
+        packed: bool = False,
     ) -> None:
         super().__init__(data_preprocessor=build_preprocessor(data_preprocessor))
         if not tasks:
             raise ValueError("Pretrainer.tasks is empty: name at least one pretext task.")
-        self.seed = seed
+        self.seed, self.packed = seed, packed
+        self.iteration = 0  # set by MomentumUpdateHook, as the next
+        self.update_after_forward: float | None = None  # the progress, where that is due
         self.watch_gradients = False  # set by GradientCosineHook
         self.observers: list[Callable[[dict[str, TaskResult]], None]] = []
         self.encoder = check_backbone(MODELS.build(encoder))
+        freeze(self.get_submodule("encoder"), frozen)
         self.tasks = nn.ModuleDict(
             {name: _build_task(task, name, self.encoder.spec) for name, task in tasks.items()}
         )
@@ -96,6 +107,8 @@ class Pretrainer(BaseModel):
         self.trunk = Trunk(self.encoder)
         if isinstance(self.balancer, ParetoWeights):
             self.trunk.check("ParetoWeights")
+        for _, task in self.named_tasks():
+            task.connect(dict(self.named_tasks()))
         for _, task in self.named_tasks():
             task.check(self.encoder, has_target=target is not None)
         self.target = None
@@ -119,6 +132,7 @@ class Pretrainer(BaseModel):
         path: str | Path,
         source: str | None = None,
         log: Callable[[str], None] | None = None,
+        anew: bool = False,
     ) -> LoadReport:
         """Start the encoder, and the momentum encoder, from given weights.
 
@@ -131,6 +145,9 @@ class Pretrainer(BaseModel):
             path: see :func:`~mmvitssl.checkpoint.load_encoder`.
             source: 'online', 'target' or 'ema'; None: see above.
             log: where the reports go.
+            anew: begin a pretraining from these weights: both branches start from the same
+                encoder, by default the one that the method's authors evaluate, and tokens that
+                serve pretraining alone keep their initial values where the file lacks them.
 
         Returns:
             the report of the online encoder.
@@ -141,10 +158,12 @@ class Pretrainer(BaseModel):
         """
         log = log or (lambda text: print_log(text, logger="current"))
         how = dict(log=log, preprocessor=self.data_preprocessor)
-        report = load_encoder(self.get_submodule("encoder"), path, source or "online", **how)
+        usual = source if anew else source or "online"
+        encoder = self.get_submodule("encoder")
+        report = load_encoder(encoder, path, usual, **how, fresh_tokens=anew)
         if self.target is None:
             return report
-        if source is None and has_target(path):
+        if source is None and not anew and has_target(path):
             load_encoder(self.target["encoder"], path, "target", **how)
             log("The momentum encoder starts from the file's own momentum encoder.")
         else:
@@ -176,7 +195,10 @@ class Pretrainer(BaseModel):
         """A step in which nothing has run yet."""
         names = {task: name for name, task in self.tasks.items()}
         pairs = [pair for _, task in self.named_tasks() for pair in task.paired_views()]
-        return PretrainStep(views, samples, self.encoder, self.target, names, self.seed, pairs)
+        return PretrainStep(
+            views, samples, self.encoder, self.target, names, self.seed, pairs,
+            self.iteration, self.packed,
+        )  # fmt: skip
 
     def prepare_views(self, step: PretrainStep) -> None:
         """Whole-view transformations first, then every task alters patches of its own.
@@ -224,7 +246,11 @@ class Pretrainer(BaseModel):
             # stochastic depth and dropout draw from the global generators
             with all_seeded(batch_seed(self.seed, samples), views[0].images.device):
                 step = self.begin(views, samples)
-                return self._log(self.ask(step), step.levels)
+                results = self.ask(step)
+                if self.update_after_forward is not None:
+                    self.update_target(self.update_after_forward)
+                    self.update_after_forward = None
+                return self._log(results, step.levels)
         if mode == "predict":
             with each_alone():
                 step = self.begin(views, samples)
@@ -253,6 +279,24 @@ class Pretrainer(BaseModel):
             logs[f"weight_{name}"] = balanced[name].weight
             logs.update({f"{name}_{key}": value for key, value in result.metrics.items()})
         return logs
+
+
+def freeze(encoder: nn.Module, fronts: Sequence[str]) -> None:
+    """Leave some parameters of an encoder untrained.
+
+    Raises:
+        ValueError: nothing has a name that begins so.
+    """
+    names = dict(encoder.named_parameters())
+    for front in fronts:
+        found = [parameter for name, parameter in names.items() if name.startswith(front)]
+        if not found:
+            raise ValueError(
+                f"Pretrainer.frozen: no parameter of the encoder begins with '{front}'; there are "
+                f"{sorted({name.split('.')[0] for name in names})}."
+            )
+        for parameter in found:
+            parameter.requires_grad_(False)
 
 
 def _check_pairs(name: str, step: PretrainStep, before: Sequence[View]) -> None:

@@ -20,6 +20,8 @@ ONLINE, TARGET = "online", "target"
 CLEAN = "clean"  # the online encoder on views without the patches that tasks altered
 T = TypeVar("T")
 Pass = tuple[str, int, TokenPlan | None]  # branch, view and plan; plans are compared by identity
+# views of a pass, its plan, and the levels that are read
+Run = tuple[list[Pass], "TokenPlan | None", list[int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,8 @@ class PretrainStep:
         task_names: name of each task, under which the target keeps its modules.
         seed: seed of all generators.
         pairs: views that show the same crop, two by two; see :meth:`transform`.
+        iteration: of the training, zero-based.
+        packed: whether the online passes run as one sequence where the encoder can.
     """
 
     def __init__(
@@ -67,10 +71,13 @@ class PretrainStep:
         task_names: dict[nn.Module, str] | None = None,
         seed: int = 0,
         pairs: Iterable[tuple[int, int]] = (),
+        iteration: int = 0,
+        packed: bool = False,
     ) -> None:
         self.views = list(views)
         self._pairs = tuple(pairs)
         self.samples = samples
+        self.iteration, self.packed = iteration, packed
         self.target = target
         self._encoder = encoder
         self._task_names = task_names or {}
@@ -161,9 +168,16 @@ class PretrainStep:
             size = self.view(index).size
             shared = (branch, size, None) if plan is None else (branch, index, plan)
             groups[shared].append((branch, index, plan))
-        for keys in groups.values():
-            wanted = sorted(set().union(*(levels[key] for key in keys)))
-            self._run(keys, keys[0][2], wanted)
+        runs = [
+            (keys, keys[0][2], sorted(set().union(*(levels[key] for key in keys))))
+            for keys in groups.values()
+        ]
+        together = [run for run in runs if self._may_pack(run[0], run[1])]
+        if len(together) > 1:
+            self._run_packed(together)
+        for run in runs:
+            if len(together) < 2 or run not in together:
+                self._run(*run)
 
     def encode(
         self,
@@ -175,9 +189,16 @@ class PretrainStep:
         """Features of a view by the online encoder; see :class:`EncodeRequest`."""
         return self._lookup(EncodeRequest(view, ONLINE, plan, tuple(levels), clean))
 
-    def encode_target(self, view: int, plan: TokenPlan | None = None) -> Encoded:
+    def encode_target(
+        self, view: int, plan: TokenPlan | None = None, levels: Sequence[int] = ()
+    ) -> Encoded:
         """Features of a view by the target encoder, without gradient."""
-        return self._lookup(EncodeRequest(view, TARGET, plan))
+        return self._lookup(EncodeRequest(view, TARGET, plan, tuple(levels)))
+
+    @property
+    def epoch(self) -> int:
+        """Of the training, zero-based."""
+        return int(self.samples["epoch"][0])  # on the CPU: samples do not travel
 
     def target_module(self, task: nn.Module, part: str) -> nn.Module:
         """The target's copy of a module of a task, or the online one without a momentum target."""
@@ -198,14 +219,38 @@ class PretrainStep:
             self.prepare([request])
         return self._cache[key]
 
+    def _may_pack(self, keys: list[Pass], plan: TokenPlan | None) -> bool:
+        """Whether a pass may run with others as one sequence."""
+        can = getattr(self._encoder, "can_pack", None)
+        unplaced = any(self.view(index).unplaced is not None for _, index, _ in keys)
+        return self.packed and keys[0][0] != TARGET and not unplaced and bool(can and can(plan))
+
+    def _run_packed(self, runs: list[Run]) -> None:
+        batches = [self._batches(keys) for keys, _, _ in runs]
+        passes = [(torch.cat(images), plan, levels)
+                  for images, (_, plan, levels) in zip(batches, runs, strict=True)]  # fmt: skip
+        encoder: Any = self._encoder
+        for images, (keys, _, _), encoded in zip(
+            batches, runs, encoder.forward_packed(passes), strict=True
+        ):
+            self._keep(keys, images, encoded)
+
+    def _batches(self, keys: list[Pass]) -> list[Tensor]:
+        """The images of each view of a pass, as its branch sees them."""
+        views = [self.view(index) for _, index, _ in keys]
+        return [view.seen if keys[0][0] == ONLINE else view.images for view in views]
+
     def _run(self, keys: list[Pass], plan: TokenPlan | None, levels: Sequence[int]) -> None:
         branch = keys[0][0]
         views = [self.view(index) for _, index, _ in keys]
-        batches = [view.seen if branch == ONLINE else view.images for view in views]
+        batches = self._batches(keys)
         images = batches[0] if len(batches) == 1 else torch.cat(batches)
         unplaced = self._unplaced(views) if branch == ONLINE else None
-        encoded = self._forward(branch, images, plan, levels, unplaced)
-        if branch != TARGET:
+        self._keep(keys, batches, self._forward(branch, images, plan, levels, unplaced))
+
+    def _keep(self, keys: list[Pass], batches: list[Tensor], encoded: Encoded) -> None:
+        """Store the features of a pass, view by view."""
+        if keys[0][0] != TARGET:
             self.levels += encoded.hierarchy.values()
         if len(keys) == 1:
             self._cache[keys[0]] = encoded

@@ -25,15 +25,19 @@ def adapt_positions(
     table: Tensor | None,
     grid: Grid,
     interpolation: str = "bicubic",
+    antialias: bool = False,
+    offset: float = 0.0,
     told: Grid | None = None,
 ) -> tuple[State, list[str]]:
-    """Resize the position table of a state dict, without antialiasing.
+    """Resize the position table of a state dict.
 
     Args:
         state: of an encoder.
         table: the model's own table; None: it has none.
         grid: of the model's table.
         interpolation: 'bicubic' or 'bilinear'.
+        antialias: whether a table that shrinks is smoothed.
+        offset: added to the new sides before the scale is computed, see ``ViT``.
         told: grid of the state's table, where the checkpoint says it; else it is inferred from the
             number of rows.
 
@@ -53,7 +57,9 @@ def adapt_positions(
     old = told if told is not None and known else infer_grid(patches, grid)
     if old == grid:
         return state, []
-    resized = resized_positions(theirs, old, grid, interpolation=interpolation)
+    resized = resized_positions(
+        theirs, old, grid, offset, interpolation, antialias
+    )
     note = f"pos_embed {old[0]}x{old[1]} -> {grid[0]}x{grid[1]} ({interpolation})"
     if not known:
         note += "; the file does not say its grid, which is guessed from the number of rows"

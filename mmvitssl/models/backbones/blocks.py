@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, LayerScale, Mlp
+from timm.layers import DropPath, GluMlp, LayerScale, Mlp
 from torch import Tensor, nn
 
-from mmvitssl.models.backbones.relative import ContextualKeys, bias_rows, lookup_bias, resized_table
+from mmvitssl.models.backbones.relative import (
+    ContextualKeys,
+    bias_rows,
+    lookup_bias,
+    resized_table,
+    rotated,
+)
 from mmvitssl.models.backbones.windows import Windows
 
 BIAS_KINDS = ("qkv", "qv", "none")
+MLP_KINDS = ("gelu", "swiglu")
 Grid = tuple[int, int]
 # what is added to the scaled logits, or how it follows from the queries (R, heads, L, d)
 Bias = Tensor | Callable[[Tensor], Tensor]
@@ -45,7 +52,8 @@ class Attention(nn.Module):
         dim: channels.
         num_heads: heads; they must divide ``dim``.
         bias: 'qkv', 'qv' (BEiT, CAE: keys have none) or 'none'.
-        relative: 'block_bias' (a bias table of its own), 'irpe' (contextual keys) or None; a
+        relative: 'block_bias' (a bias table of its own), 'irpe' (contextual keys), 'rope' (rotated
+            queries and keys, whose angles come with the call as ``index``) or None; a
             shared bias comes with the call.
         grid: of the bias table.
 
@@ -75,6 +83,7 @@ class Attention(nn.Module):
             if relative == "block_bias"
             else None
         )
+        self.rotary = relative == "rope"
         self.rpe_k = ContextualKeys(dim // num_heads) if relative == "irpe" else None
         self.proj = nn.Linear(dim, dim)
 
@@ -101,10 +110,22 @@ class Attention(nn.Module):
         qkv = F.linear(x, self.qkv.weight, self._bias())
         qkv = qkv.view(rows, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
+        if self.rotary:
+            assert index is not None
+            q, k = rotated(q, index), rotated(k, index)
         given = bias(q) if callable(bias) else bias
         own = self._own_bias(q, index, grid)
         total = given if own is None else own if given is None else own + given
         return q, k, v, None if total is None else total.to(q.dtype)
+
+    def joint(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., 3 * C) queries, keys and values."""
+        return F.linear(x, self.qkv.weight, self._bias())
+
+    def attended(self, qkv: Tensor) -> Tensor:
+        """(R, L, 3 * C) of :meth:`joint` -> (R, L, C), without relative positions."""
+        q, k, v = qkv.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return attend(q, k, v).transpose(1, 2).flatten(2)
 
     def weights(
         self,
@@ -146,6 +167,20 @@ class Attention(nn.Module):
         return out if windows is None else windows.join(out)
 
 
+def build_mlp(kind: str, dim: int, hidden: int) -> nn.Module:
+    """The MLP of a block: ``hidden`` channels with GELU, or two thirds of them, gated.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind not in MLP_KINDS:
+        raise ValueError(f"ViT.mlp='{kind}' is unknown; use one of {MLP_KINDS}.")
+    if kind == "gelu":
+        return Mlp(dim, hidden)
+    width = (int(hidden * 2 / 3) + 7) // 8 * 8  # of the gate and of the values
+    return GluMlp(dim, 2 * width, act_layer=nn.SiLU, gate_last=False)
+
+
 class Block(nn.Module):
     """Pre-norm transformer block: attention and MLP, residual scales, stochastic depth.
 
@@ -155,6 +190,7 @@ class Block(nn.Module):
         drop_path: rate of stochastic depth.
         layer_scale: initial value of the residual scales; None: none.
         norm_eps: epsilon of the layer norms.
+        mlp: 'gelu', or 'swiglu': ``fc2(silu(gate) * value)`` with ``fc1`` making (gate, value).
     """
 
     def __init__(
@@ -168,6 +204,7 @@ class Block(nn.Module):
         drop_path: float = 0.0,
         layer_scale: float | None = None,
         norm_eps: float = 1e-6,
+        mlp: str = "gelu",
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
@@ -175,7 +212,7 @@ class Block(nn.Module):
         self.ls1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = build_mlp(mlp, dim, int(dim * mlp_ratio))
         self.ls2 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
@@ -200,3 +237,27 @@ class Block(nn.Module):
         """(R, L, C) -> (R, L, C); see :meth:`Attention.forward`."""
         x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x), bias, index, grid, windows)))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
+
+    def packed(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """(R_i, L_i, C) of several lengths as one sequence, whose rows attend to themselves.
+
+        Norms, linear layers and the MLP run once for all tokens; the blocks of attention's diagonal
+        run one by one, so that nothing outside them is computed.
+        """
+        lengths = [part.shape[:2].numel() for part in parts]
+
+        def cut(tokens: Tensor) -> list[Tensor]:
+            pieces = tokens.split(lengths)
+            return [one.view(part.shape[0], part.shape[1], -1)
+                    for one, part in zip(pieces, parts, strict=True)]  # fmt: skip
+
+        def joined(pieces: Sequence[Tensor]) -> Tensor:
+            return torch.cat([piece.flatten(0, 1) for piece in pieces])
+
+        attended = [
+            self.attn.attended(qkv) for qkv in cut(self.attn.joint(self.norm1(joined(parts))))
+        ]
+        first = cut(self.ls1(self.attn.proj(joined(attended))))
+        parts = [part + self.drop_path1(one) for part, one in zip(parts, first, strict=True)]
+        second = cut(self.ls2(self.mlp(self.norm2(joined(parts)))))
+        return [part + self.drop_path2(one) for part, one in zip(parts, second, strict=True)]

@@ -34,7 +34,8 @@ def _normal_linears(model: nn.Module, fill: Callable[[Tensor], Any]) -> None:
 
 
 def _tokens(model: Any, std: float) -> None:
-    init.normal_(model.cls_token, std=std)
+    if model.cls_token is not None:
+        init.normal_(model.cls_token, std=std)
     for token in model.prefix_tokens.values():
         init.normal_(token, std=max(std, 0.02))
     if model.mask_token is not None:
@@ -101,10 +102,30 @@ def init_cae(model: Any) -> None:
     _cut_embedding(model)
 
 
+def init_ibot(model: Any) -> None:
+    """iBOT's: timm's, class token of std .02, mask token 0."""
+    init_timm(model)
+    if model.cls_token is not None:
+        init.trunc_normal_(model.cls_token, std=0.02)
+    if model.mask_token is not None:
+        init.zeros_(model.mask_token)
+
+
+def init_dinov2(model: Any) -> None:
+    """DINOv2's: timm's, registers of std 1e-6 as the class token, mask token 0."""
+    init_timm(model)
+    for token in model.prefix_tokens.values():
+        init.normal_(token, std=1e-6)
+    if model.mask_token is not None:
+        init.zeros_(model.mask_token)
+
+
 INITIALISERS: dict[str, Callable[[Any], None]] = {
     "timm": init_timm,
     "xavier": init_xavier,
     "mocov3": init_mocov3,
     "beit": init_beit,
     "cae": init_cae,
+    "ibot": init_ibot,
+    "dinov2": init_dinov2,
 }

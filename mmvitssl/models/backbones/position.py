@@ -62,8 +62,9 @@ def resized_table(
     new: tuple[int, int],
     offset: float = 0.0,
     interpolation: str = "bicubic",
+    antialias: bool = False,
 ) -> Tensor:
-    """A position table for another grid: (1, 1 + N, C), without antialiasing.
+    """A position table for another grid: (1, 1 + N, C).
 
     Args:
         table: (1, 1 + N_old, C), the class token's row first.
@@ -71,6 +72,7 @@ def resized_table(
         new: those that are wanted.
         offset: added to the new sides before the scale is computed (DINO: 0.1).
         interpolation: 'bicubic' or 'bilinear'.
+        antialias: whether a table that shrinks is smoothed (DINOv2 with registers).
     """
     if not offset:
         return resample_abs_pos_embed(
@@ -79,11 +81,11 @@ def resized_table(
             list(old),
             num_prefix_tokens=1,
             interpolation=interpolation,
-            antialias=False,
+            antialias=antialias,
         )
     cells = table[:, 1:].unflatten(1, old).permute(0, 3, 1, 2)
     scale = [(side + offset) / before for side, before in zip(new, old, strict=True)]
-    cells = F.interpolate(cells, scale_factor=scale, mode=interpolation)
+    cells = F.interpolate(cells, scale_factor=scale, mode=interpolation, antialias=antialias)
     return torch.cat([table[:, :1], cells.flatten(2).transpose(1, 2)], dim=1)
 
 

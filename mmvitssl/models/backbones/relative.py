@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from scipy.interpolate import RectBivariateSpline
 from torch import Tensor, nn
 
-RELATIVE_KINDS = ("shared_bias", "block_bias", "irpe")
+RELATIVE_KINDS = ("shared_bias", "block_bias", "irpe", "rope")
+ROTARY_BASE = 100.0  # DINOv3's
 IRPE_ALPHA, IRPE_BETA, IRPE_GAMMA = 1.9, 3.8, 15.2
 IRPE_SIDE = 2 * int(IRPE_BETA) + 1  # buckets of one axis
 IRPE_BUCKETS = IRPE_SIDE**2 + 1  # and one for all pairs with a prefix token
@@ -179,3 +180,35 @@ class ContextualKeys(nn.Module):
         by_bucket = queries @ self.lookup_table_weight[0].to(queries.dtype)
         index = index[:, None].expand(*by_bucket.shape[:2], -1, -1)
         return by_bucket.gather(-1, index)
+
+
+def rotary_table(places: Tensor, grid: tuple[int, int], channels: int, prefix: int) -> Tensor:
+    """Sines and cosines of axial rotary positions (DINOv3), of the tokens of each row.
+
+    Centres of patches lie in [-1, 1] on both axes; a quarter of the channels has frequencies of
+    the row, the next of the column, and the second half repeats them.
+
+    Args:
+        places: (1 or R, K, 2) rows and columns of patches.
+        grid: of the image.
+        channels: of a head, divisible by 4.
+        prefix: tokens before the patches, which are not rotated.
+
+    Returns:
+        (1 or R, prefix + K, 2 * channels) sines, then cosines.
+    """
+    sides = torch.tensor(grid, device=places.device)
+    centres = 2 * (places.float() + 0.5) / sides - 1
+    powers = torch.arange(channels // 4, device=places.device) / (channels // 4)
+    angles = 2 * math.pi * centres[..., None] / ROTARY_BASE**powers
+    angles = angles.flatten(-2).repeat(1, 1, 2)
+    angles = F.pad(angles, (0, 0, prefix, 0))  # an angle of 0 rotates nothing
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def rotated(x: Tensor, table: Tensor) -> Tensor:
+    """(R, heads, L, d) queries or keys, rotated by (1 or R, L, 2 * d) sines and cosines."""
+    sines, cosines = table[:, None].chunk(2, dim=-1)
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.cat([-second, first], dim=-1)
+    return (x * cosines + turned * sines).to(x.dtype)

@@ -41,6 +41,7 @@ from mmvitssl.models.backbones.relative import (
     grid_coordinates,
     irpe_index,
     patch_coordinates,
+    rotary_table,
 )
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
@@ -49,6 +50,7 @@ from mmvitssl.structures import Encoded, TokenPlan
 EMBEDDING = ("patch_embed.", "cls_token", "pos_embed", "prefix_tokens.", "mask_token", "unknown_")
 # what a block is told of relative positions: (bias, index, grid of the index)
 Relative = tuple[Tensor | None, Tensor | None, tuple[int, int] | None]
+Pass = tuple[Tensor, TokenPlan | None, Sequence[int]]  # images, plan and levels
 NO_RELATIVE: Relative = (None, None, None)
 
 
@@ -70,7 +72,7 @@ class ViT(BackboneModule):
             'none'. Sine-cosine tables are not trained.
         relative_position: None; 'shared_bias' (BEiT, SimMIM pretraining: one bias table for all
             blocks), 'block_bias' (their fine-tuning: a table a block) or 'irpe' (LoMaR: contextual
-            product iRPE on keys).
+            product iRPE on keys) or 'rope' (DINOv3: rotary positions, no table).
         relative_grid: rows and columns of the bias tables, or the side of a square; by default
             the image's. A smaller one serves windows (LoMaR in BEiT: 7).
         new_relative: whether the bias tables may be missing in a checkpoint and then start from
@@ -78,17 +80,25 @@ class ViT(BackboneModule):
         prefix_tokens: names of extra learned tokens between the class token and the patches.
         unknown_position: whether there is a learned vector for patches whose position a task
             hides; absolute positions only.
+        class_token: whether there is a class token; without one (I-JEPA) ``Encoded.cls`` is the
+            mean of the patches, and the class row of the position table is not read.
         mask_token: whether there is a learned token for the masked patches of a plan.
         mlp_ratio: hidden width of the MLP over ``embed_dim``.
+        mlp: 'gelu', or 'swiglu' (DINOv2's ViT-g), whose hidden width is
+            ``(int(embed_dim * mlp_ratio * 2 / 3) + 7) // 8 * 8``.
         interpolation: of a position table that is resized: 'bicubic', or 'bilinear' (SETR).
         interpolate_offset: added to the side of the grid that a position table is resized to,
             whose scale is then not exact: DINO's official code has 0.1, for its small crops.
+        interpolate_antialias: whether a position table is resized with antialiasing (DINOv2 with
+            registers).
         drop_path: stochastic depth rate of the last block, growing linearly from 0.
+        uniform_drop_path: whether all blocks have the rate ``drop_path`` (DINOv2).
         layer_scale: initial value of the residual scales, or None for no scales. Those that start
             from 1, and so change nothing, may be missing in a checkpoint (MAE in segmentation).
         qkv_bias: biases of attention: 'qkv', 'qv' (BEiT and CAE, none for keys) or 'none'.
         norm_eps: epsilon of all layer norms.
-        initialisation: 'timm' (cut normal .02), 'xavier' (MAE, LoMaR), 'mocov3', 'beit', 'cae'.
+        initialisation: 'timm' (cut normal .02), 'xavier' (MAE, LoMaR), 'mocov3', 'beit', 'cae',
+            'ibot', 'dinov2'.
         freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
             paper: it steadies training).
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
@@ -111,11 +121,15 @@ class ViT(BackboneModule):
         new_relative: bool = False,
         prefix_tokens: Sequence[str] = (),
         unknown_position: bool = False,
+        class_token: bool = True,
         mask_token: bool = False,
         interpolation: str = "bicubic",
         interpolate_offset: float = 0.0,
+        interpolate_antialias: bool = False,
         mlp_ratio: float = 4.0,
+        mlp: str = "gelu",
         drop_path: float = 0.0,
+        uniform_drop_path: bool = False,
         layer_scale: float | None = None,
         qkv_bias: str = "qkv",
         norm_eps: float = 1e-6,
@@ -146,6 +160,7 @@ class ViT(BackboneModule):
         self.in_channels = input_channels("ViT", in_channels, in_chans)
         self.position, self.interpolation = position, check_interpolation(interpolation)
         self.interpolate_offset = interpolate_offset
+        self.interpolate_antialias = interpolate_antialias
         self.gradient_checkpointing = gradient_checkpointing
         self.image_size: tuple[int, int] = to_2tuple(image_size)
         self.grid = self.grid_of(self.image_size)
@@ -162,7 +177,7 @@ class ViT(BackboneModule):
             strict_img_size=False,
             dynamic_img_pad=False,
         )
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim)) if class_token else None
         self.prefix_tokens = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(1, 1, self.embed_dim)) for name in prefix_tokens}
         )
@@ -190,8 +205,9 @@ class ViT(BackboneModule):
                 relative=relative_position,
                 grid=self.relative_grid,
                 layer_scale=layer_scale,
-                drop_path=drop_path * i / max(self.depth - 1, 1),
+                drop_path=drop_path * (1 if uniform_drop_path else i / max(self.depth - 1, 1)),
                 norm_eps=norm_eps,
+                mlp=mlp,
             )
             for i in range(self.depth)
         )
@@ -209,7 +225,7 @@ class ViT(BackboneModule):
             in_channels=self.in_channels,
             num_heads=(self.num_heads,),
             prefix_tokens=tuple(self.prefix_tokens.keys()),
-            has_class_token=True,
+            has_class_token=self.cls_token is not None,
             can_mask=True,
             has_mask_token=self.mask_token is not None,
             can_hide_positions=self.unknown_position is not None,
@@ -228,7 +244,7 @@ class ViT(BackboneModule):
     @property
     def num_prefix_tokens(self) -> int:
         """Tokens before the patches, the class token included."""
-        return 1 + len(self.prefix_tokens)
+        return int(self.cls_token is not None) + len(self.prefix_tokens)
 
     def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches of an image of (height, width) pixels.
@@ -249,13 +265,14 @@ class ViT(BackboneModule):
     def resized_position(self, grid: tuple[int, int]) -> Tensor:
         """The position table for ``grid``: (1, 1 + N, C), interpolated where the grid differs.
 
-        No antialiasing, as the official MAE, DINO and BEiT resize.
+        Without antialiasing, as the official MAE, DINO and BEiT resize, unless asked for.
         """
         assert self.pos_embed is not None
         if grid == self.grid:
             return self.pos_embed
         offset, kind = self.interpolate_offset, self.interpolation
-        return resized_table(self.pos_embed, self.grid, grid, offset, kind)
+        smooth = self.interpolate_antialias
+        return resized_table(self.pos_embed, self.grid, grid, offset, kind, smooth)
 
     def adapt_state(
         self,
@@ -276,7 +293,8 @@ class ViT(BackboneModule):
         Raises:
             ValueError: nothing tells the grid of a table.
         """
-        state, notes = adapt_positions(state, self.pos_embed, self.grid, self.interpolation, grid)
+        how = self.interpolation, self.interpolate_antialias, self.interpolate_offset
+        state, notes = adapt_positions(state, self.pos_embed, self.grid, *how, grid)
         state, more = adapt_tables(
             state, self.relative_position, self.relative_grid, self.depth, relative_grid
         )
@@ -327,18 +345,17 @@ class ViT(BackboneModule):
 
     def with_prefix(self, tokens: Tensor) -> Tensor:
         """Put the class token (with its position) and the named tokens before (R, K, C)."""
-        rows = tokens.shape[0]
-        cls: Tensor = self.cls_token
-        if self.pos_embed is not None:
-            cls = cls + self.pos_embed[:, :1]
-        prefix = [cls, *self.prefix_tokens.values()]
+        rows, prefix = tokens.shape[0], list(self.prefix_tokens.values())
+        if self.cls_token is not None:
+            table = self.pos_embed
+            prefix.insert(0, self.cls_token if table is None else self.cls_token + table[:, :1])
         return torch.cat([token.expand(rows, -1, -1) for token in prefix] + [tokens], dim=1)
 
     def _relative(self, plan: TokenPlan | None, grid: tuple[int, int], late: bool) -> Relative:
         """Relative positions of the tokens of a plan; ``late``: of its unmasked tokens only."""
         if self.relative_position is None:
             return NO_RELATIVE
-        device = self.cls_token.device
+        device = self.patch_embed.proj.weight.device  # the norm may have been taken out
         span = grid
         if plan is not None and plan.window is not None:
             places = grid_coordinates(plan.window, device)
@@ -352,6 +369,10 @@ class ViT(BackboneModule):
             places = places.expand(slots.shape[0], -1, -1).gather(1, slots)
         if self.relative_position == "irpe":
             return None, irpe_index(places, self.num_prefix_tokens), None
+        if self.relative_position == "rope":
+            places = places if places.ndim == 3 else places[None]
+            channels = self.embed_dim // self.num_heads
+            return None, rotary_table(places, grid, channels, self.num_prefix_tokens), None
         if plan is not None and plan.window is not None:
             self._check_window(plan.window)
             span = self.relative_grid  # offsets inside a window are rows of the table as they are
@@ -432,19 +453,66 @@ class ViT(BackboneModule):
         grid = self.grid_of((images.shape[-2], images.shape[-1]))
         tokens = self.with_prefix(self.embed(images, plan, unplaced))
         tokens, outputs, maps = self._run_blocks(tokens, plan, grid, levels, self.depth, attention)
-        tokens = self.norm(tokens)
         if norm_levels:
             outputs = {level: self.norm(output) for level, output in outputs.items()}
-        prefix = self.num_prefix_tokens
+        return self._encoded(tokens, outputs, grid, plan, maps)
+
+    def can_pack(self, plan: TokenPlan | None) -> bool:
+        """Whether a pass may share one sequence with others: see :meth:`forward_packed`."""
+        late = plan is not None and plan.mask_at > 0
+        # sharded blocks are of classes of their own, and a compiled encoder has a call of its own
+        plain = all(type(block) is Block for block in self.blocks)
+        plain = plain and getattr(self, "_compiled_call_impl", None) is None
+        free = self.relative_position is None and not self.gradient_checkpointing
+        return plain and free and not late
+
+    def forward_packed(self, passes: Sequence[Pass]) -> list[Encoded]:
+        """Several passes over images of any sizes as one sequence, equal to one by one.
+
+        Args:
+            passes: (images, plan, levels) each, see :meth:`forward`.
+        """
+        for _, plan, levels in passes:
+            check_levels(self, levels, 0 if plan is None else plan.mask_at)
+        parts = [self.with_prefix(self.embed(images, plan)) for images, plan, _ in passes]
+        outputs: list[dict[int, Tensor]] = [{} for _ in passes]
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            parts = block.packed(parts)
+            for part, output, (_, _, levels) in zip(parts, outputs, passes, strict=True):
+                if index in levels:
+                    output[index] = part
+        grids = [self.grid_of((images.shape[-2], images.shape[-1])) for images, _, _ in passes]
+        return [self._encoded(part, output, grid, plan, {})
+                for part, output, grid, (_, plan, _) in zip(
+                    parts, outputs, grids, passes, strict=True)]  # fmt: skip
+
+    def _pooled(self, tokens: Tensor) -> Tensor:
+        """(R, C) the class token, or the mean of the patches."""
+        if self.cls_token is not None:
+            return tokens[:, 0]
+        return tokens[:, self.num_prefix_tokens :].mean(dim=1)
+
+    def _encoded(
+        self,
+        tokens: Tensor,
+        outputs: dict[int, Tensor],
+        grid: tuple[int, int],
+        plan: TokenPlan | None,
+        maps: dict[int, Tensor],
+    ) -> Encoded:
+        """What :meth:`forward` returns, from the last block's and the levels' tokens."""
+        tokens, prefix = self.norm(tokens), self.num_prefix_tokens
+        first, names = prefix - len(self.prefix_tokens), self.prefix_tokens.keys()
         return Encoded(
-            cls=tokens[:, 0],
-            prefix={name: tokens[:, 1 + i] for i, name in enumerate(self.prefix_tokens.keys())},
+            cls=self._pooled(tokens),
+            prefix={name: tokens[:, first + i] for i, name in enumerate(names)},
             patches=tokens[:, prefix:],
             hierarchy={level: output[:, prefix:] for level, output in outputs.items()},
             grid=grid,
             plan=plan,
             tokens=tokens,
-            level_cls={level: output[:, 0] for level, output in outputs.items()},
+            level_cls={level: self._pooled(output) for level, output in outputs.items()},
             attention=maps,
         )
 

@@ -77,7 +77,8 @@ class WindowedFeatures(DenseFeatures):
             )
             for i in range(self.levels[-1] + 1)
         )
-        vit.cls_token.requires_grad_(False)
+        if vit.cls_token is not None:
+            vit.cls_token.requires_grad_(False)
         vit.prefix_tokens.requires_grad_(False)
 
     @property
@@ -94,7 +95,7 @@ class WindowedFeatures(DenseFeatures):
 
     def _relative(self, grid: tuple[int, int]) -> tuple[Tensor | None, tuple[int, int]]:
         """Relative positions of the encoder's own kind for a map or window, without prefix."""
-        places = grid_coordinates(grid, self.vit.cls_token.device)
+        places = grid_coordinates(grid, self.vit.patch_embed.proj.weight.device)
         if self.vit.relative_position == "irpe":
             return irpe_index(places, 0), grid
         if self.vit.relative_position == "block_bias":

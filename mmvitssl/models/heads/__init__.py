@@ -8,6 +8,8 @@ from mmvitssl.models.heads.classification import (
 )
 from mmvitssl.models.heads.contrastive import CosineLoss, InfoNCE, NTXent, QueueInfoNCE
 from mmvitssl.models.heads.distillation import DINOLoss
+from mmvitssl.models.heads.distribution import DistributionLoss
+from mmvitssl.models.heads.latent import LatentLoss
 from mmvitssl.models.heads.pixel import PixelLoss
 from mmvitssl.models.heads.tokens import TokenLoss
 
@@ -16,7 +18,9 @@ __all__ = [
     "BlockwiseLinearHead",
     "CosineLoss",
     "DINOLoss",
+    "DistributionLoss",
     "InfoNCE",
+    "LatentLoss",
     "LinearHead",
     "NTXent",
     "NormalisedLinearHead",

@@ -1,7 +1,8 @@
 """Which patches are masked: ``(grid, batch, generator) -> TokenPlan``."""
 
 from mmvitssl.models.masking.base import FeatureMasking, GivenMasking, Masking
-from mmvitssl.models.masking.block import BlockMasking
+from mmvitssl.models.masking.block import BlockMasking, MixedRatioMasking, StratifiedMasking
+from mmvitssl.models.masking.multiblock import MultiBlockMasking
 from mmvitssl.models.masking.random import RandomMasking
 from mmvitssl.models.masking.window import WindowMasking
 
@@ -10,6 +11,9 @@ __all__ = [
     "FeatureMasking",
     "GivenMasking",
     "Masking",
+    "MixedRatioMasking",
+    "MultiBlockMasking",
     "RandomMasking",
+    "StratifiedMasking",
     "WindowMasking",
 ]

@@ -1,8 +1,9 @@
-"""Block-wise masking of BEiT and CAE."""
+"""Block-wise masking of BEiT, CAE, iBOT and DINOv2."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,17 +13,86 @@ from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
 BEIT = 75 / 196  # what the official code masks, of 14 x 14 patches
-ATTEMPTS = 10  # of one block, in both official implementations
+ATTEMPTS = 10  # of one block, in all official implementations
 LIMIT = 2000  # rounds after which a grid is taken for impossible
+SHAPES = ("block", "random")
+
+
+class Rectangles:
+    """Covers parts of grids with random rectangles (BEiT, algorithm 1).
+
+    Areas are uniform between ``least`` and what is still to be masked, aspects log-uniform; a
+    rectangle that covers nothing new or too much is drawn again. All images are drawn together.
+
+    Args:
+        least: least area of a rectangle, in patches.
+        most: greatest area; None: what is still to be masked.
+        min_aspect: least height / width; the greatest is its inverse.
+    """
+
+    def __init__(self, least: float, most: float | None = None, min_aspect: float = 0.3) -> None:
+        self.least, self.most = least, math.inf if most is None else most
+        self.log_aspect = -math.log(min_aspect)
+
+    def draw_sizes(self, remaining: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Heights and widths (B,) of one rectangle per image, ``remaining`` (B,) patches to go."""
+        cap = remaining.clamp(max=self.most).float()
+        share, turn = torch.rand(2, len(remaining), generator=generator)
+        area = self.least + (cap - self.least) * share
+        aspect = torch.exp((2 * turn - 1) * self.log_aspect)
+        return (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
+
+    def _place(
+        self, height: Tensor, width: Tensor, grid: tuple[int, int], generator: torch.Generator
+    ) -> Tensor:
+        """(B, h, w) bool; a size that does not fit strictly gives an empty one."""
+        fits = (height < grid[0]) & (width < grid[1])
+        place = torch.rand(2, len(height), generator=generator)
+        spans = []
+        for size, side, share in zip((height, width), grid, place, strict=True):
+            first = (share * (side - size + 1)).long()
+            cells = torch.arange(side)
+            spans.append((cells >= first[:, None]) & (cells < (first + size)[:, None]))
+        return spans[0][:, :, None] & spans[1][:, None, :] & fits[:, None, None]
+
+    def cover(
+        self, numbers: Tensor, grid: tuple[int, int], generator: torch.Generator, exact: bool
+    ) -> Tensor:
+        """Masks of at most ``numbers`` patches.
+
+        Args:
+            numbers: (B,) patches to mask, whole or not.
+            grid: rows and columns.
+            generator: the randomness.
+            exact: go on until the number is reached; else stop after ten failures in a row.
+
+        Returns:
+            (B, N) bool.
+
+        Raises:
+            ValueError: the number cannot be reached.
+        """
+        masked = torch.zeros(len(numbers), *grid, dtype=torch.bool)
+        failed = torch.zeros(len(numbers), dtype=torch.long)
+        for _ in range(LIMIT):
+            remaining = numbers - masked.sum(dim=(1, 2))
+            active = remaining > 0 if exact else (remaining > 0) & (failed < ATTEMPTS)
+            if not active.any():
+                return masked.flatten(1)
+            block = self._place(*self.draw_sizes(remaining, generator), grid, generator)
+            new = (block & ~masked).sum(dim=(1, 2))
+            accepted = active & (new > 0) & (new <= remaining.clamp(max=self.most))
+            masked |= block & accepted[:, None, None]
+            failed = torch.where(accepted, 0, failed + 1)
+        raise ValueError(
+            f"BlockMasking cannot mask exactly {int(numbers[0])} of a grid of {grid} with blocks "
+            f"of at least {self.least} patches: lower min_block or mask fewer."
+        )
 
 
 @MODELS.register_module()
 class BlockMasking:
     """Mask random rectangles until enough patches are covered (BEiT, algorithm 1).
-
-    Areas are uniform between ``min_block`` and what is still to be masked, aspects log-uniform; a
-    rectangle that covers nothing new or too much is drawn again. All images of a batch are drawn
-    together.
 
     Args:
         num_masked: patches to mask, in place of ``ratio``.
@@ -70,29 +140,7 @@ class BlockMasking:
             )
         self.ratio, self.num_masked, self.exact = ratio, num_masked, exact
         self.mode, self.mask_at = mode, mask_at
-        self.min_block, self.max_block = min_block, max_block
-        self.log_aspect = -math.log(min_aspect)
-
-    def draw_sizes(self, remaining: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Heights and widths (B,) of one rectangle an image, ``remaining`` (B,) patches to go."""
-        cap = remaining.clamp(max=self.max_block).float() if self.max_block else remaining.float()
-        share, turn = torch.rand(2, len(remaining), generator=generator)
-        area = self.min_block + (cap - self.min_block) * share
-        aspect = torch.exp((2 * turn - 1) * self.log_aspect)
-        return (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
-
-    def _rectangles(
-        self, height: Tensor, width: Tensor, grid: tuple[int, int], generator: torch.Generator
-    ) -> Tensor:
-        """(B, h, w) bool; a size that does not fit strictly gives an empty one."""
-        fits = (height < grid[0]) & (width < grid[1])
-        place = torch.rand(2, len(height), generator=generator)
-        spans = []
-        for size, side, share in zip((height, width), grid, place, strict=True):
-            first = (share * (side - size + 1)).long()
-            cells = torch.arange(side)
-            spans.append((cells >= first[:, None]) & (cells < (first + size)[:, None]))
-        return spans[0][:, :, None] & spans[1][:, None, :] & fits[:, None, None]
+        self.rectangles = Rectangles(min_block, max_block, min_aspect)
 
     def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`."""
@@ -104,20 +152,106 @@ class BlockMasking:
                 f"ratio={self.ratio}) of a grid of {grid}: at least one must be masked and one "
                 f"stay."
             )
-        masked = torch.zeros(batch, *grid, dtype=torch.bool)
-        failed = torch.zeros(batch, dtype=torch.long)
-        for _ in range(LIMIT):
-            remaining = number - masked.sum(dim=(1, 2))
-            active = remaining > 0 if self.exact else (remaining > 0) & (failed < ATTEMPTS)
-            if not active.any():
-                return plan_of(masked.flatten(1), self.mode, self.mask_at)
-            sizes = self.draw_sizes(remaining, generator)
-            block = self._rectangles(*sizes, grid, generator)
-            new = (block & ~masked).sum(dim=(1, 2))
-            accepted = active & (new > 0) & (new <= remaining)
-            masked |= block & accepted[:, None, None]
-            failed = torch.where(accepted, 0, failed + 1)
-        raise ValueError(
-            f"BlockMasking cannot mask exactly {number} of a grid of {grid} with blocks "
-            f"of at least {self.min_block} patches: lower min_block or mask fewer."
-        )
+        numbers = torch.full((batch,), number)
+        masked = self.rectangles.cover(numbers, grid, generator, self.exact)
+        return plan_of(masked, self.mode, self.mask_at)
+
+
+@MODELS.register_module()
+class MixedRatioMasking:
+    """A ratio of its own for each crop, 0 included: some crops stay whole (iBOT).
+
+    A ratio is drawn from the list, and then uniformly within its variance. Published: (0, 0.3)
+    with variances (0, 0.2), so that half of the crops are not masked and the others to 10-50 %.
+
+    Args:
+        ratios: masked shares.
+        variances: half the width of the interval around each.
+        shape: 'block' (rectangles of at least ``(min(h, w) // 3) ** 2`` patches, never more patches
+            than asked for) or 'random' (single patches).
+        min_aspect: least height / width of rectangles; the greatest is its inverse.
+
+    Raises:
+        ValueError: lists of different lengths, a share outside [0, 1), or an unknown shape.
+    """
+
+    def __init__(
+        self,
+        ratios: Sequence[float] = (0.0, 0.3),
+        variances: Sequence[float] = (0.0, 0.2),
+        shape: str = "block",
+        min_aspect: float = 0.3,
+    ) -> None:
+        if not ratios or len(ratios) != len(variances):
+            raise ValueError(
+                f"MixedRatioMasking.ratios={ratios} and variances={variances} must be of one "
+                f"length, at least 1."
+            )
+        for ratio, variance in zip(ratios, variances, strict=True):
+            if not 0 <= ratio - variance <= ratio + variance < 1 or variance < 0:
+                raise ValueError(
+                    f"MixedRatioMasking: the ratio {ratio} with variance {variance} leaves [0, 1)."
+                )
+        if shape not in SHAPES:
+            raise ValueError(f"MixedRatioMasking.shape='{shape}' is unknown; use one of {SHAPES}.")
+        self.ratios, self.variances = torch.tensor(ratios), torch.tensor(variances)
+        self.shape, self.min_aspect = shape, min_aspect
+
+    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+        """See :class:`~mmvitssl.models.masking.base.Masking`."""
+        chosen = torch.randint(len(self.ratios), (batch,), generator=generator)
+        spread = 2 * torch.rand(batch, generator=generator) - 1
+        ratio = self.ratios[chosen] + spread * self.variances[chosen]
+        numbers = ratio * grid[0] * grid[1]
+        if self.shape == "block":
+            least = max((min(grid) // 3) ** 2, 1)
+            rectangles = Rectangles(least, min_aspect=self.min_aspect)
+            return TokenPlan(masked=rectangles.cover(numbers, grid, generator, exact=False))
+        order = torch.rand(batch, grid[0] * grid[1], generator=generator).argsort(dim=1)
+        return TokenPlan(masked=order.argsort(dim=1) < numbers.long()[:, None])
+
+
+@MODELS.register_module()
+class StratifiedMasking:
+    """A fixed share of the crops is masked, with ratios spread evenly over a range (DINOv2).
+
+    Of n masked crops the i-th gets a ratio from the i-th of n equal parts of the range; which crop
+    of which view it is, is drawn.
+
+    Args:
+        share: of all crops of a step that are masked; ``int(share * crops)``.
+        ratio: least and greatest masked share of a masked crop.
+        min_block: least area of a rectangle, in patches.
+        max_block: greatest area over all patches of a crop.
+        min_aspect: least height / width; the greatest is its inverse.
+
+    Raises:
+        ValueError: a share or ratio outside its range.
+    """
+
+    def __init__(
+        self,
+        share: float = 0.5,
+        ratio: Sequence[float] = (0.1, 0.5),
+        min_block: int = 4,
+        max_block: float = 0.5,
+        min_aspect: float = 0.3,
+    ) -> None:
+        if not 0 < share <= 1 or not 0 <= ratio[0] <= ratio[1] < 1 or not 0 < max_block <= 1:
+            raise ValueError(
+                f"StratifiedMasking needs 0 < share <= 1, 0 <= ratio[0] <= ratio[1] < 1 and "
+                f"0 < max_block <= 1; got {share}, {ratio}, {max_block}."
+            )
+        self.share, self.ratio = share, (float(ratio[0]), float(ratio[1]))
+        self.min_block, self.max_block, self.min_aspect = min_block, max_block, min_aspect
+
+    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+        """See :class:`~mmvitssl.models.masking.base.Masking`; ``batch``: crops of all views."""
+        patches, chosen = grid[0] * grid[1], int(batch * self.share)
+        bounds = torch.linspace(*self.ratio, chosen + 1)
+        spread = torch.rand(chosen, generator=generator)
+        numbers = torch.zeros(batch, dtype=torch.long)
+        numbers[:chosen] = ((bounds[:-1] + bounds.diff() * spread) * patches).long()
+        numbers = numbers[torch.randperm(batch, generator=generator)]
+        rectangles = Rectangles(self.min_block, int(patches * self.max_block), self.min_aspect)
+        return TokenPlan(masked=rectangles.cover(numbers, grid, generator, exact=False))

@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
-from mmvitssl.models.necks.mlp import unit
+from mmvitssl.models.necks.mlp import SyncBatchNorm1d, unit
 from mmvitssl.registry import MODELS
+
+ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 
 class NormalisedLinear(nn.Module):
@@ -39,6 +41,10 @@ class PrototypeMLP(nn.Module):
         bottleneck: width before the prototypes.
         num_layers: linear layers of the MLP.
         fixed_lengths: whether prototypes keep length 1 (DINO's norm_last_layer).
+        patch_prototypes: prototypes of patches, with a last layer of their own (iBOT's separate
+            heads); None: patches share the last layer.
+        activation: 'gelu' or 'relu'.
+        norm: batch norm (over all processes) after each hidden layer (DINO's use_bn_in_head).
     """
 
     def __init__(
@@ -49,22 +55,42 @@ class PrototypeMLP(nn.Module):
         bottleneck: int = 256,
         num_layers: int = 3,
         fixed_lengths: bool = True,
+        patch_prototypes: int | None = None,
+        activation: str = "gelu",
+        norm: bool = False,
     ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"PrototypeMLP.activation='{activation}' is unknown; use one of "
+                f"{sorted(ACTIVATIONS)}."
+            )
         if num_layers < 1:
             raise ValueError(f"PrototypeMLP.num_layers must be at least 1, not {num_layers}.")
         self.in_channels, self.out_channels = in_channels, prototypes
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), bottleneck]
         layers: list[nn.Module] = []
         for i in range(num_layers):
-            layers += [nn.Linear(widths[i], widths[i + 1]), nn.GELU()]
-        self.mlp = nn.Sequential(*layers[:-1])
+            layers.append(nn.Linear(widths[i], widths[i + 1]))
+            if i < num_layers - 1:
+                layers += [SyncBatchNorm1d(widths[i + 1])] if norm else []
+                layers.append(ACTIVATIONS[activation]())
+        self.mlp = nn.Sequential(*layers)
         for module in self.mlp:
             if isinstance(module, nn.Linear):
                 init.trunc_normal_(module.weight, std=0.02)
                 init.zeros_(module.bias)
         self.last_layer = NormalisedLinear(bottleneck, prototypes, fixed_lengths)
+        self.patch_layer = None
+        if patch_prototypes is not None:
+            self.patch_layer = NormalisedLinear(bottleneck, patch_prototypes, fixed_lengths)
+        self.patch_channels = patch_prototypes or prototypes
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels) -> (B, K)."""
         return self.last_layer(unit(self.mlp(features)))
+
+    def patches(self, features: Tensor) -> Tensor:
+        """(..., in_channels) of patches -> (..., K of patches)."""
+        layer = self.last_layer if self.patch_layer is None else self.patch_layer
+        return layer(unit(self.mlp(features)))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mmvitssl.registry import MODELS
 
-SCHEDULES = ("cosine", "constant")
-WHEN = ("before_forward", "after_step")
+SCHEDULES = ("cosine", "linear", "constant")
+WHEN = ("before_forward", "after_forward", "after_step")
 BUFFERS = ("own", "copy")
 
 
@@ -27,8 +27,10 @@ class MomentumTarget(nn.Module):
             tasks ask for.
         momentum: weight of the old target at the start; MoCo v3: 0.99.
         end: weight at the end of training.
-        schedule: 'cosine' (half a cosine from ``momentum`` to ``end``) or 'constant'.
-        when: 'before_forward' (MoCo v3, MoBY: keys come from weights that have moved) or
+        schedule: from ``momentum`` to ``end`` along half a cosine ('cosine') or a line ('linear',
+            I-JEPA), or 'constant'.
+        when: 'before_forward' (MoCo v3, MoBY: keys come from weights that have moved),
+            'after_forward' (the first release of CAE: it follows the weights before the step) or
             'after_step' (DINO, BYOL).
         buffers: batch-norm statistics: 'own' (the target's forward makes its own, as published)
             or 'copy' (taken from the online module at each update).
@@ -81,7 +83,9 @@ class MomentumTarget(nn.Module):
         """Momentum after the fraction ``progress`` in [0, 1] of training."""
         if self.schedule == "constant":
             return self.start
-        share = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+        progress = min(max(progress, 0.0), 1.0)
+        linear = self.schedule == "linear"
+        share = 1 - progress if linear else 0.5 * (1 + math.cos(math.pi * progress))
         return self.end - (self.end - self.start) * share
 
     @torch.no_grad()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmvitssl.models.targets.base import Target
 from mmvitssl.models.targets.patches import take_patches
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches
@@ -24,7 +25,7 @@ def _statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @MODELS.register_module()
-class PixelTarget(nn.Module):
+class PixelTarget(Target):
     """Pixels of the normalised image, each patch normalised by itself or not.
 
     Args:

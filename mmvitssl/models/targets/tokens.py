@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmvitssl.models.precision import full_precision
+from mmvitssl.models.targets.base import Target
 from mmvitssl.models.tokenizers import Tokenizer, load_tokenizer
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import MaskedPatches
@@ -25,7 +26,7 @@ class HasFrozenFiles(Protocol):
 
 
 @MODELS.register_module()
-class TokenTarget(nn.Module):
+class TokenTarget(Target):
     """Ids that a frozen tokenizer gives to the patches (BEiT, section 2.2).
 
     The tokenizer is no part of the model's state: its file is read before training starts and

@@ -3,7 +3,7 @@
 from mmvitssl.models.tasks.colorization import Colorization
 from mmvitssl.models.tasks.context import ContextAutoencoding
 from mmvitssl.models.tasks.contrastive import Contrastive
-from mmvitssl.models.tasks.distillation import SelfDistillation
+from mmvitssl.models.tasks.distillation import KoLeo, SelfDistillation
 from mmvitssl.models.tasks.inpainting import Inpainting
 from mmvitssl.models.tasks.jigsaw import Jigsaw
 from mmvitssl.models.tasks.masked import MaskedModeling
@@ -17,6 +17,7 @@ __all__ = [
     "Contrastive",
     "Inpainting",
     "Jigsaw",
+    "KoLeo",
     "MaskedModeling",
     "Reconstruction",
     "RelativePosition",

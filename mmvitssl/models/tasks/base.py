@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -39,6 +41,13 @@ class PretextTask(nn.Module):
     def momentum_modules(self) -> dict[str, nn.Module]:
         """Modules of this task that the momentum target copies, by a name of the task's own."""
         return {}
+
+    def connect(self, tasks: Mapping[str, PretextTask]) -> None:
+        """Find other tasks that this one reads; called when all are built, before :meth:`check`.
+
+        Raises:
+            ValueError: there is no such task.
+        """
 
     # whether the online encoder is not told where this task's patches are
     hides_position = False
@@ -77,6 +86,16 @@ class PretextTask(nn.Module):
     def pictures(self, step: PretrainStep) -> dict[str, Tensor]:
         """(B, C, H, W) pictures in [0, 1] by caption, left to right; empty where none apply."""
         return {}
+
+
+def other_task(task: PretextTask, field_name: str, name: str, tasks: Mapping[str, Any]) -> Any:
+    """The task that a field names, or ValueError."""
+    if tasks.get(name) in (None, task):
+        others = sorted(other for other in tasks if tasks[other] is not task)
+        raise ValueError(
+            f"{type(task).__name__}.{field_name}='{name}' names no other task; there are {others}."
+        )
+    return tasks[name]
 
 
 def check_views(task: object, views: tuple[int, ...], least: int) -> None:

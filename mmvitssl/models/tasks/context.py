@@ -121,7 +121,7 @@ class ContextAutoencoding(PretextTask):
 
     def masks(self, step: PretrainStep) -> tuple[TokenPlan, MaskedPatches]:
         """Plan and masked patches of this step."""
-        return draw_masks(self, step, self.masking, self.view)
+        return draw_masks(self, step, self.masking, self.view)[0]
 
     def _masked_plan(self, step: PretrainStep) -> TokenPlan:
         """The plan that encodes the masked patches."""

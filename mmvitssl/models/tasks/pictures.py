@@ -87,7 +87,7 @@ def reconstruction_pictures(
     Pixels: the original with the predicted patches in their places; where they were normalised,
     with the true mean and deviation of each patch, and the caption says so. Ids: what the
     tokenizer's decoder makes of them beside the true ids of visible patches, and of the true ids
-    alone.
+    alone. Other targets have no pictures.
     """
     grid = step.grid_of(view)
     if isinstance(target, TokenTarget):
@@ -100,6 +100,8 @@ def reconstruction_pictures(
         pictures = {"true tokens": tokenizer.decode(truth), "reconstruction": painted}
         resized = {name: _resize(picture, size) for name, picture in pictures.items()}
         return {name: frame_windows(picture, plan, grid) for name, picture in resized.items()}
+    if not hasattr(target, "to_pixels"):
+        return {}
     pixels = target.to_pixels(prediction, step, view, masked)
     picture = put_patches(step.view(view).pixels, pixels, target.patch_size, masked)
     caption = "reconstruction" + (", true patch statistics" if target.normalise else "")
