@@ -9,12 +9,13 @@ JOBS ?= 2
 BIN := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin
 SHELL := /bin/bash
 
-.PHONY: help setup lock demo test test-all lint clean
+.PHONY: help setup lock demo test test-all soak lint clean
 
 help:
 	@echo "make demo    set up, then photographs -> pretraining -> detection and segmentation -> report"
 	@echo "make test    set up, then every check, and the tests but long ones"
 	@echo "make test-all  the long tests too"
+	@echo "make soak    hours: kills trainings and damages files at random; goes on where it was stopped"
 	@echo "make setup   only set up the environment in VENV (now: $(VENV)); MMCV=compiled compiles mmcv"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove build leftovers (keeps $(VENV) and work_dirs)"
@@ -47,6 +48,11 @@ test: lint
 # those too that are marked long
 test-all: lint
 	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile -m ""
+
+# Trials are kept in SOAK and not repeated: remove the file to begin again.
+SOAK ?= work_dirs/soak/trials.jsonl
+soak: setup
+	OMP_NUM_THREADS=1 "$(BIN)/python" tools/soak.py --out "$(SOAK)"
 
 clean:
 	rm -rf build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 import time
+import tokenize
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,9 @@ UNREADABLE = (
     AttributeError,
     ArithmeticError,
     MemoryError,
+    RecursionError,
     struct.error,
+    tokenize.TokenError,
     zlib.error,
     cv2.error,
 )

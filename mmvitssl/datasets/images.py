@@ -181,11 +181,19 @@ def read_lines(ann_file: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: it is no text.
     """
     ann_file = Path(ann_file).expanduser()
     if not ann_file.is_file():
         raise FileNotFoundError(f"There is no list of images at {ann_file.absolute()}.")
-    lines = [line.strip() for line in ann_file.read_text(encoding="utf-8").splitlines()]
+    content = ann_file.read_bytes()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The list {ann_file} is no text in UTF-8: {error}.") from error
+    if "\0" in text:
+        raise ValueError(f"The list {ann_file} is damaged: it has bytes of 0. Copy it again.")
+    lines = [line.strip() for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
 

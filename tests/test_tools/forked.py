@@ -70,6 +70,11 @@ class Program:
         """What it has written until now."""
         return Path(self._file.name).read_text()
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.exitcode is None
+
     def kill(self, number: int) -> None:
         """Send it a signal, if it still runs."""
         if self._process.exitcode is None and self._process.pid is not None:
