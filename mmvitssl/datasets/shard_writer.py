@@ -28,6 +28,7 @@ from mmvitssl.datasets.shards import (
     index_of,
     index_tar,
     read_index,
+    sealed,
 )
 
 PAGE = 4096  # LMDB's unit on disk
@@ -133,7 +134,7 @@ class ShardWriter:
             "classes": list(self.source.classes), "broken": self.broken,
         }  # fmt: skip
         with writing(self.out):
-            write_atomically(self.out / "dataset.json", json.dumps(info, indent=1))
+            write_atomically(self.out / "dataset.json", sealed(info, indent=1))
         self.say(f"{self.out}: {info['images']} images, {len(self.broken)} left out.")
 
     def _bytes(self, index: int) -> int:
@@ -217,7 +218,7 @@ class ShardWriter:
             index = self._verified(temporary, chunk)
             with writing(shard):
                 temporary.replace(shard)
-                write_atomically(index_of(shard), json.dumps(index))
+                write_atomically(index_of(shard), sealed(index))
             self.say(f"{name}: {len(chunk)} images ({number + 1} of {len(names)})")
         return names
 
@@ -314,7 +315,7 @@ def index_folder(folder: Path, say: Callable[[str], None] = print) -> None:
             continue
         index = index_tar(shard)
         with writing(index_of(shard)):
-            write_atomically(index_of(shard), json.dumps(index))
+            write_atomically(index_of(shard), sealed(index))
         say(f"{shard.name}: {len(index['name'])} images")
 
 

@@ -21,6 +21,7 @@ from mmvitssl.extras import require
 from mmvitssl.registry import DATASETS
 
 VERSION = 1
+SEAL = "checksum"
 SUFFIX = ".index.json"
 DATABASE = "data.mdb"
 CONTENTS = b"contents"
@@ -103,6 +104,29 @@ def index_tar(shard: Path) -> dict[str, Any]:
     }
 
 
+def _checksum(table: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(table, sort_keys=True).encode())
+
+
+def sealed(table: dict[str, Any], **options: Any) -> str:
+    """A table of contents as JSON, with a checksum of itself."""
+    return json.dumps({**table, SEAL: _checksum(table)}, **options)
+
+
+def read_sealed(path: Path) -> Any:
+    """What :func:`sealed` wrote; older files have no checksum.
+
+    Raises:
+        ValueError: it is no JSON, or its checksum differs.
+    """
+    table = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(table, dict) and SEAL in table:
+        seal = table.pop(SEAL)
+        if seal != _checksum(table):
+            raise ValueError("its checksum differs")
+    return table
+
+
 def check_columns(index: Any, path: Path, numbers: Sequence[str], mend: str) -> None:
     """Refuse an index whose columns are not what a writer makes, with one entry per image.
 
@@ -145,7 +169,7 @@ def read_index(shard: Path, verify: bool = False) -> dict[str, Any]:
             f"{shard.parent}`."
         )
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_sealed(path)
         version, size = index["version"], index["bytes"]
     except (ValueError, KeyError, TypeError) as error:
         raise BrokenImageError(f"{path} is no index of a shard: {error}.") from error
@@ -353,7 +377,7 @@ def read_info(root: Path) -> dict[str, Any] | None:
     path = root / "dataset.json"
     if path.is_file():
         try:
-            info = json.loads(path.read_text(encoding="utf-8"))
+            info = read_sealed(path)
         except (ValueError, RecursionError) as error:
             raise BrokenImageError(f"{path} is damaged ({error}): {MEND_INFO}.") from error
         lists = [info.get(key) for key in ("shards", "classes")] if isinstance(info, dict) else [0]

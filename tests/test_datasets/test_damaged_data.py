@@ -70,6 +70,11 @@ def test_columns_of_an_index(images: ImageFolder, tmp_path: Path, key: str, valu
     root = write(images, tmp_path / "out", "tar")
     path = index_of(min(root.glob("*.tar")))
     index = json.loads(path.read_text())
+    changed = {**index, "label": [0] * len(index["name"])}
+    path.write_text(json.dumps(changed))
+    with pytest.raises(BrokenImageError, match=r"its checksum differs"):
+        ShardedImages(str(root), PIPELINE)
+    del index["checksum"]  # as older files
     path.write_text(json.dumps({**index, key: value}))
     with pytest.raises(BrokenImageError, match=rf"{path.name}.*'{key}'"):
         ShardedImages(str(root), PIPELINE)
