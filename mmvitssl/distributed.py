@@ -98,3 +98,14 @@ def sum_over_processes(values: Tensor) -> Tensor:
         values = values.clone()
         dist.all_reduce(values)
     return values
+
+
+def largest_over_processes(values: Tensor) -> Tensor:
+    """Elementwise maximum over processes, detached, on the device of ``values``."""
+    values = values.detach()
+    if alone():
+        return values
+    device = torch.device("cuda") if dist.get_backend() == "nccl" else values.device
+    largest = values.to(device, copy=True)
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return largest.to(values.device)

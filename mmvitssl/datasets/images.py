@@ -21,6 +21,7 @@ from mmvitssl.datasets.files import (
     list_images,
 )
 from mmvitssl.datasets.sampler import SampleKey, as_key
+from mmvitssl.distributed import largest_over_processes
 from mmvitssl.registry import DATASETS, TRANSFORMS
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
@@ -42,8 +43,9 @@ class ImageFiles(Dataset):
         paths: the files.
         pipeline: transforms, configs or callables ``dict -> dict``; the first sees ``path`` and
             ``key``.
-        max_broken: how many unreadable files a training process and its workers together replace by
-            another sample before they give up; every one of them is logged by name. Broken are
+        max_broken: how many unreadable files the processes of a training and their workers together
+            replace by another sample before they give up; every one of them is logged by name.
+            Processes tell each other at the log's interval and after each epoch. Broken are
             damaged, truncated and empty files, what is no regular file, and images of more pixels
             than the pipeline's ``LoadImage.max_pixels``.
         check: how many headers to read when built, evenly spread over the files; skipped when
@@ -132,16 +134,32 @@ class ImageFiles(Dataset):
         """An open file to decode in place of the path; None: the path."""
         return None
 
+    def share_broken(self) -> None:
+        """Let each process know the broken files of all; all processes must call it.
+
+        Raises:
+            BrokenImageError: they are more than ``max_broken``, on every process.
+        """
+        number = largest_over_processes(self._broken.count_nonzero())
+        if number:
+            broken = largest_over_processes(self._broken).bool()
+            self._broken[broken] = 1  # not a copy: workers may mark others meanwhile
+            self._check_budget("All processes together: ")
+
+    def _check_budget(self, before: str) -> None:
+        number = int(self._broken.count_nonzero())
+        if number > self.max_broken:
+            raise BrokenImageError(
+                f"{before}{number} images cannot be read, and max_broken={self.max_broken}: "
+                f"{', '.join(self.broken[-SHOWN:])}."
+            )
+
     def _count(self, index: int, error: BrokenImageError) -> None:
         if not self.max_broken:
             raise error
         self._broken[index] = 1
+        self._check_budget(f"{error} With it, ")
         number = int(self._broken.count_nonzero())
-        if number > self.max_broken:
-            raise BrokenImageError(
-                f"{error} With it, {number} images cannot be read, and max_broken="
-                f"{self.max_broken}: {', '.join(self.broken[-SHOWN:])}."
-            ) from error
         print_log(
             f"{error} It is replaced by the next one ({number} of max_broken={self.max_broken}).",
             logger="current",

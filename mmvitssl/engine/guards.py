@@ -15,7 +15,7 @@ DESCRIPTION = "mmvitssl.DescriptionHook"
 MMENGINES = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 HEALTH, REPORT = "mmvitssl.HealthHook", "mmvitssl.ReportHook"
 PRETRAINERS = ("Pretrainer", "mmvitssl.Pretrainer")
-STEP_SEED = "mmvitssl.StepSeedHook"
+STEP_SEED, BROKEN = "mmvitssl.StepSeedHook", "mmvitssl.BrokenBudgetHook"
 GUARD, CHECKPOINTS = "mmvitssl.NonFiniteHook", "mmvitssl.FiniteCheckpointHook"
 
 
@@ -30,7 +30,8 @@ def set_guards(config: Config) -> None:
     the same and looks at gradients before they are clipped; ``CheckpointHook`` becomes
     :class:`FiniteCheckpointHook`; and :class:`NonFiniteHook` and :class:`WatchdogHook` are added
     unless they are there. Checkpoints get the description of their encoder
-    (:class:`DescriptionHook`), and iterations a seed each (:class:`StepSeedHook`). Pretrainings are
+    (:class:`DescriptionHook`), and iterations a seed each (:class:`StepSeedHook`); broken images
+    are counted over all processes (:class:`BrokenBudgetHook`). Pretrainings are
     looked at by :class:`HealthHook`, and every run leaves a page (:class:`ReportHook`);
     ``default_hooks.health=None`` and ``report=None`` switch them off. MMEngine's training loops
     become those that go on within an epoch.
@@ -51,6 +52,7 @@ def set_guards(config: Config) -> None:
         hooks.checkpoint.setdefault("type", CHECKPOINTS)
     hooks.setdefault("description", ConfigDict(type=DESCRIPTION))
     hooks.setdefault("step_seed", ConfigDict(type=STEP_SEED))
+    hooks.setdefault("broken", ConfigDict(type=BROKEN))
     if not any(_is(hook, GUARD, "NonFiniteHook") for hook in [*hooks.values(), *custom]):
         hooks.setdefault("finite", ConfigDict(type=GUARD))
     if not any(_is(hook, WATCHDOG, "WatchdogHook") for hook in [*hooks.values(), *custom]):

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.multiprocessing import start_processes
 from torch.utils.data import DataLoader
 
 from mmvitssl.datasets import ImageFolder, ImageList, LabelledFolder, files
 from mmvitssl.datasets.decode import EncodedImage
 from mmvitssl.datasets.files import BrokenImageError, list_images
+from mmvitssl.engine.hooks import BrokenBudgetHook
+from tests.test_models.test_distributed import free_port
 
 PIPELINE: list[dict[str, Any]] = [
     dict(type="LoadImage"),
@@ -180,3 +185,35 @@ def test_workers_share_the_budget_of_broken_files(tmp_path: Path, most: int) -> 
     else:
         assert sum(len(batch) for batch in loader) == 12
     assert [Path(path).name for path in data.broken] == ["00.png", "04.png", "08.png"]
+
+
+def meet_two(rank: int, port: int, folder: str) -> None:
+    """Each process reads two broken files of its own, two iterations, and an epoch ends."""
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    data = ImageFolder(folder, PIPELINE, max_broken=3, check=0)
+    loader: Any = DataLoader(data, batch_size=2, collate_fn=list)
+    runner: Any = SimpleNamespace(train_dataloader=loader, hooks=[], iter=0)
+    hook = BrokenBudgetHook()
+    hook.before_train(runner)
+    said = []
+    for batch, index in enumerate((4 * rank, 4 * rank + 2)):
+        data[index]
+        try:
+            hook.after_train_iter(runner, batch)
+        except BrokenImageError as error:
+            said.append(str(error))
+        runner.iter += 1
+    Path(folder, f"{rank}.txt").write_text("|".join([*said, *map(os.path.basename, data.broken)]))
+    dist.destroy_process_group()
+
+
+def test_processes_share_the_budget_too(tmp_path: Path) -> None:
+    for index in range(8):
+        write_image(tmp_path / f"{index}.png")
+        if not index % 2:
+            (tmp_path / f"{index}.png").write_bytes(b"no image")
+    start_processes(meet_two, (free_port(), str(tmp_path)), nprocs=2, start_method="fork")
+    for rank in range(2):
+        error, *broken = (tmp_path / f"{rank}.txt").read_text().split("|")
+        assert "All processes together: 4 images cannot be read, and max_broken=3" in error
+        assert broken == ["0.png", "2.png", "4.png", "6.png"]

@@ -1,5 +1,6 @@
 """Behaviour that is added to MMEngine's loops."""
 
+from mmvitssl.engine.hooks.broken import BrokenBudgetHook
 from mmvitssl.engine.hooks.checkpoints import FiniteCheckpointHook
 from mmvitssl.engine.hooks.collapse import CollapseHook
 from mmvitssl.engine.hooks.description import DescriptionHook
@@ -18,6 +19,7 @@ from mmvitssl.engine.hooks.schedules import FreezeHook, WeightDecayHook
 from mmvitssl.engine.hooks.watchdog import WatchdogHook
 
 __all__ = [
+    "BrokenBudgetHook",
     "CollapseHook",
     "DeferredLogsHook",
     "DescriptionHook",
