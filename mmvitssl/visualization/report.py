@@ -80,5 +80,6 @@ class Report:
             f"<title>{escape(self.title)}</title>\n<style>{STYLE}</style></head>\n"
             f"<body><h1>{escape(self.title)}</h1>\n{body}\n</body></html>\n",
             encoding="utf-8",
+            errors="backslashreplace",  # names of files need not be text
         )
         return path

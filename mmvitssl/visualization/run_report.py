@@ -311,5 +311,5 @@ def write_run_report(
         commands=commands,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    out.write_text(text, encoding="utf-8", errors="backslashreplace")  # names need not be text
     return out

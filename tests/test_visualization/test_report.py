@@ -83,3 +83,9 @@ def test_names_of_files_and_metrics_are_text(tmp_path: Path) -> None:
 
     Tags().feed(page)
     assert found.count("img") == 1 and "script" not in found
+
+
+def test_names_that_are_no_utf8_do_not_stop_the_page(tmp_path: Path) -> None:
+    report = Report("run-\udcff")
+    report.text("<b>")
+    assert b"run-\\udcff" in report.write(tmp_path / "a.html").read_bytes()
