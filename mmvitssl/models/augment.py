@@ -234,12 +234,12 @@ class DeviceAugment:
     """Jitter, grayscale, blur, solarisation and flips for a batch of views, on its device.
 
     Distributions, order and, for the same parameters, pixels are those of the transforms of the
-    pipeline, the rounding to 8 bits behind each of them included. What is random derives from each
+    pipeline, the rounding to 8 bits after each of them included. What is random derives from each
     sample's key and the view, so that a sample is the same in any batch, on any process and after a
     resume; it differs from what the pipeline draws. No operation waits for the device.
 
     Args:
-        views: an entry a view as in ``MultiView``, in the order of the pipeline's views: dicts with
+        views: one entry per view as in ``MultiView``, in the order of the pipeline's views: dicts with
             ``transforms`` (``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur``, ``Solarize``,
             ``RandomFlip``; none: ``[]``), ``num`` and ``same_as``. The pipeline keeps the crops.
 

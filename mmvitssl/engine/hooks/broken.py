@@ -17,7 +17,7 @@ class BrokenBudgetHook(Hook):
     """Count the unreadable images of all processes together against the data set's ``max_broken``.
 
     Processes tell each other at the log's interval and at the end of each epoch; within it each
-    counts those that it has met and those it was told of. ``tools/train.py`` adds this hook.
+    counts those that it has met and those that others reported. ``tools/train.py`` adds this hook.
     """
 
     def before_train(self, runner: Runner) -> None:

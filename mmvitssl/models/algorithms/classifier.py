@@ -39,7 +39,7 @@ class ImageClassifier(BaseModel):
         frozen: whether the encoder stays as it is: no gradients, always in eval mode, so that
             stochastic depth is off.
         pooled_norm: in place of the encoder's final norm, which mean-pooled fine-tuning leaves out,
-            one behind the pooling: 'fresh' (MAE, LoMaR, BEiT), or 'pretrained', which starts from
+            one after the pooling: 'fresh' (MAE, LoMaR, BEiT), or 'pretrained', which starts from
             the weights of the final norm (CAE). None: the final norm stays.
         augment: config of :class:`BatchAugment` without ``num_classes``, for training.
         label_smoothing: share of the label that all classes get alike.

@@ -1,7 +1,7 @@
 """Losses between two views: ``(queries, keys, view) -> (loss, metric)``.
 
 ``view`` is the number of the view that the keys come from: queues keep views apart. What a head
-keeps of the keys it takes up in ``update(keys)``, behind all losses of a training iteration.
+keeps of the keys it takes in ``update(keys)``, after all losses of a training iteration.
 """
 
 from __future__ import annotations

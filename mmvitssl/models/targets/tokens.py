@@ -38,7 +38,7 @@ class TokenTarget(Target):
             convert-dalle``.
         vocabulary: number of its ids.
         view: view that the tokenizer sees, the same crop as the encoder's at a resolution that
-            gives a token a patch (112 for 224 with patches of 16 and a stride of 8).
+            gives one token per patch (112 for 224 with patches of 16 and a stride of 8).
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class Jigsaw(OwnPatches, PretextTask):
             the Pretrainer fills it in.
         patches: m per view, or (float) their share of the patches; chance is about 1 / m of a
             perfect guesser who knows the places.
-        position: what the encoder is told of a moved patch: 'slot' (where it lies now: the
+        position: what the encoder knows of a moved patch: 'slot' (where it lies now: the
             position is embedded after the permutation and cannot give the answer away), 'origin'
             (where it comes from: the answer itself, the paper's way to strengthen position
             embeddings; nothing is moved then, since tokens have no other order than their

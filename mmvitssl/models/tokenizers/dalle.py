@@ -130,7 +130,7 @@ class DalleTokenizer(nn.Module):
         vocabulary: number of ids.
         hidden: channels of the first group.
         blocks: residual blocks a group.
-        first: channels behind the decoder's first layer.
+        first: channels after the decoder's first layer.
         decoder: whether the decoder is there too; only pictures need it.
     """
 
