@@ -70,8 +70,8 @@ class Extra:
 
     @property
     def buffer(self) -> bool:
-        """Whether these are index buffers, which an encoder alone has too."""
-        return self.pattern.endswith("relative_position_index")
+        """Whether these are buffers of positions, which an encoder alone has too."""
+        return self.pattern.endswith(("relative_position_index", "periods"))
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class Format:
             carried: of the import, which may have carried nothing; None for a state that was
                 trained here.
             image_size: pixels, for tables that have to be made.
-            whole: whether it is a pretraining model; of an encoder alone only index buffers are
+            whole: whether it is a pretraining model; of an encoder alone only position buffers are
                 made.
             prefixes: of the import; what was trained here gets those that official programs expect.
 
