@@ -194,14 +194,15 @@ class MixedRatioMasking:
                 )
         if shape not in SHAPES:
             raise ValueError(f"MixedRatioMasking.shape='{shape}' is unknown; use one of {SHAPES}.")
-        self.ratios, self.variances = torch.tensor(ratios), torch.tensor(variances)
+        self.ratios, self.variances = tuple(ratios), tuple(variances)
         self.shape, self.min_aspect = shape, min_aspect
 
     def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`."""
-        chosen = torch.randint(len(self.ratios), (batch,), generator=generator)
+        ratios, variances = torch.tensor(self.ratios), torch.tensor(self.variances)
+        chosen = torch.randint(len(ratios), (batch,), generator=generator)
         spread = 2 * torch.rand(batch, generator=generator) - 1
-        ratio = self.ratios[chosen] + spread * self.variances[chosen]
+        ratio = ratios[chosen] + spread * variances[chosen]
         numbers = ratio * grid[0] * grid[1]
         if self.shape == "block":
             least = max((min(grid) // 3) ** 2, 1)

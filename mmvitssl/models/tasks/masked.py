@@ -61,11 +61,12 @@ def trial_plan(
     if not encoder.spec.can_mask:
         return None
     generator = torch.Generator().manual_seed(0)
-    if not isinstance(masking, FeatureMasking):
-        return masking(encoder.spec.grid, 2 * views, generator)
-    patches = torch.randn(2, math.prod(encoder.spec.grid), encoder.spec.embed_dim)
-    encoded = Encoded(patches[:, 0], {}, patches, {}, encoder.spec.grid)
-    return masking.plan_from(encoded, generator)
+    with torch.device("cpu"):  # maskers draw there, wherever the model is built
+        if not isinstance(masking, FeatureMasking):
+            return masking(encoder.spec.grid, 2 * views, generator)
+        patches = torch.randn(2, math.prod(encoder.spec.grid), encoder.spec.embed_dim)
+        encoded = Encoded(patches[:, 0], {}, patches, {}, encoder.spec.grid)
+        return masking.plan_from(encoded, generator)
 
 
 def check_plan(task: PretextTask, plan: TokenPlan | None, encoder: Backbone) -> None:
