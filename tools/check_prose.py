@@ -24,7 +24,7 @@ ODD = {
     r"\b(?:is|are|was|were) told\b": "logged, reported or passed",
     r"\bbehind (?:the|each|every|its|all)\b(?! (?:mask|number|row))": "after",
     r"\btakes? (?:it|them) up\b": "resumes",
-    rf"\b(?:one|two|a|an|\d+) (?!(?:{JOINING})\b)[\w.-]+ an? (?:image|patch|row|line|step|file|"
+    rf"\b(?:one|two|a|an|\d+) (?!(?:{JOINING})\b)[\w-]+ an? (?:image|patch|row|line|step|file|"
     r"process|run|core|block|token|channel|class|level|view|task|metric|epoch|second|window|sample|"
     r"picture|tensor|GPU|side|shard)\b": "per",
     r"\bcosts? nothing\b": "is free, with a number",

@@ -239,8 +239,8 @@ class DeviceAugment:
     resume; it differs from what the pipeline draws. No operation waits for the device.
 
     Args:
-        views: one entry per view as in ``MultiView``, in the order of the pipeline's views: dicts with
-            ``transforms`` (``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur``, ``Solarize``,
+        views: one entry per view as in ``MultiView``, in the order of the pipeline's views: dicts
+            with ``transforms`` (``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur``, ``Solarize``,
             ``RandomFlip``; none: ``[]``), ``num`` and ``same_as``. The pipeline keeps the crops.
 
     Raises:
