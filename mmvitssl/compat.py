@@ -102,17 +102,16 @@ def as_written() -> Iterator[None]:
 def _is_ours(config: Config) -> bool:
     imports = (config.get("custom_imports") or {}).get("imports") or ()
     names = [imports] if isinstance(imports, str) else imports
-    probes = "encoder" in config and "bank" in config  # configs of nearest neighbours
-    ours = any(str(name).partition(".")[0] == "mmvitssl" for name in names)
-    return ours or probes or config.get("default_scope") == "mmvitssl"
+    return any(str(name).partition(".")[0] == "mmvitssl" for name in names)
 
 
 def fill_in_configs() -> None:
-    """Let ``Config.fromfile`` fill in sizes and ends of schedules, for programs of others too.
+    """Let ``Config.fromfile`` fill in channels and ends of schedules of detectors and segmentors.
 
-    Our recipes say each size once. MMEngine alone, MMDetection's and MMSegmentation's programs
-    would build crops, necks and schedules without it. The recipes import this package
-    (``custom_imports``) while MMEngine reads them, before the ``Config`` is made.
+    Our recipes say each size once, and MMDetection's and MMSegmentation's own programs would build
+    necks and heads without it. These recipes import this package (``custom_imports``) while
+    MMEngine reads them, before the ``Config`` is made. Of pretrainings, the training loop fills it
+    in (:mod:`mmvitssl.engine.loops`).
     """
     if hasattr(Config, "_plain_init"):
         return

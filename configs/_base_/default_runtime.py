@@ -1,8 +1,6 @@
 """What every pretraining shares: log, checkpoints, seeds, back ends."""
 
 default_scope = 'mmvitssl'
-# fills in sizes and ends of schedules, also where MMEngine alone reads the config
-custom_imports = dict(imports=['mmvitssl.engine'])
 
 default_hooks = dict(
     runtime_info=dict(type='DeferredLogsHook'),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from itertools import islice
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import BatchSampler, DataLoader
 
 from mmvitssl.distributed import world_size
+from mmvitssl.engine.config_files import resolve
 from mmvitssl.engine.draws import SeededIndex, seed_items
 from mmvitssl.engine.hooks.watchdog import begin_step, loading
 from mmvitssl.randomness import seed_of
@@ -71,16 +74,40 @@ def skipping(loader: DataLoader, seed: int) -> SkippingBatches:
     return batches
 
 
-@LOOPS.register_module()
+def filled_in(runner: Any, dataloader: Any) -> Any:
+    """The config of the training's loader with sizes that follow from the encoder.
+
+    Schedules of the runner get their ends too. Our programs do both when they read a config; this
+    is for MMEngine's runner alone.
+
+    Args:
+        runner: whose ``cfg`` is completed.
+        dataloader: config, or a built one, which stays as it is.
+    """
+    if not isinstance(dataloader, dict):
+        return dataloader
+    config = Config(deepcopy(runner.cfg.to_dict()))
+    resolve(config)
+    if config.to_dict() == runner.cfg.to_dict():
+        return dataloader
+    runner.cfg.train_dataloader = config.train_dataloader
+    if runner.param_schedulers is not None:
+        runner.cfg.param_scheduler = runner.param_schedulers = config.param_scheduler
+    return config.train_dataloader
+
+
+@LOOPS.register_module(name=["ExactEpochLoop", "EpochBasedTrainLoop"])
 class ExactEpochLoop(EpochBasedTrainLoop):
     """MMEngine's EpochBasedTrainLoop, which can begin in the middle of an epoch.
 
     Args:
+        runner: that trains.
+        dataloader: built, or its config.
         args, kwargs: see :class:`mmengine.runner.EpochBasedTrainLoop`.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, runner: Any, dataloader: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(runner, filled_in(runner, dataloader), *args, **kwargs)
         self.first_batch = 0  # of the next epoch
 
     def start_at(self, batches: int, batch_size: int | None) -> None:
@@ -160,14 +187,16 @@ class _SkippingIterator(_InfiniteDataloaderIterator):
         return batch
 
 
-@LOOPS.register_module()
+@LOOPS.register_module(name=["ExactIterLoop", "IterBasedTrainLoop"])
 class ExactIterLoop(IterBasedTrainLoop):
-    """MMEngine's IterBasedTrainLoop, which is taken up without reading what was done.
+    """MMEngine's IterBasedTrainLoop, which resumes without reading what was done.
 
     Args:
+        runner: that trains.
+        dataloader: built, or its config.
         args, kwargs: see :class:`mmengine.runner.IterBasedTrainLoop`.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, runner: Any, dataloader: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(runner, filled_in(runner, dataloader), *args, **kwargs)
         self.dataloader_iterator = _SkippingIterator(self.runner, self.dataloader)

@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
+from mmvitssl.compat import as_written
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.schedules import fit_schedules, resolve_schedules, training_length
@@ -53,7 +54,8 @@ def distinct(paths: tuple[Path, ...]) -> list[tuple[Path, Config]]:
     """One config of each distinct schedule."""
     found: dict[str, tuple[Path, Config]] = {}
     for path in paths:
-        config = Config.fromfile(path)
+        with as_written():
+            config = Config.fromfile(path)
         key = repr((config.train_cfg, config.param_scheduler))
         found.setdefault(key, (path, config))
     return list(found.values())
