@@ -72,7 +72,8 @@ class TokenPlan:
             positions are then the same in all rows.
         num_visible: unmasked tokens of every row; needed with ``mask_at`` > 0, where it fixes the
             shapes without asking the device.
-        dropped: (R, M) long, the patches of the row's image that are masked by not entering.
+        dropped: (R, M) long, the patches of the row's image (or window) that are masked by not
+            entering.
         blocks: number of equal parts of ``dropped`` that are predicted apart from each other
             (I-JEPA's target blocks, which may overlap).
     """

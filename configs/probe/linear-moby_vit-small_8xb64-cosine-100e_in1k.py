@@ -6,12 +6,14 @@ model = dict(
     encoder=dict(arch=dict(base='small'), position='learned'), label_smoothing=0.1)
 train_dataloader = dict(batch_size=64)
 # 1.0 x 512 / 512
-optim_wrapper = dict(optimizer=dict(lr=1.0), clip_grad=dict(max_norm=5.0))
+optim_wrapper = dict(optimizer=dict(lr=1.0, nesterov=True), clip_grad=dict(max_norm=5.0))
 auto_scale_lr = dict(base_batch_size=512)
 train_cfg = dict(max_epochs=100)
 param_scheduler = [
     dict(
         type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
         convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=5, convert_to_iter_based=True),
+    dict(
+        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=0.0, by_epoch=True, begin=5,
+        convert_to_iter_based=True),
 ]

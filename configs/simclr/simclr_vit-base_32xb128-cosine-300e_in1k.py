@@ -1,4 +1,4 @@
-# SimCLR, ViT-B; linear top-1 73.9 as RePre reports it.
+# SimCLR, ViT-B; linear top-1 73.9.
 _base_ = './simclr_vit-small_32xb128-cosine-300e_in1k.py'
 
 model = dict(

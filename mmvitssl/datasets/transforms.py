@@ -76,6 +76,9 @@ class RandomResizedCrop:
         interpolation: 'bilinear', 'bicubic', 'lanczos', ...
         of_image: ``size`` as a share of the encoder's image size, rounded to whole patches.
         per_patch: ``size`` as pixels per patch of the encoder: the stride of a tokenizer.
+        clip: draw once and clip a part that exceeds the image, as the linear probes of MAE and CAE
+            do, in place of up to ten draws until one fits (torchvision). Parts are then larger on
+            average, and more often as high as the image.
 
     ``of_image`` and ``per_patch`` are read where a config is read
     (:mod:`mmvitssl.engine.image_size`), which writes ``size``.
@@ -89,8 +92,10 @@ class RandomResizedCrop:
         interpolation: str = "bilinear",
         of_image: float | None = None,
         per_patch: int | None = None,
+        clip: bool = False,
     ) -> None:
         self.size = _size("RandomResizedCrop", size)
+        self.clip = clip
         for name, pair in (("scale", scale), ("ratio", ratio)):
             if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
                 raise ValueError(f"RandomResizedCrop.{name} must be (least, greatest), not {pair}.")
@@ -104,6 +109,8 @@ class RandomResizedCrop:
             area = width * height * rng.uniform(self.scale[0], self.scale[1])
             aspect = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if self.clip:
+                w, h = min(max(w, 1), width), min(max(h, 1), height)
             if 0 < w <= width and 0 < h <= height:
                 top = int(rng.integers(0, height - h + 1))
                 left = int(rng.integers(0, width - w + 1))

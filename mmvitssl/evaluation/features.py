@@ -113,8 +113,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def encode_features(encoder: nn.Module, images: Tensor, readout: str = "cls") -> Tensor:
     """(B, C, H, W) normalised images -> (B, C') features, or (B, D, 2 C) of the D levels.
 
-    'cls-last4' is DINO's: the class tokens of the last four blocks side by side. 'blocks' is
-    BEiT's: class token and mean of the patches of every block. Both are read after the final norm.
+    'cls-last4' is DINO's: the class tokens of the last four blocks, each after the final norm, side
+    by side. 'blocks' is BEiT's: class token and mean of the patches of every block, raw outputs.
     A hierarchical backbone has stages in place of blocks: its class tokens are means of the maps,
     the final norm is that of the last stage alone, and 'blocks' fills narrower stages with zeros.
     """
@@ -122,7 +122,8 @@ def encode_features(encoder: nn.Module, images: Tensor, readout: str = "cls") ->
         return read_out(encoder(images), readout)
     depth = backbone_in(encoder).spec.depth
     levels = tuple(range(depth)[-LAST:] if readout == "cls-last4" else range(depth))
-    encoded: Encoded = encoder(images, levels=levels, norm_levels=True)
+    normed = readout == "cls-last4"
+    encoded: Encoded = encoder(images, levels=levels, norm_levels=normed)
     if readout == "cls-last4":
         return torch.cat([encoded.level_cls[level] for level in levels], dim=1)
     pairs = [

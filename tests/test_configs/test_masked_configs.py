@@ -184,11 +184,23 @@ def test_lomar_in_beit_is_beit_with_another_masker() -> None:
 def test_the_tokenizers_view_is_the_same_crop() -> None:
     first, second = read(BEIT_B).train_dataloader.dataset.pipeline[1].views
     assert second.same_as == 0
-    pixels = [view.transforms[1].pop("size") for view in (first, second)]
-    kinds = [view.transforms[1].pop("interpolation") for view in (first, second)]
+    pixels = [view.transforms[-1].pop("size") for view in (first, second)]
+    kinds = [view.transforms[-1].pop("interpolation") for view in (first, second)]
     assert pixels == [224, 112] and kinds == ["bicubic", "lanczos"]
-    assert first.transforms[1].pop("of_image") == 1 and second.transforms[1].pop("per_patch") == 8
+    assert first.transforms[-1].pop("of_image") == 1 and second.transforms[-1].pop("per_patch") == 8
     assert first.transforms == second.transforms
+    # BEiT's jitter is before flip and crop; CAE's and LoMaR's views differ as published
+    kinds = {path: [step.type for step in views_of(path)[0].transforms]
+             for path in (BEIT_B, LOMAR_BEIT, CAE_B)}  # fmt: skip
+    cropped = ["RandomFlip", "RandomResizedCrop"]
+    assert kinds[BEIT_B] == kinds[LOMAR_BEIT] == ["ColorJitter", *cropped]
+    assert kinds[CAE_B] == cropped
+    jitter = views_of(BEIT_B)[1].transforms[0]
+    assert jitter == dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4)
+
+
+def views_of(path: str) -> Any:
+    return read(path).train_dataloader.dataset.pipeline[1].views
 
 
 ABLATIONS: dict[str, dict[str, Any]] = {

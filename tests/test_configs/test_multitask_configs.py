@@ -26,7 +26,8 @@ def build(name: str) -> Any:
 @pytest.mark.parametrize("name", ALL)
 def test_every_config_builds_and_inherits(name: str) -> None:
     model = build(name)
-    assert (model.target is not None) == ("contrast" in model.tasks and "sit" not in name)
+    wants = "contrast" in model.tasks or "cluster" in model.tasks
+    assert (model.target is not None) == (wants and "sit" not in name)
     lines = (FOLDER / name).read_text().splitlines()
     assert lines[0].startswith("# ") and len(lines) < 60
     wanted = [task.patch_need(0, (14, 14)) for _, task in model.named_tasks()]
@@ -53,10 +54,12 @@ def test_sit_is_a_config() -> None:
     (name,) = (name for name in ALL if name.startswith("sit"))
     model, config = build(name), Config.fromfile(FOLDER / name)
     assert list(model.tasks) == ["contrast", "rotation", "paint"]
-    assert set(model.encoder.prefix_tokens) == {"rotation", "contrast"}
+    assert set(model.encoder.prefix_tokens) == {"rotation"}  # the class token is the other one
     paint: Any = model.tasks["paint"]
     assert paint.on == "all" and paint.modes == ("noise", "other", "blur", "grey")
     head: Any = model.tasks["contrast"].head
-    assert head.temperature == 0.5 and model.tasks["contrast"].keys == "online"
+    assert (head.temperature, head.scale, head.local) == (0.5, 0.5, True)
+    assert model.tasks["contrast"].keys == "online" and model.tasks["contrast"].token == "cls"
+    assert config.train_dataloader.sampler.repeats == 3
     assert config.optim_wrapper.optimizer.lr == pytest.approx(5e-4 * 288 / 512, rel=0.01)
     assert config.model.balancer.initial == 1.0

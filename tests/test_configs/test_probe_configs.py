@@ -40,6 +40,10 @@ TRAINED = {
 # method of the probe -> a config that pretrains what it reads
 PRETRAINING = {
     "mae_vit-base": "mae/mae_vit-base_64xb64-cosine-800e_in1k",
+    "mae_vit-huge-p14": "mae/mae_vit-huge-p14_64xb64-cosine-800e_in1k",
+    "lomar_vit-base-p8": "lomar/lomar_vit-base-p8_4xb256-cosine-400e_in1k",
+    "simmim_swin-base": "simmim/simmim_swin-base_16xb128-cosine-100e_in1k-192px",
+    "mocov2_vit-small": "mocov2/mocov2_vit-small_8xb128-cosine-300e_in1k",
     "mae_vit-small": "mae/mae_vit-small_64xb64-cosine-800e_in1k",
     "mae_vit-large": "mae/mae_vit-large_64xb64-cosine-800e_in1k",
     "cae_vit-base": "cae/cae_vit-base_32xb64-cosine-300e_in1k",
@@ -57,7 +61,7 @@ PRETRAINING = {
     "dino_swin-tiny": "dino/dino_swin-tiny_8xb128-cosine-100e_in1k",
     "moby_vit-small": "moby/moby_vit-small_8xb64-cosine-300e_in1k",
     "mtssl_vit-small": "mtssl/mtssl_vit-small_32xb128-cosine-300e_in1k",
-    "sit_vit-base": "mtssl/sit_vit-base_4xb72-cosine-500e_in1k",
+    "sit_vit-base": "mtssl/sit_vit-base_4xb72-cosine-501e_in1k",
     "moby_swin-tiny": "moby/moby_swin-tiny_8xb64-cosine-300e_in1k",
 }
 IDENTITY = ("arch", "patch_size", "qkv_bias", "layer_scale", "position", "relative_position",
@@ -115,7 +119,8 @@ def innermost(dataset: Any) -> Any:
 def test_images_have_the_size_of_the_encoder(name: str) -> None:
     settings = config(name)
     size = settings.model.encoder.image_size
-    assert size == (384 if name.endswith("384px") else 224)
+    stated = re.search(r"-(\d+)px$", name)
+    assert size == (int(stated[1]) if stated else 224)
     for part in ("train_dataloader", "val_dataloader", "test_dataloader"):
         pipeline = innermost(settings[part].dataset).pipeline
         last = pipeline[1]["views"][0]["transforms"][-1]
@@ -134,6 +139,8 @@ def test_the_encoder_is_the_one_that_was_pretrained(name: str) -> None:
             continue  # MAE's positions become learned, BEiT's table one a block
         if key == "layer_scale" and key in theirs:
             assert mine[key] == theirs[key]
+        elif key == "window_size" and name.endswith("100e_in1k"):
+            continue  # SimMIM's Swin at another size than it was pretrained at
         elif key != "layer_scale":
             assert mine.get(key) == theirs.get(key) or key == "interpolate_offset", key
     assert not mine.get("mask_token") and not mine.get("freeze_patch_embed")
@@ -157,6 +164,9 @@ def test_the_encoder_is_the_one_that_was_pretrained(name: str) -> None:
         ("finetune-cae_vit-base_32xb128-cosine-100e", "AdamW", 8e-3, 0.05),
         ("finetune-cae_vit-large_32xb128-cosine-50e", "AdamW", 2e-3, 0.05),
         ("finetune-lomar_vit-base_32xb32-cosine-100e", "AdamW", 5e-4 * 1024 / 256, 0.05),
+        ("finetune-lomar_vit-base_paper-32xb32-cosine-100e", "AdamW", 1e-3 * 1024 / 256, 0.05),
+        ("finetune-simmim_vit-base_32xb32-cosine-100e", "AdamW", 1.25e-3 * 1024 / 512, 0.05),
+        ("finetune-simmim_swin-base_16xb128-cosine-100e", "AdamW", 1.25e-3 * 2048 / 512, 0.05),
         ("finetune-mocov3_vit-base_8xb128-cosine-150e", "AdamW", 5e-4 * 1024 / 512, 0.05),
     ],
 )

@@ -49,7 +49,7 @@ METHODS = (
     "repre/repre-mocov3_swin-tiny_32xb128-cosine-300e_in1k",
     "repre/ablations/repre-mocov3_swin-tiny_single-32xb128-cosine-300e_in1k",
     "mtssl/mtssl-all_vit-small_32xb128-cosine-300e_in1k",
-    "mtssl/sit_vit-base_4xb72-cosine-500e_in1k",
+    "mtssl/sit_vit-base_4xb72-cosine-501e_in1k",
     "ibot/ibot_vit-small_16xb64-cosine-800e_in1k",
     "ibot/ibot_vit-small_separate-heads-16xb64-cosine-800e_in1k",
     "ibot/repre-ibot_vit-small_16xb64-cosine-800e_in1k",

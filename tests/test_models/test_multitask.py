@@ -72,6 +72,23 @@ def test_nothing_outside_the_patches_changes_by_a_bit() -> None:
     assert torch.equal(shown[0].images, clean[0])  # the caller's tensors are not written to
 
 
+def test_part_of_a_patch_is_altered_and_restored() -> None:
+    torch.manual_seed(0)
+    paint = dict(TASKS["paint"], modes=("noise",), part=0.5)
+    model = MODELS.build(dict(type="Pretrainer", encoder=ENCODER, tasks=dict(paint=paint)))
+    step = model.start(views(), make_samples())
+    model.prepare_views(step)
+    task, view, given = model.tasks["paint"], step.view(0), step.given(model.tasks["paint"], 0)
+    clean, seen = (take(images, 8, given.patches) for images in (view.images, view.seen))
+    changed = (clean != seen).any(-1)
+    assert changed.flatten(2).sum(-1).unique().tolist() == [16]  # 4 x 4 of 8 x 8 pixels
+    rows, columns = changed.any(-1).sum(-1), changed.any(-2).sum(-1)
+    assert bool((rows == 4).all()) and bool((columns == 4).all())
+    prediction = task._predicted(step, 0)[0].view_as(clean)
+    wanted = (prediction - clean).abs()[changed].mean()
+    assert task.loss(step).loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
 class Operations(TorchDispatchMode):
     """Counts what torch is asked for, by name."""
 

@@ -98,7 +98,7 @@ def test_levels_stop_early_and_agree() -> None:
 
 def test_what_a_swin_transformer_cannot_do() -> None:
     model = build()
-    with pytest.raises(ValueError, match="needs a ViT"):
+    with pytest.raises(ValueError, match="leaves patches out"):
         model(torch.randn(1, 3, 64, 64), TokenPlan(tokens=torch.arange(4)[None]))
     with pytest.raises(ValueError, match=r"stages 0\.\.2"):
         model(torch.randn(1, 3, 64, 64), levels=(3,))

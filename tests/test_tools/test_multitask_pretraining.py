@@ -26,7 +26,7 @@ NAMES = (
 )  # fmt: skip
 CONFIGS = {name: f"mtssl/mtssl-{name}{STEM}" for name in NAMES}
 CONFIGS["figure-1"] = f"mtssl/mtssl{STEM}"
-CONFIGS["sit"] = "mtssl/sit_vit-base_4xb72-cosine-500e_in1k.py"
+CONFIGS["sit"] = "mtssl/sit_vit-base_4xb72-cosine-501e_in1k.py"
 SIDE, PATCH, CELLS = 48, 8, 36
 EPOCHS, STEPS = 2, 2  # steps an epoch
 WIDTH = dict(in_channels=32)

@@ -25,6 +25,18 @@ DET25 = "mask-rcnn_vitdet-{}_32xb2-25e_coco-1024px"
 CASCADE = "cascade-mask-rcnn_vitdet-{}_64xb1-100e_coco-1024px"
 SWIN = "{}mask-rcnn_swin-tiny_8xb2-{}x_coco"
 SWINS = [SWIN.format(kind, epochs) for kind in ("", "cascade-") for epochs in (1, 3)]
+CAE = "{}mask-rcnn_cae-vit-{}_16xb2-1x_coco"
+CASCADE_VIT = "cascade-mask-rcnn_vit-{}_16xb2-1x_coco"
+VITAE = [f"mask-rcnn_vitdet-{kind}-base_32xb2-25e_coco-1024px" for kind in ("vitae", "lomar")]
+# what inherits a recipe and differs in its encoder or data: name -> the recipe
+ALIKE = {
+    **{CAE.format("", size): VIT.format(size) for size in ("small", "base", "large")},
+    "mask-rcnn_deit-small_16xb2-1x_coco": VIT.format("small"),
+    **{CASCADE_VIT.format(size): VIT.format(size) for size in ("base", "large")},
+    **{CAE.format("cascade-", size): VIT.format(size) for size in ("base", "large")},
+    **dict.fromkeys(VITAE, DET25.format("base")),
+    "mask-rcnn_swin-tiny-800_8xb2-1x_coco": SWIN.format("", 1),
+}
 # learning rate, weight decay, layer decay, drop path, batch, levels
 RECIPES = {
     VIT.format("small"): (3e-4, 0.05, 0.75, 0.1, 32, (3, 5, 7, 11)),
@@ -36,6 +48,7 @@ RECIPES = {
     **{name.format("large"): (1e-4, 0.1, 0.8, 0.4, 64, (23,)) for name in (DET100, DET25, CASCADE)},
     **dict.fromkeys(SWINS, (0.0001, 0.05, None, 0.2, 16, (0, 1, 2, 3))),
 }
+RECIPES.update({name: RECIPES[recipe] for name, recipe in ALIKE.items()})
 # milestones, end, steps of the warm-up, whether they count epochs
 SCHEDULES = {
     **{VIT.format(size): ([9, 11], 12, 500, True) for size in ("small", "base", "large")},
@@ -50,6 +63,7 @@ SCHEDULES = {
     **{SWIN.format(kind, 1): ([8, 11], 12, 500, True) for kind in ("", "cascade-")},
     **{SWIN.format(kind, 3): ([27, 33], 36, 500, True) for kind in ("", "cascade-")},
 }
+SCHEDULES.update({name: SCHEDULES[recipe] for name, recipe in ALIKE.items()})
 # millions; the published ones of Swin (48 and 86) and ViTDet (111 and 331) are rounded
 SIZES = {
     SWIN.format("", 1): 48, SWIN.format("cascade-", 1): 86,
@@ -115,7 +129,8 @@ def test_schedule(name: str) -> None:
     config = read(name)
     milestones, end, warm_up, by_epoch = SCHEDULES[name]
     first, steps = config.param_scheduler
-    assert (first.end, first.start_factor, first.by_epoch) == (warm_up, 0.001, False)
+    start = 0.067 if name in VITAE else 0.001
+    assert (first.end, first.start_factor, first.by_epoch) == (warm_up, start, False)
     assert (list(steps.milestones), steps.end, steps.gamma) == (milestones, end, 0.1)
     assert steps.by_epoch is by_epoch
     assert config.train_cfg["max_epochs" if by_epoch else "max_iters"] == end
@@ -185,6 +200,31 @@ def test_swin_spares_norms_and_tables_but_not_biases(name: str) -> None:
     assert "backbone.encoder.layers.0.blocks.0.attn.qkv.bias" in decayed(name)
 
 
+def test_caes_detectors_fit_caes_encoder() -> None:
+    """Encoder options that a checkpoint of CAE needs, and its number of proposals."""
+    for name in (name for name in RECIPES if "_cae-" in name):
+        model = read(name).model
+        scale = 1e-5 if "large" in name else 0.1
+        encoder = model.backbone.encoder
+        assert (encoder.qkv_bias, encoder.layer_scale) == ("qv", scale)
+        assert model.train_cfg.rpn_proposal.max_per_img == 2000
+    assert read(DET100.format("base")).model.train_cfg.rpn_proposal.max_per_img == 1000
+
+
+@pytest.mark.parametrize("name", VITAE)
+def test_vitaes_detector(name: str) -> None:
+    """Full-width pyramid, final norm and scaled queries: the column of LoMaR's table 2."""
+    model: Any = build(name)
+    rescaled = [level[0] for level in model.neck.levels[:2]]
+    assert [(layer.in_channels, layer.out_channels) for layer in rescaled] == [(768, 768)] * 2
+    assert model.backbone.encoder.norm.weight.requires_grad and not model.backbone.unused_state
+    assert model.backbone.positions[0].scale == 64**-0.5
+    relative = "irpe" if "lomar" in name else None
+    assert model.backbone.encoder.relative_position == relative
+    plain: Any = build(DET25.format("base"))
+    assert not plain.backbone.encoder.norm.weight.requires_grad
+
+
 def test_heads() -> None:
     cae, det = read(VIT.format("base")).model, read(DET100.format("base")).model
     assert cae.roi_head.bbox_head.type == "Shared4Conv1FCBBoxHead"
@@ -242,6 +282,7 @@ def test_many_scales(name: str) -> None:
     assert [short for _, short in plain.scales] == list(range(480, 801, 32))
     assert plain.scales == second.scales and {long for long, _ in plain.scales} == {1333}
     assert [short for _, short in first.scales] == [400, 500, 600]
+    assert {long for long, _ in first.scales} == {1333}  # mmdet's DETR has 4200
     assert crop.crop_size == (384, 600) and crop.crop_type == "absolute_range"
     assert config.test_dataloader.dataset.pipeline[1].scale == (1333, 800)
     assert config.model.data_preprocessor.pad_size_divisor == 32

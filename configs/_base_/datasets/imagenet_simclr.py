@@ -1,18 +1,18 @@
-"""ImageNet, without its labels, through SimCLR's strong augmentation, twice."""
+"""ImageNet, without its labels, through SimCLR's augmentation in MoCo v3's paper, twice."""
 
 _base_ = './imagenet_mocov3.py'
 
 view1 = [
     dict(type='RandomResizedCrop', scale=(0.08, 1.0)),
     dict(type='RandomFlip', p=0.5),
-    dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8),
+    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
     dict(type='RandomGrayscale', p=0.2),
     dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5),
 ]
 view2 = [
     dict(type='RandomResizedCrop', scale=(0.08, 1.0)),
     dict(type='RandomFlip', p=0.5),
-    dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8),
+    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
     dict(type='RandomGrayscale', p=0.2),
     dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5),
 ]

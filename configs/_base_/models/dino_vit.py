@@ -10,6 +10,7 @@ model = dict(
         image_size=224,
         patch_size=16,
         position='learned',
+        initialisation='deit',
         interpolate_offset=0.1,  # as the official code resizes positions for small crops
         drop_path=0.1),
     target=dict(momentum=0.996, end=1.0, schedule='cosine', when='after_step', drop_path=0.0),

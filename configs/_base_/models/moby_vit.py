@@ -10,6 +10,7 @@ model = dict(
         image_size=224,
         patch_size=16,
         position='learned',
+        initialisation='deit',
         drop_path=0.2),
     target=dict(momentum=0.99, end=1.0, schedule='cosine', when='before_forward', drop_path=0.0),
     tasks=dict(

@@ -1,4 +1,8 @@
-"""MoCo v2 (Chen et al., 2020) on ViT-S: one direction, a queue of 65536 keys, no predictor."""
+"""MoCo v2 (Chen et al., 2020) on ViT-S as DINO's authors ran it: one direction, a queue of 65536 keys.
+
+Temperature, momentum, queue and the three layers are theirs (github.com/facebookresearch/dino,
+issue 34); the widths of the projector are those of DINO's, which they do not state.
+"""
 
 model = dict(
     type='Pretrainer',
@@ -6,19 +10,20 @@ model = dict(
         type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
         type='ViT',
-        arch=dict(base='small', num_heads=12),
+        arch=dict(base='small'),
         image_size=224,
         patch_size=16,
-        position='sincos_row_first',
-        initialisation='mocov3',
-        freeze_patch_embed=True),
-    target=dict(momentum=0.999, schedule='constant', when='before_forward'),
+        position='learned',
+        initialisation='deit',
+        drop_path=0.1),
+    target=dict(
+        momentum=0.996, end=1.0, schedule='cosine', when='before_forward', drop_path=0.0),
     tasks=dict(
         contrastive=dict(
             type='Contrastive',
             views=(0, 1),
             pairs=((0, 1), ),
             projector=dict(
-                type='ProjectionMLP', hidden_channels=None, out_channels=128,
-                num_layers=2, bias=True, norm=False, last_norm=False),
-            head=dict(type='QueueInfoNCE', size=65536, temperature=0.2, queues=1, first_view=1))))
+                type='ProjectionMLP', hidden_channels=2048, out_channels=256,
+                num_layers=3, bias=True, norm=False, last_norm=False),
+            head=dict(type='QueueInfoNCE', size=65536, temperature=0.1, queues=1, first_view=1))))

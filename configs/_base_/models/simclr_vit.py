@@ -18,6 +18,6 @@ model = dict(
             views=(0, 1),
             keys='online',
             projector=dict(
-                type='ProjectionMLP', hidden_channels=4096, out_channels=128,
+                type='ProjectionMLP', hidden_channels=4096, out_channels=256,
                 num_layers=3, bias=False, last_norm=True, last_affine=True),
             head=dict(type='NTXent', temperature=0.1))))

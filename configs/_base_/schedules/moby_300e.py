@@ -1,4 +1,7 @@
-"""MoBY's AdamW schedule for a total batch of 512; its learning rate is scaled by 512."""
+"""MoBY's AdamW schedule for a total batch of 512; its learning rate is scaled by 512.
+
+The cosine is timm's: it begins with the training, and the warm-up takes the place of its start.
+"""
 
 # 1e-3 x 512 / 512
 optim_wrapper = dict(

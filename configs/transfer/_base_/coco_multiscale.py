@@ -1,4 +1,4 @@
-"""COCO with instances at many scales, as DETR, Swin and CAE train; tested at 1333 x 800."""
+"""COCO with instances at many scales, as Swin and CAE train; tested at 1333 x 800."""
 
 _base_ = 'mmdet::_base_/datasets/coco_instance.py'
 
@@ -15,7 +15,7 @@ train_pipeline = [
             [
                 dict(
                     type='RandomChoiceResize',
-                    scales=[(4200, 400), (4200, 500), (4200, 600)],
+                    scales=[(1333, 400), (1333, 500), (1333, 600)],
                     keep_ratio=True),
                 dict(
                     type='RandomCrop',

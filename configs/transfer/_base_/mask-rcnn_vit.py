@@ -24,4 +24,5 @@ model = dict(
             type='Shared4Conv1FCBBoxHead',
             norm_cfg=dict(type='SyncBN', requires_grad=True),
             reg_decoded_bbox=True,
-            loss_bbox=dict(type='GIoULoss', loss_weight=10.0))))
+            loss_bbox=dict(type='GIoULoss', loss_weight=10.0))),
+    train_cfg=dict(rpn_proposal=dict(max_per_img=2000)))

@@ -57,7 +57,7 @@ class DenseFeatures(nn.Module):
 
     # the maps do not depend on it, and some files have none: those of models with mean pooling,
     # and Swin detectors
-    unused_state = ("norm.",)
+    unused_state: tuple[str, ...] = ("norm.",)
 
     def __init__(
         self,

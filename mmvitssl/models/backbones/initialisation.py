@@ -48,10 +48,17 @@ def _learned_position(model: Any) -> None:
 
 
 def init_timm(model: Any) -> None:
-    """timm's and DeiT's: truncated normal of std .02, biases 0."""
+    """timm's: truncated normal of std .02, biases 0, the class token next to 0."""
     _normal_linears(model, lambda weight: init.trunc_normal_(weight, std=0.02))
     _tokens(model, 1e-6)
     _learned_position(model)
+
+
+def init_deit(model: Any) -> None:
+    """As timm's, with a class token and others of truncated normal .02 (DeiT, DINO, MoBY, SiT)."""
+    init_timm(model)
+    for token in (model.cls_token, *model.prefix_tokens.values()):
+        init.trunc_normal_(token, std=0.02)
 
 
 def init_xavier(model: Any) -> None:
@@ -122,6 +129,7 @@ def init_dinov2(model: Any) -> None:
 
 INITIALISERS: dict[str, Callable[[Any], None]] = {
     "timm": init_timm,
+    "deit": init_deit,
     "xavier": init_xavier,
     "mocov3": init_mocov3,
     "beit": init_beit,

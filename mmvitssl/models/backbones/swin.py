@@ -19,7 +19,6 @@ from mmvitssl.models.backbones.contract import (
     BackboneModule,
     BackboneSpec,
     check_levels,
-    refuse_plan,
 )
 from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.backbones.swin_blocks import SwinBlock
@@ -107,6 +106,7 @@ class SwinTransformer(BackboneModule):
         window_size: side of a window in patches.
         mlp_ratio: hidden width of the MLPs over the channels.
         drop_path: stochastic depth rate of the last block, growing linearly from 0.
+        mask_token: whether there is a learned token for the masked patches of a plan (SimMIM).
         freeze_patch_embed: keep the random patch projection fixed.
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
         in_channels: channels of the images. Checkpoints for three adapt to others: see
@@ -125,6 +125,7 @@ class SwinTransformer(BackboneModule):
         window_size: int = 7,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
+        mask_token: bool = False,
         freeze_patch_embed: bool = False,
         gradient_checkpointing: bool = False,
         in_channels: int = 3,
@@ -149,9 +150,14 @@ class SwinTransformer(BackboneModule):
             level_strides=tuple(self.patch_size * 2**i for i in range(self.depth)),
             in_channels=self.in_channels,
             num_heads=self.num_heads,
+            can_mask=mask_token,
+            has_mask_token=mask_token,
         )
         self.grid = self.spec.grid
 
+        self.mask_token = None
+        if mask_token:
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, self.channels[0]))
         self.patch_embed = PatchEmbedding(patch_size, self.channels[0], self.in_channels)
         total = sum(self.depths)
         rates = [drop_path * i / max(total - 1, 1) for i in range(total)]
@@ -178,7 +184,7 @@ class SwinTransformer(BackboneModule):
     def _initialise(self) -> None:
         """The official one: truncated normal of std .02 for linear layers and tables."""
         for name, parameter in self.named_parameters():
-            if name.endswith("relative_position_bias_table"):
+            if name.endswith(("relative_position_bias_table", "mask_token")):
                 init.trunc_normal_(parameter, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -236,10 +242,12 @@ class SwinTransformer(BackboneModule):
         return self._stages(images, levels, max(levels) + 1)[1]
 
     def _stages(
-        self, images: Tensor, levels: Sequence[int], stop: int
+        self, images: Tensor, levels: Sequence[int], stop: int, masked: Tensor | None = None
     ) -> tuple[Tensor, dict[int, Tensor]]:
         check_channels(self, images)
         x = self.patch_embed(images)
+        if masked is not None:
+            x = self._hide(x, masked)
         hierarchy = {}
         for index in range(stop):
             stage: Any = self.layers[index]
@@ -249,6 +257,16 @@ class SwinTransformer(BackboneModule):
             if index in levels:
                 hierarchy[index] = x.permute(0, 3, 1, 2)  # channels-last strides
         return x, hierarchy
+
+    def _hide(self, x: Tensor, masked: Tensor) -> Tensor:
+        """The mask token in all patches (B, h, w, C) of the masked cells (B, cells)."""
+        if self.mask_token is None:
+            raise ValueError("This plan masks tokens: build the encoder with mask_token=True.")
+        side = 2 ** (self.depth - 1)  # patches of the first stage in a cell of the last one
+        cells = masked.view(len(x), -(-x.shape[1] // side), -1)
+        cells = cells.repeat_interleave(side, 1).repeat_interleave(side, 2)
+        cells = cells[:, : x.shape[1], : x.shape[2], None]
+        return torch.where(cells, self.mask_token.to(x.dtype), x)
 
     def forward(
         self,
@@ -262,7 +280,8 @@ class SwinTransformer(BackboneModule):
 
         Args:
             images: (B, in_channels, H, W), normalised, of any size.
-            plan: must be None: windows need all patches.
+            plan: cells of the last stage, 32 pixels with patches of 4, whose patches get the mask
+                token (SimMIM); windows need all patches, so that none may be left out.
             levels: zero-based stages whose maps are wanted.
             norm_levels: whether the last stage among these has the final norm; the others, whose
                 widths differ, are raw in any case.
@@ -271,11 +290,16 @@ class SwinTransformer(BackboneModule):
             class tokens are the means of the patches.
 
         Raises:
-            ValueError: a plan, or a stage that does not exist.
+            ValueError: a plan that leaves patches out, or a stage that does not exist.
         """
-        refuse_plan(self, plan)
+        if plan is not None and (plan.tokens is not None or plan.mask_at or plan.masked is None):
+            raise ValueError(
+                "SwinTransformer takes no plan that leaves patches out: its windows need all "
+                "patches. Use RandomMasking(mode='replace') as SimMIM does, or a ViT."
+            )
         check_levels(self, levels)
-        x, hierarchy = self._stages(images, levels, self.depth)
+        masked = None if plan is None else plan.masked
+        x, hierarchy = self._stages(images, levels, self.depth, masked)
         normed = self.norm(x)
         if norm_levels and self.depth - 1 in hierarchy:
             hierarchy[self.depth - 1] = normed.permute(0, 3, 1, 2)
@@ -286,6 +310,7 @@ class SwinTransformer(BackboneModule):
             patches=patches,
             hierarchy=hierarchy,
             grid=(x.shape[1], x.shape[2]),
+            plan=plan,
             level_cls={level: features.mean(dim=(2, 3)) for level, features in hierarchy.items()},
         )
 

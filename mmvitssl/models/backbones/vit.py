@@ -97,8 +97,8 @@ class ViT(BackboneModule):
             from 1, and so change nothing, may be missing in a checkpoint (MAE in segmentation).
         qkv_bias: biases of attention: 'qkv', 'qv' (BEiT and CAE, none for keys) or 'none'.
         norm_eps: epsilon of all layer norms.
-        initialisation: 'timm' (cut normal .02), 'xavier' (MAE, LoMaR), 'mocov3', 'beit', 'cae',
-            'ibot', 'dinov2'.
+        initialisation: 'timm' (cut normal .02), 'deit' (the class token too: DINO, MoBY), 'xavier'
+            (MAE, LoMaR), 'mocov3', 'beit', 'cae', 'ibot', 'dinov2'.
         freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
             paper: it steadies training).
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
@@ -357,7 +357,7 @@ class ViT(BackboneModule):
             return NO_RELATIVE
         device = self.patch_embed.proj.weight.device  # the norm may have been taken out
         span = grid
-        if plan is not None and plan.window is not None:
+        if plan is not None and plan.window is not None and plan.dropped is None:
             places = grid_coordinates(plan.window, device)
         elif plan is not None and plan.tokens is not None:
             places = patch_coordinates(plan.tokens, grid)

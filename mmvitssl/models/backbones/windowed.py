@@ -40,6 +40,10 @@ class WindowedFeatures(DenseFeatures):
             attention sees these.
         relative_grid: rows and columns of patches that the relative positions of global blocks are
             made for; 64 x 64 at 1024 pixels. Other sizes resize them, linearly.
+        scaled_queries: whether relative positions are multiplied with queries that are scaled by
+            1 / sqrt(d), as in ViTAE's detector, or with unscaled ones, as in ViTDet's.
+        final_norm: whether the map of the last block goes through the encoder's final norm, as in
+            ViTAE's detector.
 
     Raises:
         ValueError: no plain ViT, a shared bias table, or a global block that does not exist.
@@ -52,6 +56,8 @@ class WindowedFeatures(DenseFeatures):
         global_blocks: Levels = 4,
         window_size: int = 14,
         relative_grid: tuple[int, int] = (64, 64),
+        scaled_queries: bool = False,
+        final_norm: bool = False,
     ) -> None:
         super().__init__(encoder, levels)
         if not isinstance(self.encoder, ViT):
@@ -74,9 +80,14 @@ class WindowedFeatures(DenseFeatures):
             DecomposedPositions(
                 (relative_grid[0], relative_grid[1]) if i in self.global_blocks else window,
                 head_dim,
+                scaled_queries,
             )
             for i in range(self.levels[-1] + 1)
         )
+        self.final_norm = final_norm
+        if final_norm:
+            vit.norm.requires_grad_(True)
+            self.unused_state = ()
         if vit.cls_token is not None:
             vit.cls_token.requires_grad_(False)
         vit.prefix_tokens.requires_grad_(False)
@@ -117,5 +128,6 @@ class WindowedFeatures(DenseFeatures):
             )  # fmt: skip
             tokens = self.vit.run_block(i, tokens, relative)
             if i in self.levels:
-                maps[i] = tokens
+                last = i == self.vit.depth - 1
+                maps[i] = self.vit.norm(tokens) if last and self.final_norm else tokens
         return maps

@@ -55,25 +55,26 @@ def _axis_vectors(table: Tensor, side: int) -> Tensor:
 class DecomposedPositions(nn.Module):
     """Relative positions as a row and a column vector, multiplied with the query.
 
-    From MViTv2 (Li et al., 2022) and ViTDet. As officially, the query is not scaled by 1 / sqrt(d),
-    heads share the tables, and these start from zero. A map of another size resizes the tables,
-    linearly.
+    From MViTv2 (Li et al., 2022) and ViTDet. As officially, heads share the tables, and these start
+    from zero. A map of another size resizes the tables, linearly.
 
     Args:
         grid: rows and columns that the tables are made for.
         head_dim: channels of a head.
+        scaled: whether queries are scaled by 1 / sqrt(d) here too; ViTDet's are not.
     """
 
-    def __init__(self, grid: Grid, head_dim: int) -> None:
+    def __init__(self, grid: Grid, head_dim: int, scaled: bool = False) -> None:
         super().__init__()
+        self.scale = head_dim**-0.5 if scaled else 1.0
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * grid[0] - 1, head_dim))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * grid[1] - 1, head_dim))
 
     def forward(self, queries: Tensor, grid: Grid) -> Tensor:
         """(R, H, h * w, d) queries of a map of ``grid`` -> (R, H, h * w, h * w) logits to add."""
         cells = queries.unflatten(2, grid)
-        down = _axis_vectors(self.rel_pos_h, grid[0]).to(queries.dtype)
-        across = _axis_vectors(self.rel_pos_w, grid[1]).to(queries.dtype)
+        down = _axis_vectors(self.rel_pos_h * self.scale, grid[0]).to(queries.dtype)
+        across = _axis_vectors(self.rel_pos_w * self.scale, grid[1]).to(queries.dtype)
         rows = torch.einsum("rnhwd,hkd->rnhwk", cells, down)
         columns = torch.einsum("rnhwd,wkd->rnhwk", cells, across)
         return (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)

@@ -58,22 +58,33 @@ class BlockwiseLinearHead(nn.Module):
         return torch.stack([linear(part) for linear, part in parts], dim=1)
 
 
+def _batch_norm(channels: int, per_device: bool, eps: float = 1e-5) -> nn.BatchNorm1d:
+    """Batch norm without affine parameters, over one process or all."""
+    kind = nn.BatchNorm1d if per_device else SyncBatchNorm1d
+    return kind(channels, affine=False, eps=eps)
+
+
 @MODELS.register_module()
 class NormalisedLinearHead(nn.Sequential):
     """Batch norm without affine parameters, then a linear layer (MAE, appendix A.1).
 
     The norm brings features of masked methods, whose scales differ between channels, to one
-    scale; its statistics are those of all processes.
+    scale.
 
     Args:
         in_channels, num_classes, std: see :class:`LinearHead`.
+        per_device: statistics of the batch norm of each process by itself, as in the official
+            probes of MAE and CAE, or of all processes. Each process then has running statistics
+            of its own: MMEngine's ``SyncBuffersHook`` averages them after each epoch.
     """
 
     tokens = False
 
-    def __init__(self, in_channels: int, num_classes: int, std: float = 0.01) -> None:
+    def __init__(
+        self, in_channels: int, num_classes: int, std: float = 0.01, per_device: bool = False
+    ) -> None:
         super().__init__(
-            SyncBatchNorm1d(in_channels, affine=False, eps=1e-6),
+            _batch_norm(in_channels, per_device, eps=1e-6),
             LinearHead(in_channels, num_classes, std),
         )
         self.num_classes = num_classes
@@ -93,12 +104,18 @@ class AttentiveHead(nn.Module):
         num_classes: width of the logits.
         num_heads: of the attention; :class:`ImageClassifier` takes the encoder's.
         std: deviation of the weights of the linear layer.
+        per_device: see :class:`NormalisedLinearHead`.
     """
 
     tokens = True
 
     def __init__(
-        self, in_channels: int, num_classes: int, num_heads: int, std: float = 0.01
+        self,
+        in_channels: int,
+        num_classes: int,
+        num_heads: int,
+        std: float = 0.01,
+        per_device: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -112,7 +129,7 @@ class AttentiveHead(nn.Module):
                 init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     init.zeros_(module.bias)
-        self.norm = SyncBatchNorm1d(in_channels, affine=False)
+        self.norm = _batch_norm(in_channels, per_device)
         self.linear = LinearHead(in_channels, num_classes, std)
 
     def weights(self, tokens: Tensor) -> Tensor:

@@ -78,11 +78,13 @@ class InfoNCE(nn.Module):
 class NTXent(nn.Module):
     """SimCLR's loss of one view: all other embeddings of both views are negatives.
 
-    Gradients flow through keys and negatives of all processes. The official loss is the sum of
-    both views' means, which is what :class:`Contrastive` sums up to.
+    Gradients flow through keys and negatives. The official loss is the sum of both views' means,
+    which is what :class:`Contrastive` sums up to.
 
     Args:
         temperature: T; 0.1 in the official code.
+        scale: factor on the loss; 0.5 is the mean over all 2N embeddings (the paper, SiT).
+        local: whether the negatives are those of one process (SiT), or of all.
 
     Raises:
         ValueError: a temperature that is not positive.
@@ -90,18 +92,23 @@ class NTXent(nn.Module):
 
     metric = "accuracy"
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: float = 0.1, scale: float = 1.0, local: bool = False) -> None:
         super().__init__()
         self.temperature = check_temperature(self, temperature)
+        self.scale, self.local = scale, local
 
     def forward(self, queries: Tensor, keys: Tensor, view: int = 0) -> tuple[Tensor, Tensor]:
         """(B, C) embeddings of two views -> loss of the first, accuracy."""
-        mine = unit(queries)
-        same, other = gather_with_grad(mine), gather_with_grad(unit(keys))
-        positives = _positives(queries)
+        mine, theirs = unit(queries), unit(keys)
+        if self.local:
+            same, other = mine, theirs
+            positives = torch.arange(len(mine), device=mine.device)
+        else:
+            same, other = gather_with_grad(mine), gather_with_grad(theirs)
+            positives = _positives(queries)
         among = (mine @ same.T).scatter(1, positives[:, None], float("-inf"))
         logits = torch.cat([mine @ other.T, among], dim=1) / self.temperature
-        return F.cross_entropy(logits, positives), _accuracy(logits, positives)
+        return self.scale * F.cross_entropy(logits, positives), _accuracy(logits, positives)
 
     def update(self, keys: dict[int, Tensor]) -> None:
         """Nothing to keep."""

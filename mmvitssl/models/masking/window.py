@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmvitssl.models.masking.base import check_ratio, masked_of, random_subset
+from mmvitssl.models.masking.base import check_mode, check_ratio, masked_of, random_subset
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
@@ -17,8 +17,7 @@ class WindowMasking:
     """Several windows of each image, each a row of its own, masked inside (LoMaR, section 3.2).
 
     Windows are raster crops of the patch grid; the corners of an image's windows are drawn without
-    replacement on each axis, as long as the axis has enough places. Masked patches get the mask
-    token.
+    replacement on each axis, as long as the axis has enough places.
 
     Args:
         window: side of a window, or (height, width), in patches; on a smaller grid the window is
@@ -26,10 +25,12 @@ class WindowMasking:
         views: windows an image.
         ratio: masked share of a window; ``int(n * ratio)`` of n patches.
         mask_at: block before which mask tokens join; 0 is the paper, later blocks are its
-            suggestion for speed (section 5).
+            suggestion for speed (section 5). With ``mode='replace'`` alone.
         pairing: 'per_image' draws windows for each image; 'published' repeats a slip of the
             official code, which draws ``views`` windows a batch and gives row r image r mod B and
             window r mod views: with B divisible by views an image sees one window several times.
+        mode: 'replace' (masked patches get the mask token), or 'drop' (they do not enter: the
+            asymmetric encoder and decoder inside windows of the paper's figure 5).
 
     Raises:
         ValueError: an option out of range, or a window of which none or all would be masked.
@@ -42,19 +43,22 @@ class WindowMasking:
         ratio: float = 0.8,
         mask_at: int = 0,
         pairing: str = "per_image",
+        mode: str = "replace",
     ) -> None:
         check_ratio(self, ratio)
+        check_mode(self, mode)
         self.window = (window, window) if isinstance(window, int) else (window[0], window[1])
-        if min(self.window) < 1 or views < 1 or mask_at < 0:
+        if min(self.window) < 1 or views < 1 or mask_at < 0 or (mask_at and mode == "drop"):
             raise ValueError(
-                f"WindowMasking needs window >= 1, views >= 1 and mask_at >= 0; got "
-                f"{window}, {views}, {mask_at}."
+                f"WindowMasking needs window >= 1, views >= 1 and mask_at >= 0, and mask_at needs "
+                f"mode='replace'; got {window}, {views}, {mask_at}, '{mode}'."
             )
         if pairing not in PAIRINGS:
             raise ValueError(
                 f"WindowMasking.pairing='{pairing}' is unknown; use one of {PAIRINGS}."
             )
         self.ratio, self.views, self.mask_at, self.pairing = ratio, views, mask_at, pairing
+        self.mode = mode
         self._number(self.window)
 
     def _number(self, window: tuple[int, int]) -> int:
@@ -97,11 +101,19 @@ class WindowMasking:
         inside = torch.cartesian_prod(*(torch.arange(size) for size in window))
         places = corners[:, None] + inside
         size = len(inside)
-        chosen, _ = random_subset(rows, size, number, generator)
+        chosen, others = random_subset(rows, size, number, generator)
+        patches = places[..., 0] * grid[1] + places[..., 1]
+        if self.mode == "drop":
+            return TokenPlan(
+                image_index=image_index,
+                tokens=patches.gather(1, others),
+                window=window,
+                dropped=patches.gather(1, chosen),
+            )
         masked = torch.zeros(rows, size, dtype=torch.bool).scatter_(1, chosen, True)
         return TokenPlan(
             image_index=image_index,
-            tokens=places[..., 0] * grid[1] + places[..., 1],
+            tokens=patches,
             masked=masked,
             mask_at=self.mask_at,
             window=window,

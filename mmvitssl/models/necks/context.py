@@ -80,8 +80,10 @@ class RegressorBlock(nn.Module):
 class ContextRegressor(nn.Module):
     """Predict the latents of masked patches from those of visible ones.
 
-    Queries are a learned token a masked patch; keys and values are the visible latents, which are
-    never updated, and the current queries.
+    Queries are a learned token per masked patch; keys and values are the visible latents, which are
+    never updated, and the current queries. With ``attention='self'`` masked tokens and visible
+    latents are one sequence, which plain blocks update: the choice that the paper calls slightly
+    more expensive and slightly worse (section 3.2). Positions are then added once, before them.
 
     Args:
         width: channels of the latents; :class:`ContextAutoencoding` fills it in.
@@ -90,6 +92,10 @@ class ContextRegressor(nn.Module):
         drop_path: stochastic depth rate of the last block, growing linearly from 0.
         layer_scale: initial value of the residual scales.
         mlp_ratio: hidden width of the MLP over ``width``.
+        attention: 'cross' or 'self'.
+
+    Raises:
+        ValueError: another ``attention``.
     """
 
     def __init__(
@@ -100,15 +106,23 @@ class ContextRegressor(nn.Module):
         drop_path: float = 0.1,
         layer_scale: float = 0.1,
         mlp_ratio: float = 4.0,
+        attention: str = "cross",
     ) -> None:
         super().__init__()
-        self.width = width
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.blocks = nn.ModuleList(
-            RegressorBlock(
-                width, num_heads, mlp_ratio, drop_path * i / max(depth - 1, 1), layer_scale
+        if attention not in ("cross", "self"):
+            raise ValueError(
+                f"ContextRegressor.attention='{attention}' is unknown; use 'cross' or 'self'."
             )
-            for i in range(depth)
+        self.width, self.attention = width, attention
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
+        self.blocks = nn.ModuleList(
+            RegressorBlock(width, num_heads, mlp_ratio, rate, layer_scale)
+            if attention == "cross"
+            else Block(
+                width, num_heads, mlp_ratio, bias="qv", drop_path=rate, layer_scale=layer_scale
+            )
+            for rate in rates
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
         xavier_linears(self)
@@ -127,6 +141,11 @@ class ContextRegressor(nn.Module):
         """
         queries = self.mask_token.to(visible.dtype).expand(*masked_position.shape[:2], -1)
         positions = torch.cat([position, masked_position], dim=1)
+        if self.attention == "self":
+            tokens = torch.cat([visible, queries], dim=1) + positions
+            for block in self.blocks:
+                tokens = block(tokens)
+            return self.norm(tokens[:, visible.shape[1] :])
         for block in self.blocks:
             context = torch.cat([visible, queries], dim=1)
             queries = block(queries, context, masked_position, positions)

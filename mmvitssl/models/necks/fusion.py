@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmvitssl.models.backbones.blocks import Block
+from mmvitssl.models.backbones.swin_blocks import SwinBlock
 from mmvitssl.registry import MODELS
 
 
@@ -38,9 +39,32 @@ class TransformerFusion(nn.Module):
         return tokens.transpose(1, 2).reshape(reduced.shape)
 
 
+class SwinFusion(nn.Module):
+    """``layers`` blocks of a Swin Transformer, every other one with shifted windows.
+
+    RePre's transformer decoder on Swin, of the same basic layer as the backbone (table 5).
+    """
+
+    def __init__(self, channels: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, width, 1)
+        self.blocks = nn.ModuleList(
+            SwinBlock(width, max(1, width // 32), window_size=7, shifted=bool(i % 2))
+            for i in range(layers)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, h, w) -> (B, width, h, w)."""
+        cells = self.reduce(features).permute(0, 2, 3, 1)
+        for block in self.blocks:
+            cells = block(cells)
+        return cells.permute(0, 3, 1, 2)
+
+
 FUSIONS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "convolution": _fusion_block,
     "transformer": TransformerFusion,
+    "swin": SwinFusion,
 }
 
 
@@ -62,7 +86,8 @@ class MultiHierarchyFusion(nn.Module):
             alone in the same convolutional decoder.
         width: channels inside the decoder; None: the literal reading, those of the shallower level.
         layers: convolutions, or transformer blocks, in each fusion block (the paper's best is 2).
-        fusion: 'convolution', or 'transformer' (the paper's ablation, worse than no branch).
+        fusion: 'convolution', or the paper's ablation with layers of the backbone (table 5, worse
+            than no branch): 'transformer' for a ViT, 'swin' for a Swin Transformer.
         single_blocks: fusion blocks of a single level, by default as many as four levels have, so
             that the ablation compares levels and not decoders; K levels have K - 1.
         patch_size: pixels that a position of the shallowest level stands for, per side.

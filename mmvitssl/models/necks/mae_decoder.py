@@ -17,6 +17,8 @@ from mmvitssl.structures import Encoded, MaskedPatches, TokenPlan
 class MAEDecoder(nn.Module):
     """Decode all patches from the visible ones (He et al., 2022, section 3).
 
+    Of a window, whose other patches are not in the row, the patches of that window.
+
     Args:
         in_channels: the encoder's width.
         out_channels: values per patch.
@@ -62,28 +64,30 @@ class MAEDecoder(nn.Module):
         )
 
     def decode(self, encoded: Encoded, plan: TokenPlan) -> Tensor:
-        """(R, N, width) of all patches in raster order, after the norm.
+        """(R, K + M, width) of the visible and then of the dropped patches, after the norm.
 
         Raises:
             ValueError: the plan dropped nothing.
         """
         if plan.tokens is None or plan.dropped is None:
             raise ValueError("MAEDecoder needs dropped patches: set the masking's mode='drop'.")
-        visible = self.embed(encoded.patches)
-        rows, _, width = visible.shape
-        patches = encoded.grid[0] * encoded.grid[1]
-        tokens = self.mask_token.to(visible.dtype).expand(rows, patches, -1)
-        tokens = tokens.scatter(1, plan.tokens[..., None].expand(-1, -1, width), visible)
-        tokens = torch.cat([self.embed(encoded.cls)[:, None], tokens], dim=1)
-        tokens = tokens + self._positions(encoded.grid)
+        cls, visible = self.embed(encoded.cls)[:, None], self.embed(encoded.patches)
+        hidden = self.mask_token.to(visible.dtype).expand(*plan.dropped.shape, -1)
+        position = self._positions(encoded.grid)[0]
+        places = 1 + torch.cat([plan.tokens, plan.dropped], dim=1)
+        tokens = torch.cat([visible, hidden], dim=1) + position[places]
+        tokens = torch.cat([cls + position[:1], tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens[:, 1:])
 
     def predict_all(self, encoded: Encoded) -> Tensor:
-        """(R, N, out_channels) of all patches, visible ones too."""
-        assert encoded.plan is not None
-        return self.pred(self.decode(encoded, encoded.plan))
+        """(R, N, out_channels) of all patches of whole images in raster order, visible ones too."""
+        plan = encoded.plan
+        assert plan is not None and plan.tokens is not None and plan.dropped is not None
+        decoded = self.pred(self.decode(encoded, plan))
+        order = torch.cat([plan.tokens, plan.dropped], dim=1).argsort(dim=1)
+        return decoded.gather(1, order[..., None].expand_as(decoded))
 
     def forward(self, encoded: Encoded, masked: MaskedPatches) -> Tensor:
         """(T, out_channels), an entry a masked patch."""
@@ -91,6 +95,4 @@ class MAEDecoder(nn.Module):
         if plan is None:
             raise ValueError("MAEDecoder decodes passes with a plan only.")
         decoded = self.decode(encoded, plan)
-        assert plan.dropped is not None
-        dropped = plan.dropped[..., None].expand(-1, -1, decoded.shape[-1])
-        return self.pred(decoded.gather(1, dropped)).flatten(0, 1)
+        return self.pred(decoded[:, encoded.patches.shape[1] :]).flatten(0, 1)

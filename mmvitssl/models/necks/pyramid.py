@@ -84,17 +84,20 @@ class ScalePyramid(nn.Module):
         return tuple(layer(level) for layer, level in zip(self.rescale, maps, strict=True))
 
 
-def _simple_level(channels: int, scale: float, out_channels: int) -> nn.Sequential:
+def _simple_level(
+    channels: int, scale: float, out_channels: int, full_width: bool
+) -> nn.Sequential:
+    half, quarter = (channels, channels) if full_width else (channels // 2, channels // 4)
     if scale == 4:
-        width = channels // 4
+        width = quarter
         rescale: list[nn.Module] = [
-            nn.ConvTranspose2d(channels, channels // 2, kernel_size=2, stride=2),
-            LayerNorm2d(channels // 2),
+            nn.ConvTranspose2d(channels, half, kernel_size=2, stride=2),
+            LayerNorm2d(half),
             nn.GELU(),
-            nn.ConvTranspose2d(channels // 2, width, kernel_size=2, stride=2),
+            nn.ConvTranspose2d(half, width, kernel_size=2, stride=2),
         ]
     elif scale == 2:
-        width = channels // 2
+        width = half
         rescale = [nn.ConvTranspose2d(channels, width, kernel_size=2, stride=2)]
     else:
         width = channels
@@ -116,12 +119,20 @@ class SimpleFeaturePyramid(nn.Module):
         in_channels: channels of the map; 4 must divide them.
         out_channels: channels of every level.
         num_outs: 4 levels (strides 4 to 32 with a patch of 16), or 5 with a subsampled last one.
+        full_width: whether enlarged maps keep all channels, as in ViTAE's detector, which LoMaR
+            used; ViTDet's have a half and a quarter of them.
 
     Raises:
         ValueError: another number of levels, or channels that 4 does not divide.
     """
 
-    def __init__(self, in_channels: int, out_channels: int = 256, num_outs: int = 5) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 256,
+        num_outs: int = 5,
+        full_width: bool = False,
+    ) -> None:
         super().__init__()
         if num_outs not in (4, 5):
             raise ValueError(f"SimpleFeaturePyramid.num_outs must be 4 or 5, not {num_outs}.")
@@ -129,7 +140,7 @@ class SimpleFeaturePyramid(nn.Module):
             raise ValueError(f"SimpleFeaturePyramid.in_channels={in_channels} must divide by 4.")
         self.num_outs = num_outs
         self.levels = nn.ModuleList(
-            _simple_level(in_channels, scale, out_channels) for scale in SCALES
+            _simple_level(in_channels, scale, out_channels, full_width) for scale in SCALES
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:

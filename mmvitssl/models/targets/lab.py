@@ -41,10 +41,11 @@ def _rgb_to_lab(pixels: Tensor) -> Tensor:
 @cache
 def ab_bins() -> Tensor:
     """(Q, 2) centres of the bins of 10 x 10 in ab that colours of sRGB fall into."""
-    axis = torch.linspace(0, 1, 52)
-    colours = torch.cartesian_prod(axis, axis, axis)
-    bins = (rgb_to_lab(colours)[:, 1:] / BIN).round().long()
-    return torch.unique(bins, dim=0).float() * BIN
+    with torch.device("cpu"):  # values, wherever the model is built
+        axis = torch.linspace(0, 1, 52)
+        colours = torch.cartesian_prod(axis, axis, axis)
+        bins = (rgb_to_lab(colours)[:, 1:] / BIN).round().long()
+        return torch.unique(bins, dim=0).float() * BIN
 
 
 def soft_bins(ab: Tensor, bins: Tensor, nearest: int = 5, sigma: float = 5.0) -> Tensor:

@@ -36,9 +36,12 @@ class Inpainting(OwnPatches, PretextTask):
         on: 'corrupted' patches, or 'all'.
         views: the views whose patches are corrupted.
         hidden: width of a hidden layer; None: a linear layer.
+        part: side of the square inside each patch that is altered, as a share of the patch's; its
+            place is drawn for each patch. Below 1, with ``on='corrupted'``, the loss is on these
+            pixels: part of a patch is reconstructed from the rest of it.
 
     Raises:
-        ValueError: unknown modes, or fewer patches than modes.
+        ValueError: unknown modes, fewer patches than modes, or a part outside (0, 1].
     """
 
     def __init__(
@@ -52,8 +55,12 @@ class Inpainting(OwnPatches, PretextTask):
         on: str = "corrupted",
         views: Sequence[int] = (0,),
         hidden: int | None = None,
+        part: float = 1.0,
     ) -> None:
         super().__init__()
+        if not 0 < part <= 1:
+            raise ValueError(f"Inpainting.part={part} must lie in (0, 1].")
+        self.side = max(round(part * patch_size), 1)  # of the altered square, in pixels
         self.want(Need(singles=patches), views, least=len(modes))
         unknown = set(modes) - set(fills.MODES)
         few = isinstance(patches, int) and patches < len(modes)
@@ -84,13 +91,45 @@ class Inpainting(OwnPatches, PretextTask):
             return fills.other(pixels, generator)
         return fills.blur(pixels) if mode == "blur" else fills.grey(pixels)
 
+    def _altered(self, step: PretrainStep, view: int, patches: Tensor) -> Tensor:
+        """(B, n, P, P, 1) bool, a square of altered pixels in each of (B, n) patches."""
+
+        def draw() -> Tensor:
+            first = torch.randint(
+                step.patch_size - self.side + 1,
+                (*patches.shape, 2),
+                generator=step.generator(self, step.device),
+                device=step.device,
+            )
+            places = torch.arange(step.patch_size, device=step.device) - first[..., None]
+            inside = (places >= 0) & (places < self.side)
+            return (inside[..., 0, :, None] & inside[..., 1, None, :])[..., None]
+
+        return step.once(self, f"altered {view}", draw)
+
+    def _of_altered(
+        self, step: PretrainStep, prediction: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Values (T, P * P * C) of all views -> (T, side * side * C), those of altered pixels."""
+        kept = [self._altered(step, v, step.given(self, v).patches) for v in self.views]
+        inside = torch.cat([one.flatten(0, 1) for one in kept]).flatten(1)
+        # as many in each patch: their indices, without asking the device how many there are
+        index = inside.byte().argsort(dim=1, descending=True, stable=True)[:, : self.side**2]
+        index = index[..., None].expand(-1, -1, self.target.channels)
+        both = (values.unflatten(1, (-1, self.target.channels)) for values in (prediction, target))
+        chosen = [values.gather(1, index).flatten(1) for values in both]
+        return chosen[0], chosen[1]
+
     def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor:
         pixels = self.pixels(step, view, assigned)
         parts = pixels.tensor_split(len(self.modes), dim=1)
         filled = [
             self._fill(mode, part, step, view) for mode, part in zip(self.modes, parts, strict=True)
         ]
-        return torch.cat(filled, dim=1)
+        altered = torch.cat(filled, dim=1)
+        if self.side == pixels.shape[2]:
+            return altered
+        return torch.where(self._altered(step, view, assigned.patches), altered, pixels)
 
     def _predicted(self, step: PretrainStep, view: int) -> tuple[Tensor, MaskedPatches]:
         """Predictions (T, P * P * C) and which patches they are of."""
@@ -111,6 +150,8 @@ class Inpainting(OwnPatches, PretextTask):
             predictions.append(prediction)
             targets.append(take_patches(step.view(view).images, step.patch_size, places).float())
         prediction, target = torch.cat(predictions), torch.cat(targets)
+        if self.on == "corrupted" and self.side < self.target.patch_size:
+            prediction, target = self._of_altered(step, prediction, target)
         with torch.no_grad():
             error = (prediction.float() - target).abs().mean()
             values = target.unflatten(1, (-1, self.target.channels))

@@ -77,6 +77,11 @@ def check_plan(task: PretextTask, plan: TokenPlan | None, encoder: Backbone) -> 
             f"{name} masks patches, and {encoder_name} cannot leave patches out or replace them: "
             f"masked tasks need a ViT, or another backbone whose spec says can_mask."
         )
+    if plan.tokens is not None and not encoder.spec.has_patch_tokens:
+        raise ValueError(
+            f"{name}: its masker leaves patches out, and {encoder_name} needs all of them: use a "
+            f"masker with mode='replace', or a ViT."
+        )
     if plan.masked is not None and not encoder.spec.has_mask_token:
         raise ValueError(
             f"{name}: its masker replaces patches: build the encoder with mask_token=True."
@@ -106,12 +111,12 @@ def target_pairs(view: int, target: object) -> list[tuple[int, int]]:
 
 
 def build_target(task: PretextTask, target: dict[str, Any], backbone: BackboneSpec) -> Any:
-    """The target of a masked task, for the backbone's patches and images."""
+    """The target of a masked task, for the pixels of a token and the images of the backbone."""
     return build_part(
         target,
         f"{type(task).__name__}.target",
         backbone=backbone,
-        patch_size=backbone.patch_size,
+        patch_size=backbone.level_strides[-1],
         channels=backbone.in_channels,
     )
 

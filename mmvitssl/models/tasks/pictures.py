@@ -21,7 +21,8 @@ def _inside(plan: TokenPlan, batch: int, grid: tuple[int, int]) -> Tensor:
     """(B, h, w) bool: patches that lie in some window of the image."""
     assert plan.tokens is not None and plan.image_index is not None
     inside = torch.zeros(batch, grid[0] * grid[1], dtype=torch.bool, device=plan.tokens.device)
-    inside[plan.image_index[:, None].expand_as(plan.tokens), plan.tokens] = True
+    for patches in (plan.tokens, *([] if plan.dropped is None else [plan.dropped])):
+        inside[plan.image_index[:, None].expand_as(patches), patches] = True
     return inside.view(batch, *grid)
 
 
@@ -31,7 +32,9 @@ def _draw_frames(picture: Tensor, plan: TokenPlan, grid: tuple[int, int]) -> Non
     cell = (picture.shape[2] // grid[0], picture.shape[3] // grid[1])
     line = max(1, picture.shape[2] // 150)
     colour = torch.tensor(FRAME, device=picture.device)[:, None, None]
-    for image, first in zip(plan.image_index.tolist(), plan.tokens[:, 0].tolist(), strict=True):
+    every = [plan.tokens] if plan.dropped is None else [plan.tokens, plan.dropped]
+    corners = torch.cat(every, dim=1).min(dim=1).values
+    for image, first in zip(plan.image_index.tolist(), corners.tolist(), strict=True):
         top, left = first // grid[1] * cell[0], first % grid[1] * cell[1]
         bottom, right = top + plan.window[0] * cell[0], left + plan.window[1] * cell[1]
         for rows, columns in (

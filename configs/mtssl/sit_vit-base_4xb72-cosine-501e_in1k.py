@@ -1,6 +1,7 @@
-# SiT (Atito et al., 2021), ViT-B: contrast, rotation and reconstruction, weights learned.
+# SiT (Atito et al., 2021), ViT-B, as its first code: contrast, rotation and reconstruction, weights
+# learned. The contrastive token is the class token.
 _base_ = [
-    '../_base_/datasets/imagenet_simclr.py',
+    '../_base_/datasets/imagenet_sit.py',
     '../_base_/schedules/shared_300e.py',
     '../_base_/default_runtime.py',
 ]
@@ -15,17 +16,17 @@ model = dict(
         image_size=224,
         patch_size=16,
         position='learned',
-        prefix_tokens=('rotation', 'contrast'),
+        initialisation='deit',
+        prefix_tokens=('rotation', ),
         drop_path=0.1),
     tasks=dict(
         contrast=dict(
             type='Contrastive',
-            token='contrast',
             keys='online',
             projector=dict(
                 type='ProjectionMLP', out_channels=512, num_layers=1, bias=True,
                 last_norm=False),
-            head=dict(type='NTXent', temperature=0.5)),
+            head=dict(type='NTXent', temperature=0.5, scale=0.5, local=True)),
         rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
         # half of the patches, shared out between the four corruptions; all are reconstructed
         paint=dict(
@@ -37,19 +38,19 @@ model = dict(
         initial=1.0))
 
 # 5e-4 x 288 / 512
-train_dataloader = dict(batch_size=72)
 optim_wrapper = dict(
-    optimizer=dict(lr=2.8e-4, weight_decay=0.05),
+    optimizer=dict(lr=2.8125e-4, weight_decay=0.05),
     constructor='LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=1.0))
+    paramwise_cfg=dict(
+        decay_rate=1.0, no_decay=('cls_token', 'pos_embed', 'prefix_tokens.rotation')))
 auto_scale_lr = dict(base_batch_size=288)
 
-train_cfg = dict(max_epochs=500)
+train_cfg = dict(max_epochs=501)
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=2e-3, by_epoch=True, begin=0, end=5,
+        type='LinearLR', start_factor=3.556e-3, by_epoch=True, begin=0, end=5,
         convert_to_iter_based=True),
     dict(
-        type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=5,
+        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, by_epoch=True, begin=5,
         convert_to_iter_based=True),
 ]

@@ -1,0 +1,27 @@
+"""ImageNet, without its labels, through SimCLR's augmentation for ResNet, twice."""
+
+_base_ = './imagenet_mocov3.py'
+
+view1 = [
+    dict(type='RandomResizedCrop', scale=(0.08, 1.0)),
+    dict(type='RandomFlip', p=0.5),
+    dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8),
+    dict(type='RandomGrayscale', p=0.2),
+    dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5),
+]
+view2 = [
+    dict(type='RandomResizedCrop', scale=(0.08, 1.0)),
+    dict(type='RandomFlip', p=0.5),
+    dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8),
+    dict(type='RandomGrayscale', p=0.2),
+    dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5),
+]
+
+# 32 processes x 128 = 4096
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadImage', backend='opencv'),
+            dict(type='MultiView', views=[dict(transforms=view1), dict(transforms=view2)]),
+            dict(type='PackViews'),
+        ]))

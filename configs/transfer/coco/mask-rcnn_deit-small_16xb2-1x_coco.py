@@ -1,0 +1,5 @@
+# Mask R-CNN, ViT-S with 6 heads (DINO, MoBY, MAE, DeiT), COCO, 12 epochs. Of DINO the teacher is
+# taken.
+_base_ = './mask-rcnn_vit-small_16xb2-1x_coco.py'
+
+model = dict(backbone=dict(encoder=dict(arch=dict(num_heads=6))))
