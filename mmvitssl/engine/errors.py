@@ -71,7 +71,8 @@ def _owner(file: str) -> str:
     """'ours', 'library' or 'user': whose code a file is."""
     root = Path(__file__).resolve().parents[1]
     path = os.path.realpath(file)
-    if path.startswith(os.path.join(str(root), "")) or Path(path).parent == root.parent / "tools":
+    ours = (os.path.join(str(folder), "") for folder in (root, root.parent / "tools"))
+    if path.startswith(tuple(ours)):
         return "ours"
     if not os.path.isfile(path) or path.startswith(_library_folders()):
         return "library"

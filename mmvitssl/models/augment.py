@@ -241,7 +241,8 @@ class DeviceAugment:
     Args:
         views: one entry per view as in ``MultiView``, in the order of the pipeline's views: dicts
             with ``transforms`` (``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur``,
-            ``Solarize``, ``RandomFlip``; none: ``[]``), ``num`` and ``same_as``. The pipeline keeps the crops.
+            ``Solarize``, ``RandomFlip``; none: ``[]``), ``num`` and ``same_as``. The pipeline keeps
+            the crops.
 
     Raises:
         ValueError: an entry that ``MultiView`` refuses too, or a transform without a twin here.

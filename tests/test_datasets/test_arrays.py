@@ -31,6 +31,7 @@ from mmvitssl.datasets import (
 from mmvitssl.datasets.decode import EncodedImage, Reduced
 from mmvitssl.datasets.images import BrokenImageError
 from mmvitssl.datasets.multiview import to_tensor
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.registry import TRANSFORMS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -129,7 +130,11 @@ def test_resizing_is_pillows(mode: str, size: Any) -> None:
 
 def test_the_same_random_numbers_give_the_same_views() -> None:
     """Whole pipelines of MoCo v3: a wrong box, factor, order or flip would be far beyond this."""
-    steps = [[TRANSFORMS.build(step) for step in MOCOV3[view]] for view in ("view1", "view2")]
+    sized = {"RandomResizedCrop": dict(size=224)}
+    steps = [
+        [TRANSFORMS.build({**step, **sized.get(step["type"], {})}) for step in view]
+        for view in (MOCOV3.view1, MOCOV3.view2)
+    ]
     for name in NAMES:
         array: Any = picture(name)
         for number, transforms in enumerate(steps * 4):
@@ -272,11 +277,13 @@ def test_settings_are_checked() -> None:
 
 def test_the_config_for_the_device_splits_the_recipe() -> None:
     path = "mocov3/fast/mocov3_vit-small_device-augment-32xb128-cosine-300e_in1k.py"
-    config = Config.fromfile(CONFIGS / path)
+    config = read_config(str(CONFIGS / path))
     load, multi, _ = config.train_dataloader.dataset.pipeline
     assert load == dict(type="LoadImage", backend="opencv", reduce=1.5)
     crops = [view["transforms"] for view in multi["views"] for _ in range(view.get("num", 1))]
     device = [view["transforms"] for view in config.model.data_preprocessor.augment.views]
     joined = [[*one, *other] for one, other in zip(crops, device, strict=True)]
+    for transforms in joined:
+        assert (transforms[0].pop("size"), transforms[0].pop("of_image")) == (224, 1.0)
     assert joined == [MOCOV3.view1, MOCOV3.view2]
     assert len(MultiView(multi["views"]).pipelines) == 2

@@ -242,7 +242,7 @@ def test_keys_have_no_bias_and_tables_get_gradients() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(relative_position="rope"), "relative_position='rope' is unknown"),
+        (dict(relative_position="rotary"), "relative_position='rotary' is unknown"),
         (dict(qkv_bias="kv"), "one of"),
         (dict(arch=dict(embed_dim=30, depth=1, num_heads=4)), "do not divide 30"),
         (dict(initialisation="zeros"), "unknown"),

@@ -111,7 +111,7 @@ class TeacherDistribution(nn.Module):
         """Move the centre towards the mean of (S, K) logits of all processes."""
         if self.centering == "sinkhorn_knopp":
             return
-        number = sum_over_processes(self.center.new_tensor(float(len(logits))))
+        number = sum_over_processes(self.center.new_full((), float(len(logits))))
         total = sum_over_processes(logits.float().sum(dim=0, keepdim=True))
         moved = torch.lerp(self.center, total / number.clamp(min=1), 1 - self.center_momentum)
         self.center.copy_(torch.where(number > 0, moved, self.center))
