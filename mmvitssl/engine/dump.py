@@ -17,11 +17,19 @@ from mmvitssl.checkpoint.durable import SaveError, save
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.safe import load_file
 from mmvitssl.distributed import as_rank, rank
+from mmvitssl.engine.batch_objects import from_plain, to_plain
 from mmvitssl.engine.errors import UserError
+from mmvitssl.randomness import seed_step
 from mmvitssl.registry import MODELS, SCOPE
 
 FORMAT = 1
 KEY = "dump"
+
+
+def of_task(name: str) -> str:
+    """', of task ...' for the name of a module or weight inside a task."""
+    first, _, rest = name.partition(".")
+    return f", of the task '{rest.partition('.')[0]}'" if first == "tasks" and rest else ""
 
 
 def plain(value: Any) -> bool:
@@ -41,7 +49,8 @@ def write_dump(
     Args:
         runner: MMEngine's, in the training iteration.
         model: without its distributed wrapper.
-        batch: as the loader gave it; left out where it holds objects, as those of MMDetection.
+        batch: as the loader gave it; left out where it holds objects that
+            :func:`~mmvitssl.engine.batch_objects.to_plain` does not know.
         images: file names of the batch.
         message: what was found.
 
@@ -50,6 +59,7 @@ def write_dump(
     """
     path = Path(runner.work_dir) / f"non-finite_step{runner.iter + 1}_rank{rank()}.dump"
     wrapper = runner.optim_wrapper
+    batch = to_plain(batch)
     content = {
         "meta": {
             KEY: FORMAT, "step": runner.iter + 1, "epoch": runner.epoch, "rank": rank(),
@@ -58,7 +68,6 @@ def write_dump(
         },
         "state_dict": model.state_dict(),
         "optimizer": wrapper.state_dict() if hasattr(wrapper, "state_dict") else {},
-        "generator": torch.get_rng_state(),
         "batch": batch if plain(batch) else None,
     }  # fmt: skip
     try:
@@ -128,7 +137,7 @@ class _Watch:
         def hook(module: nn.Module, *passed: Any) -> None:
             if not all(_finite(passed[0 if side == "input" else 1])):
                 kind = type(module).__name__
-                self.found.append(f"{side} of {name or 'the model'} ({kind})")
+                self.found.append(f"{side} of {name or 'the model'} ({kind}){of_task(name)}")
 
         return hook
 
@@ -142,6 +151,12 @@ def _finite(node: Any) -> Iterator[bool]:
     elif isinstance(node, list | tuple):
         for value in node:
             yield from _finite(value)
+
+
+def _joined(value: Any) -> Tensor:
+    """A loss, of which detectors have one per level, as a vector."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return torch.cat([part.flatten() for part in parts])
 
 
 def _bad(tensors: Mapping[str, Any]) -> list[str]:
@@ -175,9 +190,14 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
              f"Then: {meta['message']}"]  # fmt: skip
     if batch is None:
         raise UserError("\n".join(
-            [*lines, f"{path} holds no batch, as those of detectors and segmentors are objects."]
+            [*lines, f"{path} holds no batch, as that of this training is made of other objects."]
         ))  # fmt: skip
-    with DefaultScope.overwrite_default_scope(SCOPE):
+    try:
+        batch = from_plain(batch)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"The batch of {path} cannot be read: {error}.") from error
+    scope = SCOPE if config is None else config.get("default_scope", SCOPE)
+    with DefaultScope.overwrite_default_scope(scope):
         model: Any = MODELS.build(
             own_model(str(meta["cfg"]), path) if config is None else config.model
         )
@@ -185,7 +205,7 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
         model.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         raise CheckpointError(f"The weights of {path} are not its model's: {error}") from error
-    torch.set_rng_state(content["generator"])
+    seed_step(int(meta["seed"] or 0), int(meta["rank"]), int(meta["step"]) - 1)
     return lines + _repeat(model, batch, str(meta["precision"]), int(meta["rank"]))
 
 
@@ -205,14 +225,14 @@ def _repeat(model: Any, batch: Any, precision: str, number: int) -> list[str]:
         losses = model(**data, mode="loss")
     if watch.found:
         lines.append(f"First value that is not finite: {watch.found[0]}.")
-    terms = {name: value for name, value in losses.items() if "loss" in name}
+    terms = {name: _joined(value) for name, value in losses.items() if "loss" in name}
     wrong = _bad(terms)
     lines.append(f"Losses that are not finite: {', '.join(wrong) or 'none'}.")
     torch.stack([value.sum() for value in terms.values()]).sum().backward()
     gradients = {name: p.grad for name, p in model.named_parameters()}
     wrong = _bad(gradients)
     if wrong and not watch.found:  # the backward pass comes to the last module first
-        lines.append(f"First gradient that is not finite: {wrong[-1]}.")
+        lines.append(f"First gradient that is not finite: {wrong[-1]}{of_task(wrong[-1])}.")
     lines.append(f"Gradients that are not finite: {len(wrong)} of {len(gradients)}.")
     if not wrong and not watch.found:
         lines.append(f"Everything is finite on {device}.")

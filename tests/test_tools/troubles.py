@@ -98,3 +98,15 @@ class PoisonAt(Hook):
             bias.data.fill_(torch.finfo(torch.float32).max)
             runner.model.encoder.blocks[2].norm2.bias.data.fill_(1e38)
             runner.model.encoder.blocks[2].mlp.fc1.weight.data.fill_(1e30)
+
+
+@HOOKS.register_module()
+class NaNAt(Hook):
+    """From an iteration on, a weight is no number."""
+
+    def __init__(self, iteration: int, weight: str) -> None:
+        self.iteration, self.weight = iteration, weight
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter + 1 == self.iteration:
+            runner.model.get_parameter(self.weight).data.fill_(torch.nan)

@@ -13,7 +13,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmvitssl.engine.dump import write_dump
+from mmvitssl.engine.dump import of_task, write_dump
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.engine.optim.guard import Decision, Losses, StepGuard, any_process
 from mmvitssl.registry import HOOKS
@@ -105,9 +105,10 @@ def in_words(parts: list[dict[str, Any]]) -> str:
     words = [f"Loss terms: {some(losses)}." if losses else "The losses are finite."]
     gradients = next((part for part in parts if part["gradients"]), None)
     if gradients:
+        names = gradients["gradients"]
         words.append(
-            f"First parameter with a non-finite gradient: {gradients['gradients'][0]} "
-            f"({len(gradients['gradients'])} of {gradients['number']})."
+            f"First parameter with a non-finite gradient: {names[0]}{of_task(names[0])} "
+            f"({len(names)} of {gradients['number']})."
         )
     guilty = [part for part in parts if part["losses"]] or parts
     images = [name for part in guilty for name in part["images"]]
@@ -328,4 +329,4 @@ def _first_module(runner: Runner, data_batch: Any) -> str:
             handle.remove()
     if not found:
         return "Every module's output is finite when the last batch is run again."
-    return f"First module with a non-finite output: {found[0]}."
+    return f"First module with a non-finite output: {found[0]}{of_task(found[0])}."

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmvitssl.distributed import rank
-from mmvitssl.randomness import seed_of
+from mmvitssl.randomness import seed_step
 from mmvitssl.registry import HOOKS
 
 
@@ -27,7 +24,4 @@ class StepSeedHook(Hook):
     priority = "VERY_HIGH"
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        seed = seed_of(runner.seed or 0, rank(), runner.iter)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        seed_step(runner.seed or 0, rank(), runner.iter)
