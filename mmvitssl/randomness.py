@@ -34,6 +34,14 @@ def batch_seed(seed: int, samples: Mapping[str, Any], name: str = "") -> int:
     return seed_of(seed, rank(), *numbers, *name.encode())
 
 
+def seed_step(seed: int, number: int, iteration: int) -> None:
+    """Seed Python's, numpy's and torch's global generators for an iteration of a rank."""
+    drawn = seed_of(seed, number, iteration)
+    random.seed(drawn)
+    np.random.seed(drawn % 2**32)
+    torch.manual_seed(drawn)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python's and numpy's global generators inside, and put their states back after.
