@@ -114,7 +114,9 @@ class HealthHook(Hook):
 
     @staticmethod
     def _write(runner: Runner, scalars: dict[str, float], step: int) -> None:
-        with (Path(runner.log_dir) / "vis_data" / HEALTH).open("a", encoding="utf-8") as file:
+        path = Path(runner.log_dir) / "vis_data" / HEALTH
+        path.parent.mkdir(parents=True, exist_ok=True)  # a run may have no visualizer that made it
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**scalars, "step": step}) + "\n")
         for backend in runner.visualizer._vis_backends.values():
             if not isinstance(backend, LocalVisBackend):  # its file is the log of the losses
