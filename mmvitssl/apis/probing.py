@@ -69,6 +69,11 @@ def _paths(root: Path, classes: list[str]) -> tuple[list[str], np.ndarray]:
     return [path for group in groups for path in group], labels
 
 
+def _allowed(images: int) -> int:
+    """Broken images that may be replaced by their neighbours; the log names each."""
+    return max(images // 1000, 1)
+
+
 def _datasets(data: Path, out: Path) -> tuple[dict[str, Any], dict[str, Any], list[str], int, str]:
     """Data sets of training and validation without pipelines, classes, images, and a line."""
     if (data / "train").is_dir():
@@ -78,8 +83,9 @@ def _datasets(data: Path, out: Path) -> tuple[dict[str, Any], dict[str, Any], li
         classes = class_folders(data / "train", (), (".jpg", ".jpeg", ".png"))
         number = len(_paths(data / "train", classes)[0])
         return (
-            dict(type="LabelledFolder", root=str(data / "train")),
-            dict(type="LabelledFolder", root=str(data / name), classes=classes),
+            dict(type="LabelledFolder", root=str(data / "train"), max_broken=_allowed(number)),
+            dict(type="LabelledFolder", root=str(data / name), classes=classes,
+                 max_broken=_allowed(number)),
             classes, number, f"the folders train and {name}",
         )  # fmt: skip
     classes = class_folders(data, (), (".jpg", ".jpeg", ".png"))
@@ -98,7 +104,7 @@ def _datasets(data: Path, out: Path) -> tuple[dict[str, Any], dict[str, Any], li
                                 if take), encoding="utf-8")  # fmt: skip
         subsets.append(dict(
             type="LabelSubset", ann_file=str(file),
-            dataset=dict(type="LabelledFolder", root=str(data)),
+            dataset=dict(type="LabelledFolder", root=str(data), max_broken=_allowed(len(paths))),
         ))  # fmt: skip
     number = int((~queries).sum())
     return *subsets, classes, number, "every fifth image of a class is for validation"  # type: ignore[return-value]

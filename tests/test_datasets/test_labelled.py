@@ -197,7 +197,7 @@ def test_randaugment_depends_on_its_generator_alone() -> None:
     arrays = [augment(np.asarray(image), np.random.default_rng(seed)) for seed in range(12)]
     assert all(np.array_equal(a, b) for a, b in zip(first, arrays, strict=True))
     with pytest.raises(ValueError, match="policy='auto-m9'"):
-        RandAugment("auto-m9")
+        RandAugment("auto-m9", size=32)
 
 
 def test_features_stand_in_for_images(folder: Path) -> None:
