@@ -124,7 +124,9 @@ def read_config(
         if LENGTHS & options.keys():
             release_ends(config)
         release_sizes(config, options)
-        config.merge_from_dict(_replacing(config, options))
+        # one by one: MMEngine cannot set a list and an entry of it at once
+        for key in sorted(options, key=lambda name: name.count(".")):
+            config.merge_from_dict(_replacing(config, {key: options[key]}))
     changed = resolve(config)
     if notes is not None:
         notes += changed

@@ -384,3 +384,11 @@ def test_an_architecture_as_a_dict_takes_the_place_of_a_name() -> None:
     arch = dict(embed_dim=24, depths=(2, 2), num_heads=(2, 4))
     path = CONFIGS / "moby/moby_swin-tiny_8xb64-cosine-300e_in1k.py"
     assert read_config(str(path), {"model.encoder.arch": arch}).model.encoder.arch == arch
+
+
+def test_a_list_and_an_entry_of_it_are_set_at_once() -> None:
+    path = CONFIGS / "mae/mae_vit-base_64xb64-cosine-800e_in1k.py"
+    steps = [dict(type="LoadImage"), dict(type="MultiView", views=[]), dict(type="PackViews")]
+    key = "train_dataloader.dataset.pipeline"
+    config = read_config(str(path), {f"{key}.0.channels": 1, key: steps})
+    assert config.train_dataloader.dataset.pipeline[0] == dict(type="LoadImage", channels=1)
