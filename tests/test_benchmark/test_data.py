@@ -22,6 +22,7 @@ from benchmark.data import (
 )
 from mmvitssl.datasets import SampleKey
 from mmvitssl.datasets.images import BrokenImageError, list_images
+from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.launch import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +39,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture
 def config() -> Config:
     init_default_scope("mmvitssl")
-    return Config.fromfile(MOCOV3)
+    return read_config(str(MOCOV3))
 
 
 def test_photographs_are_like_imagenets_files(paths: list[str], tmp_path: Path) -> None:

@@ -283,7 +283,11 @@ def test_the_config_for_the_device_splits_the_recipe() -> None:
     crops = [view["transforms"] for view in multi["views"] for _ in range(view.get("num", 1))]
     device = [view["transforms"] for view in config.model.data_preprocessor.augment.views]
     joined = [[*one, *other] for one, other in zip(crops, device, strict=True)]
-    for transforms in joined:
-        assert (transforms[0].pop("size"), transforms[0].pop("of_image")) == (224, 1.0)
-    assert joined == [MOCOV3.view1, MOCOV3.view2]
+    assert [(one[0]["size"], one[0]["of_image"]) for one in joined] == [(224, 1.0)] * 2
+    follows = ("size", "of_image")
+    written = [
+        [{key: value for key, value in step.items() if key not in follows} for step in one]
+        for one in joined
+    ]
+    assert written == [MOCOV3.view1, MOCOV3.view2]
     assert len(MultiView(multi["views"]).pipelines) == 2

@@ -97,6 +97,7 @@ def test_the_last_rate_is_the_published_one_for_any_length(
         found = rates(schedulers, length, by_epoch, epoch)
         # MMEngine's schedules stand one step before their end when the training is over
         near = 2 / steps if "Poly" in last.type else 6 / steps**2
+        near *= 4 if last.get("lag") else 1  # two steps before
         assert found[-1] == pytest.approx(published_end(config.param_scheduler), abs=near), path
         assert max(found) == pytest.approx(1.0, abs=0.12), path
 

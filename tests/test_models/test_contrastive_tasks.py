@@ -556,7 +556,7 @@ def test_transformer_fusion_sees_all_positions_and_convolution_its_neighbours() 
 
 def test_an_unknown_fusion_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"fusion='mlp' is unknown; .*'convolution', 'transformer'"
+        ValueError, match=r"fusion='mlp' is unknown; .*'convolution', .*'transformer'"
     ):
         MultiHierarchyFusion(8, fusion="mlp")
 

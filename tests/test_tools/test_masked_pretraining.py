@@ -148,16 +148,12 @@ def test_without_a_tokenizer_the_run_ends_before_it_starts(data: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_window_larger_than_the_image_ends_the_run_before_it_starts(
-    data: Path, tmp_path: Path
-) -> None:
+def test_a_window_without_patches_ends_the_run_before_it_starts(data: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path, "lomar", data)
-    option = "model.tasks.masked.masking.window=9"
+    option = "model.tasks.masked.masking.window=0"
     done = train(config, "--work-dir", tmp_path / "run", "--cfg-options", option, ok=False)
     assert done.returncode == 2 and "Traceback" not in done.stdout
-    assert "Task 'masked': WindowMasking.window=(9, 9) is larger than the grid (8, 8)" in (
-        " ".join(done.stdout.split())
-    )
+    assert "WindowMasking needs window >= 1" in " ".join(done.stdout.split())
 
 
 @pytest.mark.slow

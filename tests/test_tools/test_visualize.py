@@ -180,7 +180,8 @@ def test_attention_needs_a_checkpoint_and_images_only(
     assert "in (0, 1]" in program.refused("attention", weights, photographs[0], "--keep", "60")
     bare = tmp_path / "bare.pth"
     torch.save({"state_dict": torch.load(weights)["state_dict"]}, bare)
-    assert "give its config with --config" in program.refused("attention", bare, photographs[0])
+    told = program.refused("attention", bare, photographs[0])
+    assert "describe the encoder in a config of yours (--config FILE)" in told
     swin = dict(
         type="SwinTransformer", arch=dict(embed_dim=16, depths=(2,), num_heads=(2,)),
         image_size=32, window_size=4,

@@ -60,6 +60,7 @@ def test_nothing_else_is_built_from_a_dump() -> None:
 )
 def test_a_step_is_repeated_from_its_dump(make: Any, weight: str, tmp_path: Path) -> None:
     lines = LINES.replace("WORKERS", "0").replace("max_iters=5", "max_iters=3")
+    lines = lines.replace("interval=1)", "interval=100)")  # a checkpoint would find it first
     poison = f"custom_hooks = [dict(type='mmvitssl.NaNAt', iteration=1, weight='{weight}')]\n"
     config = make(tmp_path, lines + poison)
     done = train(config, "--work-dir", tmp_path / "run", ok=False)

@@ -94,8 +94,8 @@ def groups(path: Path) -> dict[str, tuple[float, float]]:
 
 def test_every_config_is_looked_at() -> None:
     assert set(ADE20K) == {*map(path_of, UPERNETS), SWIN}
-    sizes = {(path.name.split("_")[0][5:], path.name.split("_")[1][4:]) for path in CITYSCAPES
-             if "deit" not in path.name}  # fmt: skip
+    named = [path.name.split("_") for path in CITYSCAPES if "deit" not in path.name]
+    sizes = {(name[0][5:], name[1].partition("-")[2]) for name in named}
     assert sizes == set(TAPS)
 
 
@@ -187,7 +187,7 @@ def test_upernet_on_swin() -> None:
 
 @pytest.mark.parametrize("path", CITYSCAPES, ids=lambda path: path.stem)
 def test_setrs_taps_and_heads(path: Path) -> None:
-    head, size = path.name.split("_")[0][5:], path.name.split("_")[1][4:]
+    head, size = path.name.split("_")[0][5:], path.name.split("_")[1].partition("-")[2]
     levels, auxiliaries = TAPS[head, size]
     model = build(path)
     width = WIDTHS[size]
