@@ -8,31 +8,29 @@ data_root = 'work_dirs/demo/data/'
 metainfo = dict(
     classes=('ball', 'box', 'star', 'ring', 'leaf'),
     palette=[(220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90), (160, 80, 190)])
-iterations = 200
-size = 96
+iterations = 250
+size = 128
 channels = 96
-strides = [4, 8, 16]
 # the heads learn in hundreds of iterations only with norms between their layers
 norm = dict(type='GN', num_groups=32)
 
 model = dict(
     backbone=dict(
-        levels=3,
+        levels=4,
         # outputs of pretrained blocks are many times as large as those of random weights
         level_norms='plain',
         encoder=dict(
-            arch=dict(_delete_=True, embed_dim=96, depth=3, num_heads=3), image_size=size,
-            patch_size=8, gradient_checkpointing=False)),
+            arch=dict(base='tiny', depth=4), image_size=size, gradient_checkpointing=False)),
     neck=[
-        dict(type='mmvitssl.ScalePyramid', scales=(2.0, 1.0, 0.5), norm_cfg=dict(type='BN')),
-        dict(type='FPN', out_channels=channels, num_outs=3, norm_cfg=norm),
+        dict(type='mmvitssl.ScalePyramid', norm_cfg=dict(type='BN')),
+        dict(type='FPN', out_channels=channels, num_outs=4, norm_cfg=norm),
     ],
     rpn_head=dict(
         in_channels=channels,
         feat_channels=channels,
-        anchor_generator=dict(scales=[4], strides=strides)),
+        anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32])),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=channels, featmap_strides=strides),
+        bbox_roi_extractor=dict(out_channels=channels),
         bbox_head=dict(
             _delete_=True,
             type='ConvFCBBoxHead',
@@ -51,7 +49,7 @@ model = dict(
             reg_class_agnostic=True,
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
             loss_bbox=dict(type='L1Loss', loss_weight=1.0)),
-        mask_roi_extractor=dict(out_channels=channels, featmap_strides=strides),
+        mask_roi_extractor=dict(out_channels=channels),
         mask_head=dict(
             num_convs=2,
             in_channels=channels,

@@ -9,23 +9,20 @@ metainfo = dict(
     classes=('background', 'ball', 'box', 'star', 'ring', 'leaf'),
     palette=[(128, 128, 128), (220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90),
              (160, 80, 190)])
-iterations = 150
-size = 96
+iterations = 300
+size = 128
 channels = 64
 
 model = dict(
     data_preprocessor=dict(size=(size, size)),
     backbone=dict(
-        levels=3,
+        levels=4,
         # outputs of pretrained blocks are many times as large as those of random weights
         level_norms='plain',
-        encoder=dict(
-            arch=dict(_delete_=True, embed_dim=96, depth=3, num_heads=3), image_size=size,
-            patch_size=8)),
-    neck=dict(scales=(2.0, 1.0, 0.5), norm_cfg=dict(type='BN')),
-    decode_head=dict(
-        in_index=(0, 1, 2), channels=channels, num_classes=6, norm_cfg=dict(type='BN')),
-    auxiliary_head=dict(in_index=1, channels=32, num_classes=6, norm_cfg=dict(type='BN')),
+        encoder=dict(arch=dict(base='tiny', depth=4), image_size=size)),
+    neck=dict(norm_cfg=dict(type='BN')),
+    decode_head=dict(channels=channels, num_classes=6, norm_cfg=dict(type='BN')),
+    auxiliary_head=dict(channels=32, num_classes=6, norm_cfg=dict(type='BN')),
     test_cfg=dict(_delete_=True, mode='whole'))
 
 train_pipeline = [

@@ -76,7 +76,7 @@ def detector(
     """A small Mask R-CNN that inherits from the demo's."""
     path = folder / "detector.py"
     path.write_text(f"""
-_base_ = '{ROOT}/configs/demo/mask-rcnn_vit-tiny_demo.py'
+_base_ = '{ROOT}/configs/demo/mask-rcnn_vit-p8_demo.py'
 encoder = dict(image_size={SIDE})
 model = dict(
     backbone=dict(encoder=encoder),
@@ -104,7 +104,7 @@ def segmentor(
     """A small UperNet that inherits from the demo's; labels as they stand in the masks."""
     path = folder / "segmentor.py"
     path.write_text(f"""
-_base_ = '{ROOT}/configs/demo/upernet_vit-tiny_demo.py'
+_base_ = '{ROOT}/configs/demo/upernet_vit-p8_demo.py'
 encoder = dict(image_size={SIDE})
 heads = dict(num_classes={len(classes)})
 model = dict(

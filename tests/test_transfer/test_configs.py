@@ -126,9 +126,17 @@ def test_inheritance_does_not_depend_on_the_forks_name(monkeypatch: pytest.Monke
 
 
 def test_demo_and_full_size_configs_share_the_path() -> None:
-    demo = read(CONFIGS / "demo/mask-rcnn_vit-tiny_demo.py").model
+    demo = read(CONFIGS / "demo/mask-rcnn_vit-p8_demo.py").model
     full = read(DETECTION[0]).model
     assert demo.backbone.type == full.backbone.type
     assert [neck.type for neck in demo.neck] == [neck.type for neck in full.neck]
-    model = build(read(CONFIGS / "demo/upernet_vit-tiny_demo.py"))
+    model = build(read(CONFIGS / "demo/upernet_vit-p8_demo.py"))
     assert isinstance(model.backbone.encoder, ViT) and isinstance(model.neck, ScalePyramid)
+
+
+@pytest.mark.parametrize("name", ["mask-rcnn", "upernet"])
+def test_the_tiny_configs_take_other_depths_of_the_same_number_of_levels(name: str) -> None:
+    arch = dict(_delete_=True, base="tiny", depth=4)
+    options = {"model.backbone.levels": (0, 1, 2, 3), "model.backbone.encoder.arch": arch}
+    model = build(read_config(str(CONFIGS / f"demo/{name}_vit-tiny_demo.py"), options))
+    assert model.backbone.levels == (0, 1, 2, 3) and model.backbone.encoder.embed_dim == 192

@@ -62,7 +62,7 @@ def test_wrappers_stages_and_options_of_their_own(data: Path) -> None:
 
 
 def test_classes_that_a_config_states_stay(data: Path) -> None:
-    path = programs.ROOT / "configs/demo/mask-rcnn_vit-tiny_demo.py"
+    path = programs.ROOT / "configs/demo/mask-rcnn_vit-p8_demo.py"
     config = read(data, path)
     assert "ring" in config.train_dataloader.dataset.metainfo.classes
     assert config.model.roi_head.bbox_head.num_classes == 5

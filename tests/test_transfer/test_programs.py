@@ -42,9 +42,9 @@ class Downstream:
 
 TASKS = {
     "mask-rcnn": Downstream(
-        DEMO / "mask-rcnn_vit-tiny_demo.py", "coco/bbox_mAP", "**/*.jpg", ann_file=True
+        DEMO / "mask-rcnn_vit-p8_demo.py", "coco/bbox_mAP", "**/*.jpg", ann_file=True
     ),
-    "upernet": Downstream(DEMO / "upernet_vit-tiny_demo.py", "mIoU", "**/*.png"),
+    "upernet": Downstream(DEMO / "upernet_vit-p8_demo.py", "mIoU", "**/*.png"),
 }
 
 
@@ -59,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with all that the demo's pretraining saves beside the encoder."""
-    config = Config.fromfile(DEMO / "repre-simclr_vit-tiny_demo.py")
+    config = Config.fromfile(DEMO / "repre-simclr_vit-p8_demo.py")
     with DefaultScope.overwrite_default_scope("mmvitssl"):
         model = MODELS.build(config.model)
     path = tmp_path_factory.mktemp("transfer") / "epoch_12.pth"

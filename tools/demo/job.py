@@ -9,7 +9,7 @@ from pathlib import Path
 
 from demo.steps import Step
 
-PRETRAIN_CONFIG = "configs/demo/repre-simclr_vit-tiny_demo.py"
+PRETRAIN_CONFIG = "configs/demo/repre-simclr_vit-p8_demo.py"
 INITIALISATIONS = ("pretrained", "random")
 IMAGE_SIZE = 96  # side of the scenes in pixels
 
@@ -48,7 +48,7 @@ TRANSFERS = (
     Transfer(
         "mask-rcnn",
         "Mask R-CNN",
-        "configs/demo/mask-rcnn_vit-tiny_demo.py",
+        "configs/demo/mask-rcnn_vit-p8_demo.py",
         90,
         20,
         {
@@ -61,7 +61,7 @@ TRANSFERS = (
     Transfer(
         "upernet",
         "UperNet",
-        "configs/demo/upernet_vit-tiny_demo.py",
+        "configs/demo/upernet_vit-p8_demo.py",
         50,
         20,
         {"mIoU": "mIoU", "aAcc": "pixel accuracy"},

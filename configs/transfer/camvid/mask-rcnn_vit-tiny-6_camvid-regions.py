@@ -1,6 +1,6 @@
 # Mask R-CNN, ViT-Ti with 6 blocks, connected regions of CamVid: minutes on a CPU core.
 # The annotations are those of tools/data/camvid_regions.py.
-_base_ = '../../demo/mask-rcnn_vit-tiny_demo.py'
+_base_ = '../../demo/mask-rcnn_vit-p8_demo.py'
 
 data_root = 'data/camvid/'
 metainfo = dict(

@@ -19,7 +19,7 @@ from gpu_checks.report import ROOT, Skip, close
 from gpu_checks.small import narrow_heads
 from mmvitssl.engine.image_size import resize_config
 
-CONFIG = "configs/demo/repre-simclr_vit-tiny_demo.py"
+CONFIG = "configs/demo/repre-simclr_vit-p8_demo.py"
 SHARDED = ROOT / "configs/mae/mae_vit-large_fsdp-64xb64-cosine-800e_in1k.py"
 LENGTHS = {"cpu": (2, 2, 3), "cuda": (16, 4, 5)}
 TRAIN = "tools/train.py"

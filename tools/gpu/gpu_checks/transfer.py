@@ -25,8 +25,8 @@ from mmvitssl.engine.config_files import read_config
 from mmvitssl.randomness import seeded
 
 CONFIGS = {
-    "mask-rcnn": "configs/demo/mask-rcnn_vit-tiny_demo.py",
-    "upernet": "configs/demo/upernet_vit-tiny_demo.py",
+    "mask-rcnn": "configs/demo/mask-rcnn_vit-p8_demo.py",
+    "upernet": "configs/demo/upernet_vit-p8_demo.py",
 }
 METRICS = {"mask-rcnn": "coco/bbox_mAP_50", "upernet": "mIoU"}
 LOSS, GRADIENT = 1e-2, 5e-2
