@@ -1,68 +1,26 @@
-# Mask R-CNN on the demo's scenes: the full-size path with a tiny ViT, light heads, few proposals.
-_base_ = [
-    '../transfer/_base_/mask-rcnn_vit.py',
-    'mmdet::_base_/default_runtime.py',
-]
+# Mask R-CNN on the demo's scenes: three levels of a ViT of 3 blocks with patches of 8.
+_base_ = './mask-rcnn_vit-tiny_demo.py'
 
-data_root = 'work_dirs/demo/data/'
-metainfo = dict(
-    classes=('ball', 'box', 'star', 'ring', 'leaf'),
-    palette=[(220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90), (160, 80, 190)])
 iterations = 200
 size = 96
 channels = 96
 strides = [4, 8, 16]
-# the heads learn in hundreds of iterations only with norms between their layers
-norm = dict(type='GN', num_groups=32)
 
 model = dict(
     backbone=dict(
         levels=3,
-        # outputs of pretrained blocks are many times as large as those of random weights
-        level_norms='plain',
         encoder=dict(
             arch=dict(_delete_=True, embed_dim=96, depth=3, num_heads=3), image_size=size,
-            patch_size=8, gradient_checkpointing=False)),
+            patch_size=8)),
     neck=[
         dict(type='mmvitssl.ScalePyramid', scales=(2.0, 1.0, 0.5), norm_cfg=dict(type='BN')),
-        dict(type='FPN', out_channels=channels, num_outs=3, norm_cfg=norm),
+        dict(type='FPN', out_channels=channels, num_outs=3,
+            norm_cfg=dict(type='GN', num_groups=32)),
     ],
-    rpn_head=dict(
-        in_channels=channels,
-        feat_channels=channels,
-        anchor_generator=dict(scales=[4], strides=strides)),
+    rpn_head=dict(anchor_generator=dict(strides=strides)),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=channels, featmap_strides=strides),
-        bbox_head=dict(
-            _delete_=True,
-            type='ConvFCBBoxHead',
-            num_shared_convs=1,
-            num_shared_fcs=1,
-            in_channels=channels,
-            conv_out_channels=channels,
-            norm_cfg=norm,
-            fc_out_channels=256,
-            roi_feat_size=7,
-            num_classes=5,
-            bbox_coder=dict(
-                type='DeltaXYWHBBoxCoder',
-                target_means=[0., 0., 0., 0.],
-                target_stds=[0.1, 0.1, 0.2, 0.2]),
-            reg_class_agnostic=True,
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-            loss_bbox=dict(type='L1Loss', loss_weight=1.0)),
-        mask_roi_extractor=dict(out_channels=channels, featmap_strides=strides),
-        mask_head=dict(
-            num_convs=2,
-            in_channels=channels,
-            conv_out_channels=channels,
-            num_classes=5,
-            norm_cfg=norm)),
-    train_cfg=dict(
-        rpn=dict(sampler=dict(num=128)),
-        rpn_proposal=dict(nms_pre=100, max_per_img=50),
-        rcnn=dict(sampler=dict(num=64))),
-    test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=50), rcnn=dict(max_per_img=20)))
+        bbox_roi_extractor=dict(featmap_strides=strides),
+        mask_roi_extractor=dict(featmap_strides=strides)))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -79,50 +37,7 @@ test_pipeline = [
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='images/train/'),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='images/val/'),
-        test_mode=True,
-        pipeline=test_pipeline))
-test_evaluator = dict(
-    type='CocoMetric',
-    ann_file=data_root + 'annotations/instances_val.json',
-    metric=['bbox', 'segm'])
-test_cfg = dict(type='TestLoop')
-
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations + 1)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=8e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(decay_rate=0.9, no_decay=('pos_embed', )))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=15),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=15),
-]
-default_hooks = dict(
-    logger=dict(interval=5),
-    checkpoint=dict(by_epoch=False, interval=iterations, max_keep_ckpts=1))
-log_processor = dict(by_epoch=False, window_size=20)
-randomness = dict(seed=0)
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
+default_hooks = dict(checkpoint=dict(interval=iterations))

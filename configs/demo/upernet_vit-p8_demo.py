@@ -1,91 +1,18 @@
-# UperNet on the demo's scenes: the full-size path with a tiny ViT and light heads.
-_base_ = [
-    '../transfer/_base_/upernet_vit.py',
-    'mmseg::_base_/default_runtime.py',
-]
+# UperNet on the demo's scenes: three levels of a ViT of 3 blocks with patches of 8.
+_base_ = './upernet_vit-tiny_demo.py'
 
-data_root = 'work_dirs/demo/data/'
-metainfo = dict(
-    classes=('background', 'ball', 'box', 'star', 'ring', 'leaf'),
-    palette=[(128, 128, 128), (220, 80, 40), (60, 110, 220), (240, 200, 40), (50, 170, 90),
-             (160, 80, 190)])
 iterations = 150
 size = 96
-channels = 64
 
 model = dict(
     data_preprocessor=dict(size=(size, size)),
     backbone=dict(
         levels=3,
-        # outputs of pretrained blocks are many times as large as those of random weights
-        level_norms='plain',
         encoder=dict(
             arch=dict(_delete_=True, embed_dim=96, depth=3, num_heads=3), image_size=size,
             patch_size=8)),
-    neck=dict(scales=(2.0, 1.0, 0.5), norm_cfg=dict(type='BN')),
-    decode_head=dict(
-        in_index=(0, 1, 2), channels=channels, num_classes=6, norm_cfg=dict(type='BN')),
-    auxiliary_head=dict(in_index=1, channels=32, num_classes=6, norm_cfg=dict(type='BN')),
-    test_cfg=dict(_delete_=True, mode='whole'))
-
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='PackSegInputs'),
-]
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='BaseSegDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        reduce_zero_label=True,
-        data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
-        img_suffix='.jpg',
-        seg_map_suffix='.png',
-        pipeline=train_pipeline))
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='BaseSegDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        reduce_zero_label=True,
-        data_prefix=dict(img_path='images/val', seg_map_path='masks/val'),
-        img_suffix='.jpg',
-        seg_map_suffix='.png',
-        pipeline=test_pipeline))
-test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_cfg = dict(type='TestLoop')
-
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations + 1)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(decay_rate=0.9, no_decay=('cls_token', 'pos_embed')))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=15),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=15),
-]
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=5, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=iterations, max_keep_ckpts=1),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'))
-log_processor = dict(window_size=20)
-randomness = dict(seed=0)
+    neck=dict(scales=(2.0, 1.0, 0.5)),
+    decode_head=dict(in_index=(0, 1, 2)),
+    auxiliary_head=dict(in_index=1))
+train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
+default_hooks = dict(checkpoint=dict(interval=iterations))

@@ -1,6 +1,6 @@
 # Mask R-CNN, ViT-Ti with 6 blocks, connected regions of CamVid: minutes on a CPU core.
 # The annotations are those of tools/data/camvid_regions.py.
-_base_ = '../../demo/mask-rcnn_vit-p8_demo.py'
+_base_ = '../../demo/mask-rcnn_vit-tiny_demo.py'
 
 data_root = 'data/camvid/'
 metainfo = dict(
@@ -8,25 +8,13 @@ metainfo = dict(
     palette=[(64, 0, 128), (64, 64, 0), (0, 128, 192)])
 crop = (192, 256)
 iterations = 150
-channels = 96
-strides = [4, 8, 16, 32]
 
 model = dict(
     backbone=dict(
         levels=(1 / 3, 1 / 2, 2 / 3, 1.0),
-        encoder=dict(
-            arch=dict(_delete_=True, base='tiny', depth=6), image_size=crop, patch_size=16)),
-    neck=[
-        dict(type='mmvitssl.ScalePyramid', norm_cfg=dict(type='BN')),
-        dict(type='FPN', out_channels=channels, num_outs=4,
-            norm_cfg=dict(type='GN', num_groups=32)),
-    ],
-    rpn_head=dict(anchor_generator=dict(scales=[4], strides=strides)),
-    roi_head=dict(
-        bbox_roi_extractor=dict(featmap_strides=strides),
-        bbox_head=dict(num_classes=3),
-        mask_roi_extractor=dict(featmap_strides=strides),
-        mask_head=dict(num_classes=3)),
+        encoder=dict(arch=dict(_delete_=True, base='tiny', depth=6), image_size=crop)),
+    rpn_head=dict(anchor_generator=dict(scales=[4])),
+    roi_head=dict(bbox_head=dict(num_classes=3), mask_head=dict(num_classes=3)),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=50)))
 
 train_pipeline = [

@@ -22,12 +22,12 @@ class WindowMasking:
     Args:
         window: side of a window, or (height, width), in patches; on a smaller grid the window is
             the grid.
-        views: windows an image.
+        views: windows per image.
         ratio: masked share of a window; ``int(n * ratio)`` of n patches.
         mask_at: block before which mask tokens join; 0 is the paper, later blocks are its
             suggestion for speed (section 5). With ``mode='replace'`` alone.
         pairing: 'per_image' draws windows for each image; 'published' repeats a slip of the
-            official code, which draws ``views`` windows a batch and gives row r image r mod B and
+            official code, which draws ``views`` windows per batch: row r gets image r mod B and
             window r mod views: with B divisible by views an image sees one window several times.
         mode: 'replace' (masked patches get the mask token), or 'drop' (they do not enter: the
             asymmetric encoder and decoder inside windows of the paper's figure 5).
