@@ -206,6 +206,8 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
     except RuntimeError as error:
         raise CheckpointError(f"The weights of {path} are not its model's: {error}") from error
     seed_step(int(meta["seed"] or 0), int(meta["rank"]), int(meta["step"]) - 1)
+    if hasattr(model, "iteration"):
+        model.iteration = int(meta["step"]) - 1
     return lines + _repeat(model, batch, str(meta["precision"]), int(meta["rank"]))
 
 

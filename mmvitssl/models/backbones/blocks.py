@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, GluMlp, LayerScale, Mlp
+from timm.layers import GluMlp, LayerScale, Mlp
 from torch import Tensor, nn
 
 from mmvitssl.models.backbones.relative import (
@@ -17,6 +17,7 @@ from mmvitssl.models.backbones.relative import (
     rotated,
 )
 from mmvitssl.models.backbones.windows import Windows
+from mmvitssl.models.stochastic_depth import DropPath, dropped
 
 BIAS_KINDS = ("qkv", "qv", "none")
 MLP_KINDS = ("gelu", "swiglu")
@@ -258,6 +259,8 @@ class Block(nn.Module):
             self.attn.attended(qkv) for qkv in cut(self.attn.joint(self.norm1(joined(parts))))
         ]
         first = cut(self.ls1(self.attn.proj(joined(attended))))
-        parts = [part + self.drop_path1(one) for part, one in zip(parts, first, strict=True)]
+        first = dropped(self.drop_path1, first)
+        parts = [part + one for part, one in zip(parts, first, strict=True)]
         second = cut(self.ls2(self.mlp(self.norm2(joined(parts)))))
-        return [part + self.drop_path2(one) for part, one in zip(parts, second, strict=True)]
+        second = dropped(self.drop_path2, second)
+        return [part + one for part, one in zip(parts, second, strict=True)]

@@ -11,7 +11,6 @@ from timm.layers import resize_rel_pos_bias_table_simple, to_2tuple
 from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 from torch.nn import init
-from torch.utils.checkpoint import checkpoint
 
 from mmvitssl.models.backbones.adapt import adapt_channels
 from mmvitssl.models.backbones.architectures import input_channels
@@ -22,6 +21,7 @@ from mmvitssl.models.backbones.contract import (
 )
 from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.backbones.swin_blocks import SwinBlock
+from mmvitssl.models.stochastic_depth import recomputed
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
@@ -233,7 +233,7 @@ class SwinTransformer(BackboneModule):
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False)
+            return recomputed(block, x)
         return block(x)
 
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:

@@ -21,6 +21,7 @@ from mmvitssl.models.backbones.contract import (
     refuse_plan,
 )
 from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.stochastic_depth import per_sample
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
@@ -95,6 +96,7 @@ class TimmBackbone(BackboneModule):
         self.name, self.image_size, self.in_channels = model, size, in_channels
         self.any_size = "img_size" not in accepted or bool(accepted & set(SIZED))
         self.model: Any = timm.create_model(model, num_classes=0, in_chans=in_channels, **arguments)
+        per_sample(self.model)
         if gradient_checkpointing:
             self.model.set_grad_checkpointing(True)
         self.layout: str = getattr(self.model, "output_fmt", "NCHW")

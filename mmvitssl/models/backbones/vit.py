@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from timm.layers import PatchEmbed, to_2tuple
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmvitssl.models.backbones.adapt import (
     adapt_channels,
@@ -43,6 +42,7 @@ from mmvitssl.models.backbones.relative import (
     patch_coordinates,
     rotary_table,
 )
+from mmvitssl.models.stochastic_depth import recomputed
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
@@ -392,7 +392,7 @@ class ViT(BackboneModule):
         """One block; ``relative``: what :meth:`Block.forward` takes after the tokens."""
         block = self.blocks[index]
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, tokens, *relative, use_reentrant=False)
+            return recomputed(block, tokens, *relative)
         return block(tokens, *relative)
 
     def _run_blocks(

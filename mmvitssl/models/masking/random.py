@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mmvitssl.models.masking.base import check_mode, check_ratio, plan_of, random_subset
+from mmvitssl.randomness import Draws
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
@@ -37,7 +38,7 @@ class RandomMasking:
             )
         self.ratio, self.mode, self.unit, self.mask_at = ratio, mode, unit, mask_at
 
-    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`."""
         rows, columns = (-(-side // self.unit) for side in grid)
         cut = (rows * self.unit, columns * self.unit) != tuple(grid)

@@ -82,7 +82,7 @@ class Inpainting(OwnPatches, PretextTask):
 
     def _fill(self, mode: str, pixels: Tensor, step: PretrainStep, view: int) -> Tensor:
         shown = step.view(view)
-        generator = step.generator(self, step.device)
+        generator = step.draws(self, "fills", step.device)
         if mode == "mask":
             return fills.masked(pixels, shown.mean)
         if mode == "noise":
@@ -95,12 +95,8 @@ class Inpainting(OwnPatches, PretextTask):
         """(B, n, P, P, 1) bool, a square of altered pixels in each of (B, n) patches."""
 
         def draw() -> Tensor:
-            first = torch.randint(
-                step.patch_size - self.side + 1,
-                (*patches.shape, 2),
-                generator=step.generator(self, step.device),
-                device=step.device,
-            )
+            draws = step.draws(self, f"altered {view}", step.device)
+            first = draws.integers(0, step.patch_size - self.side + 1, *patches.shape, 2)
             places = torch.arange(step.patch_size, device=step.device) - first[..., None]
             inside = (places >= 0) & (places < self.side)
             return (inside[..., 0, :, None] & inside[..., 1, None, :])[..., None]

@@ -73,7 +73,7 @@ class Jigsaw(OwnPatches, PretextTask):
 
         def draw() -> Tensor:
             shape = step.given(self, view).singles.shape
-            drawn = torch.rand(shape, generator=step.generator(self)).argsort(dim=1)
+            drawn = step.draws(self).uniform(*shape).argsort(dim=1)
             return drawn.to(step.device, non_blocking=True)
 
         return step.once(self, f"order {view}", draw)

@@ -38,14 +38,17 @@ def draw_masks(
     """
 
     def plans() -> list[TokenPlan]:
+        draws = step.draws(task, "masks")
         if isinstance(masking, FeatureMasking):
             seen = [step.encode_target(view) for view in views]
-            return [masking.plan_from(one, step.generator(task)) for one in seen]
+            return [masking.plan_from(one, draws) for one in seen]
         grids = {step.grid_of(view) for view in views}
         if len(grids) > 1:
             raise ValueError(f"{type(task).__name__}.views={views} differ in size: {grids}.")
         batch = step.view(views[0]).batch_size
-        plan = masking(grids.pop(), batch * len(views), step.generator(task))
+        if len(views) > 1:  # a row per view and image, view by view
+            draws = draws.rows(torch.arange(batch).repeat(len(views)))
+        plan = masking(grids.pop(), batch * len(views), draws)
         return plan.split(batch, len(views))
 
     def draw() -> list[Masks]:
