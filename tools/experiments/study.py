@@ -19,7 +19,7 @@ import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.engine import launch
 from studying import report
 from studying.plan import RESULTS, read_study
-from studying.run import perform
+from studying.run import add_health, perform
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,6 +32,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, help="these seeds; the study's by default")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, one core each")
     parser.add_argument("--report", action="store_true", help="write tables and plots; train none")
+    parser.add_argument(
+        "--health", action="store_true",
+        help="measure RankMe and alpha-ReQ of finished runs that lack them, from their checkpoints",
+    )  # fmt: skip
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # in this process
     return parser.parse_args()
 
@@ -74,6 +78,10 @@ def main() -> None:
     study = read_study(args.study)
     if args.report:
         report.write(study, args.results)
+    elif args.health:
+        data = args.data_root.absolute()
+        for path in add_health(study, data, args.work_dir, args.results):
+            print(f"completed {path}", flush=True)
     elif args.one:
         ((run, seed),) = study.select(args.only, args.seeds)
         begin = time.monotonic()

@@ -14,7 +14,7 @@ from mmvitssl.engine.launch import UserError
 
 from . import evaluation, machine
 from .plan import ROOT, Run, Study
-from .pretraining import pretrain
+from .pretraining import gradient_cosines, pretrain
 
 
 @contextmanager
@@ -39,6 +39,11 @@ def write_json(path: Path, content: Any) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, path)
+
+
+def run_folder(study: Study, run: Run, seed: int, work: Path) -> Path:
+    """Where checkpoints and logs of a run lie."""
+    return (work / study.name / f"{run.name}_{seed}").absolute()
 
 
 def metric_names(name: str, settings: Mapping[str, Any]) -> list[str]:
@@ -80,7 +85,7 @@ def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: 
     record = study.record(run.name, seed, results)
     if record.exists():
         return record
-    folder = (work / study.name / f"{run.name}_{seed}").absolute()
+    folder = run_folder(study, run, seed, work)
     with only_one(folder):
         compute = pretrain(study, run, seed, data, folder)
         curve = compute.pop("curve")
@@ -98,5 +103,32 @@ def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: 
             "metrics": metrics,
             "curve": curve,
         }
+        cosines = gradient_cosines(folder)
+        if cosines:
+            content["gradient_cosines"] = cosines
+        if study.probe:
+            content["health"] = evaluation.measure_health(
+                study, run, seed, data, folder / "last.pth"
+            )
         write_json(record, content)
     return record
+
+
+def add_health(study: Study, data: Path, work: Path, results: Path) -> list[Path]:
+    """Measure the health of runs whose JSON file lacks it, where their checkpoint is still there.
+
+    Returns:
+        the files that were completed.
+    """
+    completed = []
+    for run, seed in study.select(None, None):
+        record = study.record(run.name, seed, results)
+        checkpoint = run_folder(study, run, seed, work) / "last.pth"
+        if not (study.probe and record.exists() and checkpoint.exists()):
+            continue
+        content = json.loads(record.read_text())
+        if "health" not in content:
+            content["health"] = evaluation.measure_health(study, run, seed, data, checkpoint)
+            write_json(record, content)
+            completed.append(record)
+    return completed
