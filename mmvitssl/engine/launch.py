@@ -228,6 +228,25 @@ def set_devices(config: Config, launcher: str) -> None:
         torch.distributed.init_process_group("gloo")
 
 
+def follow_workers(config: Config) -> list[str]:
+    """Turn off what needs worker processes in loaders with ``num_workers=0``; one line per loader.
+
+    DataLoader refuses ``persistent_workers`` and ``prefetch_factor`` there, so that a config's
+    ``num_workers`` could not be changed alone.
+    """
+    notes = []
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if not isinstance(loader, dict) or loader.get("num_workers", 0) != 0:
+            continue
+        off = [key for key in ("persistent_workers", "prefetch_factor") if loader.get(key)]
+        for key in off:
+            loader.pop(key)
+        if off:
+            notes.append(f"{name}.num_workers=0: {' and '.join(off)} left out.")
+    return notes
+
+
 def _dataset_paths(dataset: ConfigDict) -> list[Path]:
     root = Path(dataset.get("data_root") or "")
     prefix = dataset.get("data_prefix") or {}

@@ -129,6 +129,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     resume.check_work_dir(config)
     changes = resume.prepare_resume(config)
     launch.set_devices(config, args.launcher)
+    notes += launch.follow_workers(config)
     own_data.read_classes(config, options)
     config_checks.check_values(config)
     config_checks.check_hooks(config, scope)
