@@ -28,10 +28,9 @@ model = dict(
                 last_norm=False),
             head=dict(type='NTXent', temperature=0.5, scale=0.5, local=True)),
         rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
-        # half of the patches, shared out between the four corruptions; all are reconstructed
         paint=dict(
-            type='Inpainting', views=(0, 1), patches=96 / 196,
-            modes=('noise', 'other', 'blur', 'grey'), distance='l1', on='all')),
+            type='Inpainting', views=(0, 1), blocks=True,
+            modes=('grey', 'blur', 'noise', 'other'), distance='l1', on='all')),
     balancer=dict(
         type='UncertaintyWeights',
         likelihoods=dict(contrast='classification', rotation='classification', paint='laplace'),
