@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from mmengine.runner import LogProcessor, Runner
 from torch.utils.data import DataLoader
 
 from mmvitssl import registry
+from mmvitssl.config_tree import nodes
 from mmvitssl.engine.build_errors import known_names, wrong_arguments, wrong_values
 from mmvitssl.engine.errors import UserError
 
@@ -70,8 +71,8 @@ def check_parts(config: Config) -> None:
     for part in ("model", "train_dataloader", "train_cfg", "optim_wrapper"):
         if not isinstance(config.get(part), dict):
             raise UserError(f"The config has no {part}, which a training needs.")
-    for key, value in _numbers(config.to_dict(), ""):
-        if math.isnan(value):
+    for key, value in nodes(config.to_dict()):
+        if isinstance(value, float) and math.isnan(value):
             raise UserError(f"{key} is NaN, which is no number to compute with.")
     for name in LOADERS:
         if isinstance(config.get(name), dict):
@@ -79,18 +80,6 @@ def check_parts(config: Config) -> None:
     _check_keys("env_cfg", config.get("env_cfg") or {}, ENVIRONMENT)
     _check_logs(config.get("log_processor") or {})
     _check_optimizer(config.optim_wrapper)
-
-
-def _numbers(node: Any, at: str) -> Iterator[tuple[str, float]]:
-    items = node.items() if isinstance(node, dict) else (
-        enumerate(node) if isinstance(node, (list, tuple)) else ()
-    )  # fmt: skip
-    for key, value in items:
-        place = f"{at}.{key}" if at else str(key)
-        if isinstance(value, float):
-            yield place, value
-        else:
-            yield from _numbers(value, place)
 
 
 def _check_keys(name: str, part: dict[str, Any], known: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from mmvitssl.checkpoint.description import read_config_text
 from mmvitssl.checkpoint.durable import SaveError, save
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.safe import load_file
+from mmvitssl.config_tree import nodes, parts
 from mmvitssl.distributed import as_rank, rank
 from mmvitssl.engine.batch_objects import from_plain, to_plain
 from mmvitssl.engine.errors import UserError
@@ -91,28 +92,16 @@ def own_model(text: str, path: str | Path) -> dict[str, Any]:
             error
         )
     MODELS.import_from_location()
-    for kind in _strings(config, "type"):
+    for kind in [str(part["type"]) for _, part in parts(config) if "type" in part]:
         if kind.removeprefix(f"{SCOPE}.") not in MODELS.module_dict:
             raise UserError(
                 f"{path} names the type {kind!r}, which is none of this package's models; nothing "
                 f"was imported or run. Name your config by --config."
             )
-    links = [value for value in _strings(config) if "://" in value]
+    links = [text for _, text in nodes(config) if isinstance(text, str) and "://" in text]
     if links:
         raise UserError(f"{path} names {links[0]}, which is not fetched: name a --config.")
     return dict(config)
-
-
-def _strings(node: Any, key: str | None = None, at: str | None = None) -> Iterator[str]:
-    """All strings of a config, or those under one key."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            yield from _strings(value, key, str(name))
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _strings(value, key, at)
-    elif at == key if key else isinstance(node, str):
-        yield str(node)
 
 
 class _Watch:
@@ -135,22 +124,17 @@ class _Watch:
 
     def _hook(self, name: str, side: str) -> Any:
         def hook(module: nn.Module, *passed: Any) -> None:
-            if not all(_finite(passed[0 if side == "input" else 1])):
+            if not _finite(passed[0 if side == "input" else 1]):
                 kind = type(module).__name__
                 self.found.append(f"{side} of {name or 'the model'} ({kind}){of_task(name)}")
 
         return hook
 
 
-def _finite(node: Any) -> Iterator[bool]:
-    if isinstance(node, Tensor):
-        yield not node.is_floating_point() or bool(node.isfinite().all())
-    elif isinstance(node, Mapping):
-        for value in node.values():
-            yield from _finite(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _finite(value)
+def _finite(node: Any) -> bool:
+    """Whether all tensors in it are finite."""
+    tensors = [value for _, value in nodes(node) if isinstance(value, Tensor)]
+    return all(not t.is_floating_point() or bool(t.isfinite().all()) for t in tensors)
 
 
 def _joined(value: Any) -> Tensor:
@@ -161,7 +145,7 @@ def _joined(value: Any) -> Tensor:
 
 def _bad(tensors: Mapping[str, Any]) -> list[str]:
     return [
-        name for name, value in tensors.items() if value is not None and not all(_finite(value))
+        name for name, value in tensors.items() if value is not None and not _finite(value)
     ]
 
 

@@ -22,6 +22,7 @@ import mmvitssl.evaluation
 import mmvitssl.models.registered  # noqa: F401
 from mmvitssl import compat
 from mmvitssl.checkpoint.durable import newest_good, point_to_last
+from mmvitssl.config_tree import parts
 from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.datasets.images import ImageFiles
 from mmvitssl.datasets.labelled import LabelSubset
@@ -178,17 +179,6 @@ def set_resume(config: Config, resume: str | None) -> None:
     config.resume = True
 
 
-def _replace_norms(node: Any) -> None:
-    if isinstance(node, dict):
-        if node.get("type") in ("SyncBN", "MMSyncBN"):
-            node["type"] = "BN"
-        for value in node.values():
-            _replace_norms(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            _replace_norms(value)
-
-
 def set_devices(config: Config, launcher: str) -> None:
     """Set the distributed wrapper; without a GPU: gloo, no device ids, no SyncBN.
 
@@ -210,7 +200,9 @@ def set_devices(config: Config, launcher: str) -> None:
             )
         return
     # torch's synchronised batch norm refuses CPU tensors
-    _replace_norms(config.get("model", {}))
+    for _, part in parts(config.get("model", {})):
+        if part.get("type") in ("SyncBN", "MMSyncBN"):
+            part["type"] = "BN"
     if config.get("optim_wrapper", {}).get("type") == "AmpOptimWrapper":
         raise UserError(
             "The config's AmpOptimWrapper needs a GPU: on CPUs use --amp bf16, or "
