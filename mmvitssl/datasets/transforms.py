@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from torchvision.transforms import functional as F
 from torchvision.transforms.functional import InterpolationMode
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.datasets import arrays
 from mmvitssl.datasets.decode import REDUCED, Reduced
 from mmvitssl.registry import TRANSFORMS
@@ -54,8 +55,7 @@ def _size(owner: str, size: Size | None) -> tuple[int, int]:
 
 def _interpolation(owner: str, name: str) -> InterpolationMode:
     known = {mode.value: mode for mode in InterpolationMode}
-    if name not in known:
-        raise ValueError(f"{owner}.interpolation='{name}' is unknown; use one of {sorted(known)}.")
+    check_choice(f"{owner}.interpolation", name, known)
     return known[name]
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmvitssl.models.backbones.contract import Backbone
+from mmvitssl.models.backbones.contract import Backbone, Packs
 from mmvitssl.models.corruption.allocate import Assigned
 from mmvitssl.models.stochastic_depth import rows_drawn
 from mmvitssl.models.targets.momentum import MomentumTarget
@@ -261,15 +261,21 @@ class PretrainStep:
 
     def _may_pack(self, keys: list[Pass], plan: TokenPlan | None) -> bool:
         """Whether a pass may run with others as one sequence."""
-        can = getattr(self._encoder, "can_pack", None)
+        encoder = self._encoder
         unplaced = any(self.view(index).unplaced is not None for _, index, _ in keys)
-        return self.packed and keys[0][0] != TARGET and not unplaced and bool(can and can(plan))
+        return (
+            self.packed
+            and keys[0][0] != TARGET
+            and not unplaced
+            and (isinstance(encoder, Packs) and encoder.can_pack(plan))
+        )
 
     def _run_packed(self, runs: list[Run]) -> None:
         batches = [self._batches(keys) for keys, _, _ in runs]
         passes = [(torch.cat(images), plan, levels)
                   for images, (_, plan, levels) in zip(batches, runs, strict=True)]  # fmt: skip
-        encoder: Any = self._encoder
+        encoder = self._encoder
+        assert isinstance(encoder, Packs)
         depths = [self._depths(keys, plan) for keys, plan, _ in runs]
         drawn = [depth for depth in depths if depth is not None]
         with rows_drawn(torch.cat(drawn, dim=1) if drawn else None):

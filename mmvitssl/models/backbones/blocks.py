@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import GluMlp, LayerScale, Mlp
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.backbones.relative import (
     ContextualKeys,
     bias_rows,
@@ -17,7 +19,7 @@ from mmvitssl.models.backbones.relative import (
     rotated,
 )
 from mmvitssl.models.backbones.windows import Windows
-from mmvitssl.models.stochastic_depth import DropPath, dropped
+from mmvitssl.models.stochastic_depth import DropPath, dropped, recomputed
 
 BIAS_KINDS = ("qkv", "qv", "none")
 MLP_KINDS = ("gelu", "swiglu")
@@ -44,6 +46,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
         mask = mask.float() if mask is not None and mask.is_floating_point() else mask
         out = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask)
     return out.to(q.dtype)
+
+
+def run(block: nn.Module, recompute: bool, *inputs: Any) -> Tensor:
+    """A block's output, which may be computed anew in the backward pass to save memory."""
+    if recompute and torch.is_grad_enabled():
+        return recomputed(block, *inputs)
+    return block(*inputs)
 
 
 class Attention(nn.Module):
@@ -174,8 +183,7 @@ def build_mlp(kind: str, dim: int, hidden: int) -> nn.Module:
     Raises:
         ValueError: an unknown kind.
     """
-    if kind not in MLP_KINDS:
-        raise ValueError(f"ViT.mlp='{kind}' is unknown; use one of {MLP_KINDS}.")
+    check_choice("ViT.mlp", kind, MLP_KINDS)
     if kind == "gelu":
         return Mlp(dim, hidden)
     width = (int(hidden * 2 / 3) + 7) // 8 * 8  # of the gate and of the values

@@ -12,16 +12,18 @@ from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 from torch.nn import init
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.backbones.adapt import adapt_channels
 from mmvitssl.models.backbones.architectures import input_channels
+from mmvitssl.models.backbones.blocks import run
 from mmvitssl.models.backbones.contract import (
     BackboneModule,
     BackboneSpec,
     check_levels,
+    pop_norm,
 )
 from mmvitssl.models.backbones.embedding import check_channels
 from mmvitssl.models.backbones.swin_blocks import SwinBlock
-from mmvitssl.models.stochastic_depth import recomputed
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
@@ -35,10 +37,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 def swin_architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
     """``embed_dim``, ``depths`` and ``num_heads`` of a named or described architecture."""
     if isinstance(arch, str):
-        if arch not in ARCHITECTURES:
-            raise ValueError(
-                f"SwinTransformer.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}."
-            )
+        check_choice("SwinTransformer.arch", arch, ARCHITECTURES)
         return dict(ARCHITECTURES[arch])
     settings = dict(arch)
     base = settings.pop("base", None)
@@ -231,11 +230,6 @@ class SwinTransformer(BackboneModule):
         state, channels = adapt_channels({**state, **resized}, self.in_channels)
         return state, [*([note] if resized else []), *channels]
 
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-            return recomputed(block, x)
-        return block(x)
-
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """(B, C_i, h_i, w_i) of some stages only; later stages and the norm do not run."""
         check_levels(self, levels)
@@ -253,7 +247,7 @@ class SwinTransformer(BackboneModule):
             stage: Any = self.layers[index]
             x = stage.downsample(x)
             for block in stage.blocks:
-                x = self._run(block, x)
+                x = run(block, self.gradient_checkpointing and self.training, x)
             if index in levels:
                 hierarchy[index] = x.permute(0, 3, 1, 2)  # channels-last strides
         return x, hierarchy
@@ -320,11 +314,7 @@ class SwinTransformer(BackboneModule):
 
     def take_norm(self) -> nn.LayerNorm:
         """Replace the final norm by an identity, and return it; files may have it still."""
-        norm = self.norm
-        assert isinstance(norm, nn.LayerNorm)
-        self.norm = nn.Identity()
-        self.optional_state = (*self.optional_state, "norm.")
-        return norm
+        return pop_norm(self)
 
     def units(self) -> Sequence[nn.Module]:
         """The blocks of all stages."""

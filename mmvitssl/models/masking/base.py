@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.randomness import Draws, uniform
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
@@ -53,8 +54,7 @@ class GivenMasking:
 
 def check_mode(owner: object, mode: str) -> None:
     """Raise ValueError unless the mode is known."""
-    if mode not in MODES:
-        raise ValueError(f"{type(owner).__name__}.mode='{mode}' is unknown; use one of {MODES}.")
+    check_choice(f"{type(owner).__name__}.mode", mode, MODES)
 
 
 def check_ratio(owner: object, ratio: float) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.masking.base import check_mode, check_ratio, masked_of, plan_of
 from mmvitssl.randomness import Draws, integers, uniform
 from mmvitssl.registry import MODELS
@@ -193,8 +194,7 @@ class MixedRatioMasking:
                 raise ValueError(
                     f"MixedRatioMasking: the ratio {ratio} with variance {variance} leaves [0, 1)."
                 )
-        if shape not in SHAPES:
-            raise ValueError(f"MixedRatioMasking.shape='{shape}' is unknown; use one of {SHAPES}.")
+        check_choice("MixedRatioMasking.shape", shape, SHAPES)
         self.ratios, self.variances = tuple(ratios), tuple(variances)
         self.shape, self.min_aspect = shape, min_aspect
 

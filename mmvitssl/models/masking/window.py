@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.masking.base import check_mode, check_ratio, masked_of, random_subset
 from mmvitssl.randomness import Draws, for_batch, for_rows, integers, uniform
 from mmvitssl.registry import MODELS
@@ -54,10 +55,7 @@ class WindowMasking:
                 f"WindowMasking needs window >= 1, views >= 1 and mask_at >= 0, and mask_at needs "
                 f"mode='replace'; got {window}, {views}, {mask_at}, '{mode}'."
             )
-        if pairing not in PAIRINGS:
-            raise ValueError(
-                f"WindowMasking.pairing='{pairing}' is unknown; use one of {PAIRINGS}."
-            )
+        check_choice("WindowMasking.pairing", pairing, PAIRINGS)
         self.ratio, self.views, self.mask_at, self.pairing = ratio, views, mask_at, pairing
         self.mode = mode
         self._number(self.window)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
@@ -49,8 +50,7 @@ class Jigsaw(OwnPatches, PretextTask):
     ) -> None:
         super().__init__()
         self.want(Need(singles=patches), views, least=2)
-        if position not in POSITIONS:
-            raise ValueError(f"Jigsaw.position='{position}' is unknown; use one of {POSITIONS}.")
+        check_choice("Jigsaw.position", position, POSITIONS)
         self.position, self.cells = position, cells
         self.hides_position = position == "hidden"
         self.head = token_mlp(in_channels, cells, hidden)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
 from mmvitssl.models.backbones.contract import Backbone, BackboneSpec
 from mmvitssl.models.masking import FeatureMasking, Masking
@@ -102,8 +103,7 @@ def check_sees(task: PretextTask, sees: str) -> bool:
     Raises:
         ValueError: neither 'clean' nor 'altered'.
     """
-    if sees not in SEES:
-        raise ValueError(f"{type(task).__name__}.sees='{sees}' is unknown; use one of {SEES}.")
+    check_choice(f"{type(task).__name__}.sees", sees, SEES)
     return sees == "clean"
 
 
@@ -164,10 +164,7 @@ class MaskedModeling(PretextTask):
         super().__init__()
         self.views = (view,) if views is None else tuple(views)
         check_views(self, self.views, least=1)
-        if average not in AVERAGES:
-            raise ValueError(
-                f"MaskedModeling.average='{average}' is unknown; use one of {AVERAGES}."
-            )
+        check_choice("MaskedModeling.average", average, AVERAGES)
         self.average, self.clean = average, check_sees(self, sees)
         self.masking = None if masking is None else MODELS.build(masking)
         self.target = build_target(self, target, backbone)
