@@ -141,7 +141,7 @@ class BlockMasking:
                 f"{num_masked}, {min_block}, {min_aspect}."
             )
         self.ratio, self.num_masked, self.exact = ratio, num_masked, exact
-        self.mode, self.mask_at = mode, mask_at
+        self._mode, self.mask_at = mode, mask_at
         self.rectangles = Rectangles(min_block, max_block, min_aspect)
 
     def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
@@ -156,7 +156,7 @@ class BlockMasking:
             )
         numbers = torch.full((batch,), number)
         masked = self.rectangles.cover(numbers, grid, generator, self.exact)
-        return plan_of(masked, self.mode, self.mask_at)
+        return plan_of(masked, self._mode, self.mask_at)
 
 
 @MODELS.register_module()

@@ -57,7 +57,7 @@ class WindowMasking:
             )
         check_choice("WindowMasking.pairing", pairing, PAIRINGS)
         self.ratio, self.views, self.mask_at, self.pairing = ratio, views, mask_at, pairing
-        self.mode = mode
+        self._mode = mode
         self._number(self.window)
 
     def _number(self, window: tuple[int, int]) -> int:
@@ -103,7 +103,7 @@ class WindowMasking:
         own = for_rows(generator, image_index)
         chosen, others = random_subset(rows, size, number, own)
         patches = places[..., 0] * grid[1] + places[..., 1]
-        if self.mode == "drop":
+        if self._mode == "drop":
             return TokenPlan(
                 image_index=image_index,
                 tokens=patches.gather(1, others),
