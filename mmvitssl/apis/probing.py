@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from torch import nn
 
 import mmvitssl
 from mmvitssl.apis.dense_transfer import Transferred, train_config
@@ -224,7 +225,12 @@ def _set_model(
 
 
 def _set_data(
-    config: Config, train: dict[str, Any], val: dict[str, Any], encoder: Any, kind: str, batch: int
+    config: Config,
+    train: dict[str, Any],
+    val: dict[str, Any],
+    encoder: nn.Module,
+    kind: str,
+    batch: int,
 ) -> None:
     """Data sets, with views of the size that the encoder was pretrained on."""
     size = image_size_of(encoder)

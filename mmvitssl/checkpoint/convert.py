@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmvitssl.checkpoint.description import Description, build_encoder, describe, fitted
 from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of, unwrap
@@ -260,11 +260,11 @@ def _task_of_format(state: State, target: Format, description: Description | Non
     return rename_task(state, names[0], name) if len(names) == 1 else state
 
 
-def _encoder(state: State, description: Description, path: Path) -> Any:
+def _encoder(state: State, description: Description, path: Path) -> nn.Module:
     """The encoder that a description and a state are of."""
     own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     fitting = replace(description, encoder=fitted(description.encoder, state))
-    encoder: Any = build_encoder(fitting, path, bytes_of(state))
+    encoder = build_encoder(fitting, path, bytes_of(state))
     check_keys(encoder.state_dict(), own, path, "an encoder")
     encoder.load_state_dict(own, strict=True)
     return encoder
@@ -325,7 +325,7 @@ def _export_timm(
     return [*lines, f"wrote {len(model.state)} tensors to {out}; read them with", model.call(out)]
 
 
-def _compared(name: str, theirs: Any, encoder: Any) -> str:
+def _compared(name: str, theirs: Any, encoder: nn.Module) -> str:
     """The words for how far timm's features are from ours; too far is an error."""
     difference = greatest_difference(encoder, theirs, image_size_of(encoder))
     if not difference <= TOLERANCE:

@@ -53,14 +53,14 @@ def check_sharding(runner: Runner) -> None:
     model: Any = bare_model(runner)
     wrapper: Any = runner.optim_wrapper
     optimizer = wrapper.get("optimizer", {}).get("type")
-    weights = getattr(model, "balancer", None)
+    weights = model.balancer if isinstance(model, Pretrainer) else None
     parts = {
         "ParetoWeights and GradientCosineHook (gradients of single blocks)": isinstance(
             weights, ParetoWeights
         )
         or any(isinstance(hook, GradientCosineHook) for hook in runner.hooks),
-        "a momentum target (its shards are cut in other places)": getattr(model, "target", None)
-        is not None,
+        "a momentum target (its shards are cut in other places)": isinstance(model, Pretrainer)
+        and model.target is not None,
         "learned weights of losses (a single number has no shards)": any(
             parameter.ndim == 0 for parameter in model.parameters()
         ),

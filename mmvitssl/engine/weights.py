@@ -21,7 +21,7 @@ from mmvitssl.checkpoint.entries import some, state_dict_of
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.config_tree import kind_of, listed, parts
 from mmvitssl.engine.launch import UserError, bare_model
-from mmvitssl.models.algorithms import Pretrainer
+from mmvitssl.models.algorithms import ImageClassifier, Pretrainer
 from mmvitssl.registry import MODELS
 
 RIGHT = "pretrained = 'FILE' at the top of the config (or --pretrained FILE)"
@@ -231,7 +231,9 @@ def load_weights(runner: Runner, weights: StartingWeights) -> None:
         runner.logger.info(f"Loaded all weights of the model from {weights.model}.")
     if weights.encoder is not None:
         load_pretrained(runner, weights.encoder, weights.source, weights.anew)
-    elif weights.model is None and getattr(model, "frozen", False) and not runner._resume:
+        return
+    frozen = isinstance(model, ImageClassifier) and model.frozen
+    if frozen and weights.model is None and not runner._resume:
         runner.logger.warning(f"The frozen encoder keeps its random weights: nothing says {RIGHT}.")
 
 

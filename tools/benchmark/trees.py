@@ -48,6 +48,7 @@ class Tree:
 
     def __init__(self, root: Path, arguments: list[str]) -> None:
         paths = os.pathsep.join([str(root), str(root / "tools")])
+        self.method = arguments[0]
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", WORKER, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root,
@@ -60,7 +61,7 @@ class Tree:
         for line in self.process.stdout:
             if line.startswith(f'{{"{name}"'):
                 return float(json.loads(line)[name])
-        raise SystemExit(f"error: the steps of {self.process.args[-4]} ended early.")  # type: ignore[index]
+        raise SystemExit(f"error: the steps of {self.method} ended early.")
 
     def step(self) -> float:
         """Seconds of processor time of one step."""
