@@ -21,7 +21,7 @@ from mmvitssl.engine.launch import bare_model
 from mmvitssl.engine.sharding import ShardedStrategy
 from mmvitssl.models.algorithms import ImageClassifier, Pretrainer
 from mmvitssl.models.backbones.contract import Backbone
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
 from mmvitssl.models.balancers import ParetoWeights
 
 

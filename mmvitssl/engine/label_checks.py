@@ -14,7 +14,7 @@ from mmvitssl.datasets.classes import share_classes
 from mmvitssl.engine.hooks import FeatureCacheHook
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.models.algorithms import ImageClassifier
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
 
 
 def check_classifier(runner: Runner, parts: tuple[str, ...]) -> None:

@@ -22,7 +22,7 @@ from mmvitssl.models.backbones.contract import (
     check_levels,
     pop_norm,
 )
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
 from mmvitssl.models.backbones.swin_blocks import SwinBlock
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan

@@ -20,7 +20,7 @@ from mmvitssl.models.backbones.contract import (
     check_levels,
     refuse_plan,
 )
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
 from mmvitssl.models.stochastic_depth import per_sample
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan

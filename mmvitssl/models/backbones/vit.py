@@ -20,8 +20,8 @@ from mmvitssl.models.backbones.contract import (
     check_levels,
     pop_norm,
 )
-from mmvitssl.models.backbones.embedding import PatchTokens, join_masked, leave_masked
 from mmvitssl.models.backbones.initialisation import INITIALISERS
+from mmvitssl.models.backbones.patch_tokens import PatchTokens, join_masked, leave_masked
 from mmvitssl.models.backbones.position import POSITION_KINDS, check_interpolation
 from mmvitssl.models.backbones.relative import (
     RELATIVE_KINDS,
