@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.engine import (
+    batch_sizes,
     checks,
     config_checks,
     dense_checks,
@@ -20,7 +21,6 @@ from mmvitssl.engine import (
     resume,
     schedules,
     shorthands,
-    sizes,
     stopping,
     weights,
 )
@@ -77,9 +77,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "target encoder, and the online one of all others; ema: averaged weights (model_ema)",
     )
     shorthands.add_shorthands(options)
-    options.add_argument(
-        "--track", choices=TRACKERS, help="log to Weights & Biases or MLflow too"
-    )
+    options.add_argument("--track", choices=TRACKERS, help="log to Weights & Biases or MLflow too")
     add_common(options)
     return options
 
@@ -140,7 +138,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     runner.register_hook(resume.ChangedResumeHook(changes))
     dense_checks.check_files(config, ("train", "val"))
     launch.build_training(runner)
-    sizes.check_batches(runner)
+    batch_sizes.check_batches(runner)
     schedules.fit_runner(runner)
     checks.check_sharding(runner)
     checks.check_target(runner)
