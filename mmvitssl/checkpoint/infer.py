@@ -15,6 +15,7 @@ from mmvitssl.checkpoint.entries import some
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.facts import Facts, resize_rule
 from mmvitssl.checkpoint.formats import FORMATS
+from mmvitssl.models.backbones.position import sincos_table
 
 PROJECTION = "patch_embed.proj.weight"
 FIRST = "blocks.0.attn."
@@ -200,8 +201,6 @@ def _grid(
 
 def _position(state: Mapping[str, Tensor], grid: tuple[int, int]) -> str:
     """Kind of the absolute positions; a table that is a fixed one stays fixed."""
-    from mmvitssl.models.backbones.position import sincos_table
-
     table = state.get("pos_embed")
     if table is None:
         return "none"
