@@ -80,6 +80,18 @@ CONFIGS: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     ),
     "own-prefix": (lambda trap: dict(encoder=dict(touch(trap), type="mmvitssl.os.system")), "os"),
     "no-string": (lambda trap: dict(encoder=dict(SETTINGS, type=["os.system"])), "os.system"),
+    "timms-file": (
+        lambda trap: dict(
+            encoder=dict(type="TimmBackbone", model="convnext_atto", image_size=32,
+                         model_args=dict(checkpoint_path=str(trap.with_suffix(".pth"))))),
+        "downloads or reads weights",
+    ),
+    "timms-download": (
+        lambda trap: dict(
+            encoder=dict(type="TimmBackbone", model="convnext_atto", image_size=32,
+                         model_args=dict(pretrained=True))),
+        "downloads or reads weights",
+    ),
     "huge": (
         lambda trap: dict(encoder=dict(SETTINGS, arch=dict(BARE["arch"], embed_dim=2**18))), "GB"
     ),

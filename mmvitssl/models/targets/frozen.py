@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file
 from mmvitssl.models.backbones.contract import check_backbone
+from mmvitssl.models.backbones.timm_model import check_arguments
 from mmvitssl.models.precision import full_precision
 from mmvitssl.models.targets.base import Target
 from mmvitssl.models.targets.latent import normalised, patch_features
@@ -38,6 +39,7 @@ class TimmTeacher(nn.Module):
         super().__init__()
         if not timm.is_model(name):
             raise ValueError(f"FrozenTarget.teacher: timm has no model '{name}'.")
+        check_arguments("FrozenTarget.teacher", kwargs)
         self.name, self.how = name, dict(num_classes=0, dynamic_img_size=True) | kwargs
         self.model = timm.create_model(name, pretrained=False, **self.how)
         if not hasattr(self.model, "forward_intermediates"):
