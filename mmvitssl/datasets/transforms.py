@@ -115,6 +115,10 @@ class RandomResizedCrop:
                 top = int(rng.integers(0, height - h + 1))
                 left = int(rng.integers(0, width - w + 1))
                 return top, left, h, w
+        return self.centred(width, height)
+
+    def centred(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The crop of an image in which ten draws did not fit."""
         aspect = min(max(width / height, self.ratio[0]), self.ratio[1])
         w = min(width, round(height * aspect))
         h = min(height, round(width / aspect))

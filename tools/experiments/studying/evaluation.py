@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from mmvitssl.engine import launch
@@ -19,6 +20,7 @@ from mmvitssl.evaluation.spectrum import alpha_req, rankme
 
 from .plan import ROOT, Run, Study
 from .pretraining import data_options, measured, pretraining_config, set_iterations
+from .resident import resident
 
 NOT_TO_EVALUATE = ("mask_token", "freeze_patch_embed")  # settings for pretraining alone
 
@@ -54,6 +56,7 @@ def feature_probe(
     torch.manual_seed(seed)
     probe = FeatureProbe.from_config(config, study.precision, linear=True)
     probe.load(str(checkpoint), log=lambda text: None)
+    probe.encoder.to(get_device())
     return probe
 
 
@@ -131,7 +134,7 @@ def finetune(
     config = transfer_config(study, run, seed, data, settings)
     folder.mkdir(parents=True, exist_ok=True)
     path, out = folder / "run.py", folder / "test.json"
-    config.dump(path)
+    (resident(config) if study.resident else config).dump(path)
     if not out.exists():
         programs = ROOT / "tools"
         train: list[str | Path] = [sys.executable, programs / "train.py", path]

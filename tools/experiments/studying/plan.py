@@ -69,6 +69,8 @@ class Study:
             and ``readouts``; empty: none.
         finetune: by name, a fine-tuning: ``config``, ``options``, ``files`` as above, and
             ``metrics``, names of what tools/test.py writes.
+        resident: whether packed images are kept decoded on the device
+            (:func:`studying.resident.resident`); not of the file, but of how it is carried out.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Study:
     runs: tuple[Run, ...]
     probe: Mapping[str, Any]
     finetune: Mapping[str, Mapping[str, Any]]
+    resident: bool = False
 
     def record(self, run: str, seed: int, results: Path = RESULTS) -> Path:
         """The JSON file of a finished run."""

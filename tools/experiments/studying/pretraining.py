@@ -28,6 +28,7 @@ from mmvitssl.engine.config_files import read_config
 from mmvitssl.registry import DATASETS, MODELS
 
 from .plan import ROOT, Run, Study
+from .resident import resident
 
 WARMUP = 20  # one in so many iterations
 SAVES = 16  # checkpoints during a training, of which one is kept
@@ -192,7 +193,7 @@ def pretrain(study: Study, run: Run, seed: int, data: Path, folder: Path) -> dic
     set_iterations(config, iterations)
     config.experiment_name = f"{study.name}-{run.name}-{seed}"
     path = folder / "run.py"
-    config.dump(path)
+    (resident(config) if study.resident else config).dump(path)
     cost_file = folder / "cost.json"
     cost = json.loads(cost_file.read_text()) if cost_file.exists() else [0.0, 0.0]
     if _last_iteration(folder) < iterations:

@@ -70,7 +70,9 @@ def _evaluate(study: Study, run: Run, seed: int, data: Path, folder: Path) -> di
     return metrics
 
 
-def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: Path) -> Path:
+def perform(
+    study: Study, run: Run, seed: int, data: Path, work: Path, results: Path, jobs: int = 1
+) -> Path:
     """Pretrain, evaluate and record one run; what is done already is not repeated.
 
     Args:
@@ -78,6 +80,7 @@ def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: 
         data: folder of the data files.
         work: folder for checkpoints and logs.
         results: folder of the JSON files.
+        jobs: how many runs share the machine.
 
     Returns:
         the JSON file.
@@ -98,7 +101,8 @@ def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: 
             "options": dict(run.options),
             "precision": study.precision,
             "commit": machine.commit(ROOT),
-            "machine": machine.describe(),
+            "machine": {**machine.describe(), "jobs": jobs},
+            "resident": study.resident,
             "compute": compute,
             "metrics": metrics,
             "curve": curve,
