@@ -82,13 +82,13 @@ class ResidentImages(DatasetWrapper):
         """
         if get_worker_info() is not None:
             raise ValueError("ResidentImages needs num_workers=0: the images are on the device.")
-        keys = [as_key(key) for key in keys]
-        rows = torch.tensor([key.index for key in keys])
+        drawn = [as_key(key) for key in keys]
+        rows = torch.tensor([key.index for key in drawn])
         samples: dict[str, Any] = {
             "index": rows,
-            "epoch": torch.tensor([key.epoch for key in keys]),
-            "seed": torch.tensor([key.drawing for key in keys]),
-            "path": [self.paths[key.index] for key in keys],
+            "epoch": torch.tensor([key.epoch for key in drawn]),
+            "seed": torch.tensor([key.drawing for key in drawn]),
+            "path": [self.paths[key.index] for key in drawn],
         }
         if self.labels is not None:
             samples["label"] = torch.as_tensor(self.labels)[rows]
@@ -96,7 +96,7 @@ class ResidentImages(DatasetWrapper):
         return {"views": [images] * self.num_views, "samples": samples}
 
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
-        """One sample, as :class:`~mmvitssl.datasets.PackViews` makes it, with views on the device."""
+        """One sample of :class:`~mmvitssl.datasets.PackViews`, with its views on the device."""
         batch = self.__getitems__([key])
         sample = {
             name: value[0] if isinstance(value, list) else int(value[0])

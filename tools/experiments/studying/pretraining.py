@@ -149,6 +149,24 @@ def gradient_cosines(folder: Path) -> dict[str, float]:
     return {name: round(fmean(found.values()), 4) for name, found in values.items()}
 
 
+def iteration_seconds(folder: Path, iterations: int) -> float:
+    """Wall-clock time of the iterations alone, without the start of programs and decoding.
+
+    The log has the mean time of the iterations since its last line; those after the last line count
+    as those before it, and what was repeated counts once.
+    """
+    times: dict[int, float] = {0: 0.0}
+    for line in logged(folder):
+        if "time" in line:
+            times[int(line.get("step", line.get("iter", 0)))] = float(line["time"])
+    steps = sorted(times)
+    values = [times[step] for step in steps[1:]] + [times[steps[-1]]]
+    ends = [*steps[1:], iterations]
+    return sum(
+        (end - begin) * value for begin, end, value in zip(steps, ends, values, strict=True)
+    )
+
+
 def loss_curve(folder: Path, points: int = 20) -> list[list[float]]:
     """[iteration, loss] at evenly spaced places of what the training logged."""
     values: dict[int, float] = {}
@@ -175,8 +193,8 @@ def pretrain(study: Study, run: Run, seed: int, data: Path, folder: Path) -> dic
     """Train, or finish what was interrupted; what it cost.
 
     Returns:
-        ``iterations``, ``images``, ``flops_per_step``, ``flops``, ``seconds``,
-        ``processor_seconds``, ``curve``.
+        ``iterations``, ``images``, ``flops_per_step``, ``flops``, ``seconds`` (of the program; on a
+        GPU, of its iterations), ``processor_seconds``, ``curve``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = pretraining_config(study, run, seed, data)
@@ -212,12 +230,13 @@ def pretrain(study: Study, run: Run, seed: int, data: Path, folder: Path) -> dic
         spent = measured(command, folder / "train.log")
         cost = [cost[0] + spent[0], cost[1] + spent[1]]
         cost_file.write_text(json.dumps(cost))
+    on_gpu = torch.cuda.is_available()
     return {
         "iterations": iterations,
         "images": iterations * config.train_dataloader.batch_size,
         "flops_per_step": flops,
         "flops": flops * iterations,
-        "seconds": round(cost[0], 1),
+        "seconds": round(iteration_seconds(folder, iterations) if on_gpu else cost[0], 1),
         "processor_seconds": round(cost[1], 1),
         "curve": loss_curve(folder),
     }
