@@ -112,14 +112,18 @@ def test_what_is_recorded_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--resident",)], ids=["pipeline", "resident"])
+def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
     write_images(tmp_path / "images.npz")
     (tmp_path / "study.py").write_text(STUDY.replace("STEPS", "32"))
-    programs.run(sys.executable, TOOL, *arguments(tmp_path, "whole"), "--only", "mae")
+    options = ("--only", "mae", "--device", "cpu", *options)
+    programs.run(sys.executable, TOOL, *arguments(tmp_path, "whole"), *options)
     whole = records(tmp_path, "whole")
     assert set(whole) == {"mae_0"}
 
-    command = [sys.executable, str(TOOL), *arguments(tmp_path, "killed"), "--only", "mae"]
+    command = [sys.executable, str(TOOL), *arguments(tmp_path, "killed"), *options]
     study = subprocess.Popen(command, env=ENVIRONMENT, cwd=ROOT, start_new_session=True,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     folder = tmp_path / "killed" / "study" / "mae_0"
@@ -129,7 +133,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -
     os.killpg(study.pid, signal.SIGKILL)
     study.wait()
     assert not records(tmp_path, "killed")
-    programs.run(sys.executable, TOOL, *arguments(tmp_path, "killed"), "--only", "mae")
+    programs.run(sys.executable, TOOL, *arguments(tmp_path, "killed"), *options)
     resumed = records(tmp_path, "killed")["mae_0"]
     assert resumed["metrics"] == whole["mae_0"]["metrics"]
     compute = resumed["compute"]
