@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import sys
@@ -165,6 +166,41 @@ def test_a_gpu_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2 and "torch finds no GPU here; use --device cpu." in done.stdout
 
 
+class Finished:
+    """A run that ends the second time it is looked at."""
+
+    returncode, looks = 0, 0
+
+    def poll(self) -> int | None:
+        self.looks += 1
+        return None if self.looks == 1 else 0
+
+    def terminate(self) -> None:
+        raise AssertionError
+
+
+def test_runs_are_shared_out_to_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("experiments_study", TOOL)
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert tool.devices("cpu") == [""] and tool.devices(None) == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert tool.devices("cuda") == ["2", "5"]
+    started: list[str] = []
+    monkeypatch.setattr(
+        tool, "start", lambda args, name, seed, gpu: started.append(gpu) or Finished()
+    )
+    (tmp_path / "study.py").write_text(STUDY.replace("STEPS", "1"))
+    command = [*arguments(tmp_path, "w"), "--jobs", "4", "--seeds", "0", "1", "2"]
+    monkeypatch.setattr(sys, "argv", ["study.py", *command])
+    assert tool.run_all(tool.parse_args()) == 0
+    assert started[:4] == ["2", "5", "2", "5"] and len(started) == 6
+
+
 def test_seconds_of_iterations_do_not_count_what_was_repeated(tmp_path: Path) -> None:
     lines = {"1": {50: 0.1, 100: 0.2, 150: 9.0}, "2": {150: 0.4, 160: 1.0}}
     for name, times in lines.items():
@@ -187,8 +223,11 @@ def test_a_study_runs_with_its_images_on_the_device(tmp_path: Path) -> None:
     record = records(tmp_path, "work")["mae_0"]
     committed = next((ROOT / "docs" / "results" / "runs" / "learning").glob("mae_*.json"))
     schema = json.loads(committed.read_text())
-    assert record.keys() == schema.keys() | {"resident"} and record["resident"] is True
-    assert record["compute"].keys() == schema["compute"].keys()  # type: ignore[attr-defined]
-    assert record["machine"].keys() == schema["machine"].keys() | {"device", "jobs"}  # type: ignore[attr-defined]
+    assert record.keys() >= schema.keys() and record["resident"] is True
+    compute = record["compute"]
+    assert isinstance(compute, dict) and compute.keys() == schema["compute"].keys()
+    machine = record["machine"]
+    assert isinstance(machine, dict) and machine.keys() >= schema["machine"].keys()
+    assert (machine["device"], machine["jobs"]) == ("cpu", 1)
     saved = Config.fromfile(tmp_path / "work" / "study" / "mae_0" / "run.py")
     assert saved.train_dataloader.dataset.type == "ResidentImages"

@@ -162,9 +162,7 @@ def iteration_seconds(folder: Path, iterations: int) -> float:
     steps = sorted(times)
     values = [times[step] for step in steps[1:]] + [times[steps[-1]]]
     ends = [*steps[1:], iterations]
-    return sum(
-        (end - begin) * value for begin, end, value in zip(steps, ends, values, strict=True)
-    )
+    return sum((end - begin) * value for begin, end, value in zip(steps, ends, values, strict=True))
 
 
 def loss_curve(folder: Path, points: int = 20) -> list[list[float]]:
