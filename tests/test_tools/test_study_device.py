@@ -21,14 +21,16 @@ from mmvitssl.datasets import SampleKey, collate_views
 from mmvitssl.datasets.transforms import ColorJitter, RandomFlip, RandomResizedCrop
 from mmvitssl.engine import launch
 from mmvitssl.registry import DATASETS, MODELS
-from studying import plan
-from studying.evaluation import transfer_config
-from studying.pretraining import iteration_seconds, pretraining_config
-from studying.resident import resident
 from tests.marks import some
 from tests.test_tools import programs
 from tests.test_tools.programs import ROOT
 from tests.test_tools.test_study import STUDY, TOOL, arguments, pretrainings, records, write_images
+
+sys.path.insert(0, str(ROOT / "tools" / "experiments"))
+from studying import plan
+from studying.evaluation import transfer_config
+from studying.pretraining import iteration_seconds, pretraining_config
+from studying.resident import resident
 
 NUMBER = 256
 
