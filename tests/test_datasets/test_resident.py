@@ -19,6 +19,7 @@ from mmvitssl.datasets import (
     SampleKey,
     collate_views,
 )
+from mmvitssl.engine.draws import SeededItems, seed_items
 from mmvitssl.models.augment import DeviceAugment
 
 SIDES = (24, 40)
@@ -112,3 +113,15 @@ def test_what_cannot_be_kept_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="num_workers=0"):
         next(iter(loader))
+
+
+def test_the_training_loop_leaves_whole_batches(tmp_path: Path) -> None:
+    """It lets other data sets draw image by image."""
+    kept = ResidentImages(data_of(folder_of(tmp_path, [SIDES] * 4)))
+    loader: Any = DataLoader(kept, 2, sampler=EpochSampler(kept, seed=3), collate_fn=collate_views)
+    before = next(iter(loader))
+    seed_items(loader)
+    assert_same(next(iter(loader)), before)
+    other: Any = DataLoader(data_of(tmp_path), 2)
+    seed_items(other)
+    assert isinstance(other.dataset.__getitems__, SeededItems)
