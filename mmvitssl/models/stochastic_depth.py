@@ -38,9 +38,17 @@ class DropPath(timm.layers.DropPath):
 
     Inside :func:`rows_drawn`, and once :func:`number_layers` has numbered it, it drops what the
     rows have drawn. Elsewhere it draws from torch's generator.
+
+    Raises:
+        ValueError: a rate outside [0, 1).
     """
 
     number: int | None = None
+
+    def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
+        if not 0 <= drop_prob < 1:
+            raise ValueError(f"drop_path={drop_prob} must lie in [0, 1).")
+        super().__init__(drop_prob, scale_by_keep)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, ...) -> (R, ...), some rows zero and the others scaled."""
@@ -50,7 +58,7 @@ class DropPath(timm.layers.DropPath):
         if drawn.shape[1] != x.shape[0]:  # rows that are no samples
             return super().forward(x)
         kept = (drawn[self.number] >= self.drop_prob).to(x.dtype)
-        if self.scale_by_keep and self.drop_prob < 1:
+        if self.scale_by_keep:
             kept = kept / (1 - self.drop_prob)
         return x * kept.view(-1, *[1] * (x.ndim - 1))
 

@@ -95,6 +95,18 @@ CONFIGS: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     "huge": (
         lambda trap: dict(encoder=dict(SETTINGS, arch=dict(BARE["arch"], embed_dim=2**18))), "GB"
     ),
+    "timms-endless": (
+        lambda trap: dict(
+            encoder=dict(type="TimmBackbone", model="vit_tiny_patch16_224", image_size=32,
+                         model_args=dict(depth=10**5))),
+        "layers",
+    ),
+    "no-model": (
+        lambda trap: dict(
+            encoder=dict(type="TimmBackbone", model="vit_tiny_patch16_224", image_size=32,
+                         model_args=dict(embed_dim=1000))),
+        "cannot be built",
+    ),
     "endless": (
         lambda trap: dict(encoder=dict(SETTINGS, arch=dict(BARE["arch"], depth=10**6))), "layers"
     ),

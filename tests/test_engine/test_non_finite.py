@@ -21,7 +21,8 @@ from torch.multiprocessing import start_processes
 from torch.utils.data import DataLoader
 
 import mmvitssl.engine  # noqa: F401  (registers hooks and wrappers)
-from mmvitssl.engine.dump import own_model, plain
+from mmvitssl.checkpoint import CheckpointError
+from mmvitssl.engine.dump import own_model, plain, replay
 from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.guards import set_guards
 from mmvitssl.engine.hooks import FiniteCheckpointHook, NonFiniteError, NonFiniteHook
@@ -354,6 +355,8 @@ def test_every_config_gets_the_guards() -> None:
         ("model = dict(type='Pretrainer', tasks=dict(a=dict(type='subprocess.run')))", "none of"),
         ("model = dict(type='Pretrainer', encoder=dict(type='torch.nn.Linear'))", "none of"),
         ("model = dict(type='Pretrainer', target=dict(path='https://a.b/c.pth'))", "not fetched"),
+        ("model = dict(type='Pretrainer', encoder=dict(type='ViT', _scope_='evil'))", "none of"),
+        ("model = dict(type='Pretrainer', encoder=dict(type=['os.system']))", "none of"),
         ("import os; model = os.system('touch marker')", "--config"),
         ("encoder = dict(type='ViT')", "--config"),
     ],
@@ -362,6 +365,23 @@ def test_a_dump_builds_models_of_this_package_alone(text: str, words: str, tmp_p
     with pytest.raises(UserError, match=words):
         own_model(text, tmp_path / "a.dump")
     assert not Path("marker").exists()
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({}, "lacks step, rank, seed, message, precision, cfg"),
+        (dict(step=1, rank=0, seed=0, message="", precision="fp32", cfg="model = dict(type='ViT')"),
+         "model cannot be built"),
+    ],
+)  # fmt: skip
+def test_a_dump_that_is_not_whole_is_explained(
+    meta: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    content = {"meta": {"dump": 1, **meta}, "state_dict": {}, "batch": {}}
+    torch.save(content, tmp_path / "a.dump")
+    with pytest.raises(CheckpointError, match=words):
+        replay(tmp_path / "a.dump")
 
 
 def test_a_dump_holds_no_objects() -> None:

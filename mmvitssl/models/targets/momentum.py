@@ -61,6 +61,8 @@ class MomentumTarget(nn.Module):
             ("buffers", buffers, BUFFERS),
         ):
             check_choice(f"MomentumTarget.{name}", value, known)
+        if drop_path is not None and not 0 <= drop_path < 1:
+            raise ValueError(f"MomentumTarget.drop_path={drop_path} must lie in [0, 1).")
         if not 0 <= momentum <= 1 or not 0 <= end <= 1:
             raise ValueError(f"MomentumTarget needs momenta in [0, 1]: {momentum}, {end}.")
         self.start, self.end, self.schedule = momentum, end, schedule
