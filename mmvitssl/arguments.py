@@ -16,3 +16,9 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     known = list(choices)
     if value not in known:
         raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(map(repr, known))}.")
+
+
+def check_drop_path(name: str, rate: float) -> None:
+    """Raise ValueError unless a rate of stochastic depth lies in [0, 1)."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name}={rate} must lie in [0, 1).")

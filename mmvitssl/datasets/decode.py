@@ -255,7 +255,11 @@ class EncodedImage:
         """
         if self.channels not in (1, 3):
             raise ValueError(f"Pillow has no images of {self.channels} channels that are no alpha.")
-        pixels = self._pixels()
+        if self._jpeg is not None and self.channels == 1:
+            self.decode(self.shrinks[-1])  # which finds data that end early
+        # OpenCV's grey is another one than Pillow's
+        pixels = self._pixels() if self.channels == 1 else self.decode()
+        assert isinstance(pixels, np.ndarray)  # at full size
         return Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
 
     def decode(self, shrink: int = 1) -> np.ndarray | Reduced:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmvitssl.arguments import check_drop_path
 from mmvitssl.randomness import SampleDraws
 
 
@@ -46,8 +47,7 @@ class DropPath(timm.layers.DropPath):
     number: int | None = None
 
     def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
-        if not 0 <= drop_prob < 1:
-            raise ValueError(f"drop_path={drop_prob} must lie in [0, 1).")
+        check_drop_path("drop_path", drop_prob)
         super().__init__(drop_prob, scale_by_keep)
 
     def forward(self, x: Tensor) -> Tensor:
