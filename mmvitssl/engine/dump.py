@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
@@ -187,6 +188,8 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
     else:
         with DefaultScope.overwrite_default_scope(config.get("default_scope", SCOPE)):
             model = MODELS.build(config.model)
+    if not isinstance(model, BaseModel):
+        raise CheckpointError(f"{path} is of no training: its model is a {type(model).__name__}.")
     try:
         model.load_state_dict(content["state_dict"])
     except RuntimeError as error:

@@ -95,7 +95,7 @@ BROKEN: dict[str, tuple[Any, bool, str]] = {
     "dangling.jpg": (lambda path: path.symlink_to("nowhere.jpg"), True, ""),
     "cut.jpg": (truncated, False, ""),
     "patched.jpg": (patched, False, "end before the image"),
-    "progressive.jpg": (partial(patched, progressive=True), False, "end before the image"),
+    "progressive.jpg": (partial(patched, progressive=True), False, ""),
     "cut.png": (truncated, True, ""),
     "noise.npy": (lambda path: path.write_bytes(b"\x93NUMPY" + b"\0" * 20), True, ""),
 }  # fmt: skip
