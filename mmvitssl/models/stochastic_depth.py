@@ -80,7 +80,8 @@ def per_sample(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if type(child) is timm.layers.DropPath:
-                setattr(parent, name, DropPath(child.drop_prob, child.scale_by_keep))
+                theirs: Any = child
+                setattr(parent, name, DropPath(theirs.drop_prob, theirs.scale_by_keep))
 
 
 def number_layers(model: nn.Module) -> int:

@@ -84,13 +84,13 @@ CONFIGS: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
         lambda trap: dict(
             encoder=dict(type="TimmBackbone", model="convnext_atto", image_size=32,
                          model_args=dict(checkpoint_path=str(trap.with_suffix(".pth"))))),
-        "downloads or reads weights|norm_eps",
+        "downloads or reads weights|norm_eps|does not take",
     ),
     "timms-download": (
         lambda trap: dict(
             encoder=dict(type="TimmBackbone", model="convnext_atto", image_size=32,
                          model_args=dict(pretrained=True))),
-        "downloads or reads weights|norm_eps",
+        "downloads or reads weights|norm_eps|does not take",
     ),
     "huge": (
         lambda trap: dict(encoder=dict(SETTINGS, arch=dict(BARE["arch"], embed_dim=2**18))), "GB"

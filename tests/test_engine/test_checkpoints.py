@@ -27,6 +27,8 @@ from mmvitssl.checkpoint.durable import (
 )
 from mmvitssl.datasets.sampler import EpochSampler, SampleKey
 from mmvitssl.engine import stopping
+from mmvitssl.engine.errors import UserError
+from mmvitssl.engine.folder_lock import lock_folder
 from mmvitssl.engine.guards import set_guards
 from mmvitssl.engine.hooks import FiniteCheckpointHook
 from mmvitssl.engine.loops import ExactEpochLoop, _SkippingIterator, skipping
@@ -190,6 +192,13 @@ def test_a_signal_in_validation_saves_what_was_trained(
     assert [path.name for path in tmp_path.glob("[!l]*.pth")] == [name]
     meta = load_file(tmp_path / "last.pth")["meta"]
     assert (meta["epoch"], meta["iter"], meta["position"]["batches"]) == (1, 8, 0)
+
+
+def test_a_work_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file/run", Path("/proc/run")):
+        with pytest.raises(UserError, match=f"{folder} cannot be written to .*--work-dir"):
+            lock_folder(folder)
 
 
 @pytest.mark.parametrize("number", stopping.SIGNALS)
