@@ -304,10 +304,11 @@ def _export_timm(
     told = (None, "cls") if description is None else (description.encoder, description.readout)
     try:
         model = as_timm(state, told[0], size, told[1])
-        theirs = None if "img_size" in model.unknown else model.build()
     except CheckpointError as error:
         raise CheckpointError(f"{error} {_fitting(state)}") from error
-    except (RuntimeError, TypeError) as error:
+    try:
+        theirs = None if "img_size" in model.unknown else model.build()
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise CheckpointError(
             f"timm's {model.name} does not take the weights: {error}. Use --encoder-only, or "
             f"--format safetensors or onnx."

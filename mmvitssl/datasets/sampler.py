@@ -87,6 +87,8 @@ class EpochSampler(Sampler[SampleKey]):
     ) -> None:
         if repeats < 1:
             raise ValueError(f"EpochSampler.repeats={repeats} must be at least 1.")
+        if seed is not None and seed < 0:
+            raise ValueError(f"EpochSampler.seed={seed} must not be negative.")
         current_rank, current_world = get_dist_info()
         self.rank = current_rank if rank is None else rank
         self.world_size = current_world if world_size is None else world_size

@@ -156,10 +156,20 @@ def _arguments(builder: _Builder) -> Iterator[str]:
             return
 
 
+# whole numbers that no module can be built with 0 of
+SIZES = ("width", "hidden_channels", "in_channels", "out_channels", "num_heads", "patch_size",
+         "prototypes", "bottleneck", "num_layers", "window_size")  # fmt: skip
+
+
 def _values(builder: _Builder, place: str) -> Iterator[str]:
     """Values that are not of the kind that a class of this package states for them."""
     if str(getattr(builder.owner, "__module__", "")).startswith("mmvitssl."):
         yield from wrong_arguments(builder.config, builder.owner, place)
+        for key in SIZES:
+            value = builder.config.get(key)
+            if type(value) is int and value < 1:
+                yield (f"{place}.{key}={value} ({builder.owner.__name__}.{key}) must be a whole "
+                       f"number from 1 on.")  # fmt: skip
 
 
 def wrong_arguments(config: Mapping[str, Any], owner: Any, place: str) -> Iterator[str]:

@@ -9,14 +9,16 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from mmvitssl.checkpoint import own_types
 from mmvitssl.checkpoint.description import read_config_text
 from mmvitssl.checkpoint.durable import SaveError, save
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.safe import load_file
-from mmvitssl.config_tree import nodes, parts
+from mmvitssl.config_tree import nodes
 from mmvitssl.distributed import as_rank, rank
 from mmvitssl.engine.batch_objects import from_plain, to_plain
 from mmvitssl.engine.errors import UserError
@@ -25,6 +27,7 @@ from mmvitssl.registry import MODELS, SCOPE
 
 FORMAT = 1
 KEY = "dump"
+NEEDED = ("step", "rank", "seed", "message", "precision", "cfg")  # in its meta
 
 
 def of_task(name: str) -> str:
@@ -91,17 +94,13 @@ def own_model(text: str, path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} has no readable config of its model: name one by --config.") from (
             error
         )
-    MODELS.import_from_location()
-    for kind in [str(part["type"]) for _, part in parts(config) if "type" in part]:
-        if kind.removeprefix(f"{SCOPE}.") not in MODELS.module_dict:
-            raise UserError(
-                f"{path} names the type {kind!r}, which is none of this package's models; nothing "
-                f"was imported or run. Name your config by --config."
-            )
     links = [text for _, text in nodes(config) if isinstance(text, str) and "://" in text]
     if links:
         raise UserError(f"{path} names {links[0]}, which is not fetched: name a --config.")
-    return dict(config)
+    try:
+        return dict(own_types.own_model(config, f"{path}: model"))
+    except (CheckpointError, TypeError, ValueError) as error:
+        raise UserError(f"{error} Name your config by --config.") from error
 
 
 class _Watch:
@@ -144,9 +143,7 @@ def _joined(value: Any) -> Tensor:
 
 
 def _bad(tensors: Mapping[str, Any]) -> list[str]:
-    return [
-        name for name, value in tensors.items() if value is not None and not _finite(value)
-    ]
+    return [name for name, value in tensors.items() if value is not None and not _finite(value)]
 
 
 def replay(path: str | Path, config: Config | None = None) -> list[str]:
@@ -168,6 +165,11 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
     meta = content.get("meta")
     if not isinstance(meta, Mapping) or meta.get(KEY) != FORMAT:
         raise UserError(f"{path} is no dump of a training: those are named non-finite_*.dump.")
+    missing = [key for key in NEEDED if key not in meta]
+    if missing or "state_dict" not in content:
+        raise CheckpointError(
+            f"{path} is no whole dump: it lacks {', '.join(missing) or 'weights'}."
+        )
     batch, images = content.get("batch"), meta.get("images") or []
     lines = [f"Step {meta['step']} of rank {meta['rank']}, seed {meta['seed']}.",
              f"Images: {', '.join(map(str, images)) or 'not known'}.",
@@ -180,11 +182,14 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
         batch = from_plain(batch)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"The batch of {path} cannot be read: {error}.") from error
-    scope = SCOPE if config is None else config.get("default_scope", SCOPE)
-    with DefaultScope.overwrite_default_scope(scope):
-        model: Any = MODELS.build(
-            own_model(str(meta["cfg"]), path) if config is None else config.model
-        )
+    if config is None:
+        settings = own_model(str(meta["cfg"]), path)
+        model: Any = own_types.build_model(settings, f"{path}: model")
+    else:
+        with DefaultScope.overwrite_default_scope(config.get("default_scope", SCOPE)):
+            model = MODELS.build(config.model)
+    if not isinstance(model, BaseModel):
+        raise CheckpointError(f"{path} is of no training: its model is a {type(model).__name__}.")
     try:
         model.load_state_dict(content["state_dict"])
     except RuntimeError as error:

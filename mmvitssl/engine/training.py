@@ -159,18 +159,19 @@ def train(args: argparse.Namespace) -> Runner:
         Preempted: a signal asked for the end, and what there was is saved.
         WorkerError: a process of a data loader died.
     """
-    with launch.building():
-        runner = prepare(args)
-    watchdog = watchdog_of(runner)
-    try:
-        with stopping.listening(), progress_bar(runner):
-            runner.train()
-    except (RuntimeError, OSError, EOFError) as error:
-        if watchdog is not None:
-            watchdog.explain(error)
-        raise
-    finally:
-        if watchdog is not None:
-            watchdog.stop()
+    with stopping.nothing_to_save():
+        with launch.building():
+            runner = prepare(args)
+        watchdog = watchdog_of(runner)
+        try:
+            with stopping.listening(), progress_bar(runner):
+                runner.train()
+        except (RuntimeError, OSError, EOFError) as error:
+            if watchdog is not None:
+                watchdog.explain(error)
+            raise
+        finally:
+            if watchdog is not None:
+                watchdog.stop()
     launch.link_last(runner.work_dir)
     return runner

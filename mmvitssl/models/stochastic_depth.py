@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmvitssl.arguments import check_drop_path
 from mmvitssl.randomness import SampleDraws
 
 
@@ -38,9 +39,16 @@ class DropPath(timm.layers.DropPath):
 
     Inside :func:`rows_drawn`, and once :func:`number_layers` has numbered it, it drops what the
     rows have drawn. Elsewhere it draws from torch's generator.
+
+    Raises:
+        ValueError: a rate outside [0, 1).
     """
 
     number: int | None = None
+
+    def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
+        check_drop_path("drop_path", drop_prob)
+        super().__init__(drop_prob, scale_by_keep)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, ...) -> (R, ...), some rows zero and the others scaled."""
@@ -50,7 +58,7 @@ class DropPath(timm.layers.DropPath):
         if drawn.shape[1] != x.shape[0]:  # rows that are no samples
             return super().forward(x)
         kept = (drawn[self.number] >= self.drop_prob).to(x.dtype)
-        if self.scale_by_keep and self.drop_prob < 1:
+        if self.scale_by_keep:
             kept = kept / (1 - self.drop_prob)
         return x * kept.view(-1, *[1] * (x.ndim - 1))
 
@@ -72,7 +80,8 @@ def per_sample(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if type(child) is timm.layers.DropPath:
-                setattr(parent, name, DropPath(child.drop_prob, child.scale_by_keep))
+                theirs: Any = child
+                setattr(parent, name, DropPath(theirs.drop_prob, theirs.scale_by_keep))
 
 
 def number_layers(model: nn.Module) -> int:

@@ -38,15 +38,23 @@ ENCODERS: dict[str, Callable[[], nn.Module]] = {
     "mocov3": lambda: ViT(**SIZES, position="sincos_row_first"),
     "dino": lambda: ViT(**SIZES),
     "dinov2": lambda: ViT(
-        **SIZES, layer_scale=1e-5, mask_token=True, prefix_tokens=("register_0", "register_1"),
+        **SIZES,
+        layer_scale=1e-5,
+        mask_token=True,
+        prefix_tokens=("register_0", "register_1"),
         interpolate_antialias=True,
     ),
     "gated": lambda: ViT(
         **SIZES, layer_scale=1e-5, mask_token=True, mlp="swiglu", interpolate_offset=0.1
     ),
     "dinov3": lambda: ViT(
-        **SIZES, position="none", relative_position="rope", norm_eps=1e-5, layer_scale=1e-5,
-        prefix_tokens=[f"register_{i}" for i in range(4)], qkv_bias="qv",
+        **SIZES,
+        position="none",
+        relative_position="rope",
+        norm_eps=1e-5,
+        layer_scale=1e-5,
+        prefix_tokens=[f"register_{i}" for i in range(4)],
+        qkv_bias="qv",
     ),
     "pooled": lambda: ViT(**SIZES, class_token=False, position="sincos_column_first"),
     "hub": lambda: ViT(**SIZES, norm_eps=1e-12),

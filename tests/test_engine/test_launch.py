@@ -188,7 +188,6 @@ def test_a_rate_is_used_as_it_is_where_that_is_said() -> None:
         launch.set_learning_rate(Config({}), True)
 
 
-
 def test_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = Config(dict(work_dir=str(tmp_path)))
     launch.set_resume(config, "auto")

@@ -103,9 +103,7 @@ class ReportHook(Hook):
                 columns = attention_pictures(encoder, view.pixels, view.images)
                 self._add(runner, "attention", columns, step)
 
-    def _add(
-        self, runner: Runner, name: str, columns: dict[str, torch.Tensor], step: int
-    ) -> None:
+    def _add(self, runner: Runner, name: str, columns: dict[str, torch.Tensor], step: int) -> None:
         if columns:
             sheet = np.asarray(captioned(columns, self.rows))
             runner.visualizer.add_image(name, sheet, step=step)

@@ -87,6 +87,8 @@ class Pretrainer(BaseModel):
         super().__init__(data_preprocessor=build_preprocessor(data_preprocessor))
         if not tasks:
             raise ValueError("Pretrainer.tasks is empty: name at least one pretext task.")
+        if seed < 0:
+            raise ValueError(f"Pretrainer.seed={seed} must not be negative.")
         self.seed, self.packed = seed, packed
         self.iteration = 0  # of the training; StepSeedHook sets it
         self.update_after_forward: float | None = None  # the progress, where that is due

@@ -12,7 +12,7 @@ from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 from torch.nn import init
 
-from mmvitssl.arguments import check_choice
+from mmvitssl.arguments import check_choice, check_drop_path
 from mmvitssl.models.backbones.adapt import adapt_channels
 from mmvitssl.models.backbones.architectures import input_channels
 from mmvitssl.models.backbones.blocks import run
@@ -131,6 +131,7 @@ class SwinTransformer(BackboneModule):
         in_chans: int | None = None,
     ) -> None:
         super().__init__()
+        check_drop_path("SwinTransformer.drop_path", drop_path)
         settings = swin_architecture(arch)
         self.depths: tuple[int, ...] = tuple(settings["depths"])
         self.depth = len(self.depths)

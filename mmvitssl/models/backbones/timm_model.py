@@ -13,6 +13,7 @@ from timm.layers import to_2tuple
 from timm.models import adapt_input_conv, group_parameters
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_no_weights
 from mmvitssl.models.backbones.contract import (
     BackboneModule,
     BackboneSpec,
@@ -25,22 +26,7 @@ from mmvitssl.models.stochastic_depth import per_sample
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
-FILES = ("checkpoint_path", "cache_dir")
 SIZED = ("dynamic_img_size", "strict_img_size")  # timm's options for images of any size
-
-
-def check_arguments(owner: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments of ``timm.create_model`` that download or read weights.
-
-    Raises:
-        ValueError: names them.
-    """
-    found = [name for name in arguments if name.startswith("pretrained") or name in FILES]
-    if found:
-        raise ValueError(
-            f"{owner} has {', '.join(found)}, by which timm downloads or reads weights: leave it "
-            f"out, and name the file in the option for weights (--pretrained, checkpoint)."
-        )
 
 
 def _accepted(model: str, arguments: Mapping[str, Any]) -> set[str]:
@@ -103,7 +89,7 @@ class TimmBackbone(BackboneModule):
     ) -> None:
         super().__init__()
         arguments = dict(model_args or {})
-        check_arguments("TimmBackbone.model_args", arguments)
+        check_no_weights("TimmBackbone.model_args", arguments)
         accepted = _accepted(model, arguments)
         size: Size = to_2tuple(image_size)
         arguments.update({"img_size": size} if "img_size" in accepted else {})

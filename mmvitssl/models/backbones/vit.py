@@ -8,7 +8,7 @@ from typing import Any
 from timm.layers import PatchEmbed, to_2tuple
 from torch import Tensor, nn
 
-from mmvitssl.arguments import check_choice
+from mmvitssl.arguments import check_choice, check_drop_path
 from mmvitssl.models.backbones.adapt import adapt_channels, adapt_positions, adapt_tables, add_new
 from mmvitssl.models.backbones.architectures import architecture, input_channels
 from mmvitssl.models.backbones.blocks import Block, run
@@ -128,6 +128,7 @@ class ViT(PatchTokens, BackboneModule):
         super().__init__()
         settings = architecture(arch)
         check_choice("ViT.position", position, POSITION_KINDS)
+        check_drop_path("ViT.drop_path", drop_path)
         if relative_position not in (None, *RELATIVE_KINDS):
             raise ValueError(
                 f"ViT.relative_position='{relative_position}' is unknown; use None or one of "

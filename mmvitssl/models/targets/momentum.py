@@ -11,7 +11,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from mmvitssl.arguments import check_choice
+from mmvitssl.arguments import check_choice, check_drop_path
 from mmvitssl.registry import MODELS
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -61,6 +61,8 @@ class MomentumTarget(nn.Module):
             ("buffers", buffers, BUFFERS),
         ):
             check_choice(f"MomentumTarget.{name}", value, known)
+        if drop_path is not None:
+            check_drop_path("MomentumTarget.drop_path", drop_path)
         if not 0 <= momentum <= 1 or not 0 <= end <= 1:
             raise ValueError(f"MomentumTarget needs momenta in [0, 1]: {momentum}, {end}.")
         self.start, self.end, self.schedule = momentum, end, schedule
