@@ -115,17 +115,19 @@ class SampleDraws:
 
         Args:
             seed: of the model.
-            samples: of the batch; ``epoch`` and ``index``, (B,) integers each, are read.
+            samples: of the batch; ``epoch``, ``index`` and, where the loader draws an image
+                repeatedly, ``seed`` are read: (B,) integers each.
             name: of what draws; others draw other numbers.
             device: of the numbers.
             iteration: of the training, for what is drawn once for a batch.
         """
-        index, epoch = (
-            torch.as_tensor(np.asarray(samples[key]).ravel().astype(np.int64))
-            for key in ("index", "epoch")
+        index, epoch, drawing = (
+            torch.as_tensor(np.asarray(values).ravel().astype(np.int64))
+            for values in (samples["index"], samples["epoch"], samples.get("seed", 0))
         )
         own = seed_of(seed, *name.encode())
         keys = _mixed(_mixed(index + own) + epoch * _STEP)
+        keys = torch.where(drawing == 0, keys, _mixed(keys + drawing))
         return cls(keys.to(device, non_blocking=True), seed_of(own, iteration))
 
     def for_batch(self) -> SampleDraws:

@@ -55,6 +55,8 @@ def test_numbers_are_uniform_normal_and_independent() -> None:
     others = [
         SampleDraws.of(4, samples(0, 200), "task"), SampleDraws.of(3, samples(0, 200), "other"),
         SampleDraws.of(3, samples(0, 200, epoch=1), "task"),
+        # a later drawing of the same images, by a sampler that repeats them
+        SampleDraws.of(3, {**samples(0, 200), "seed": torch.full((200,), 7)}, "task"),
     ]  # fmt: skip
     assert all((other.uniform(200, 50) != first).float().mean() > 0.99 for other in others)
 
