@@ -34,7 +34,8 @@ SIZED: dict[str, tuple[Callable[[Any], Mapping[str, Any]], str]] = {
 }
 # settings of an encoder that only pretraining needs, or that the recipe says
 LEFT_OUT = ("mask_token", "unknown_position", "initialisation", "freeze_patch_embed", "image_size",
-            "drop_path", "gradient_checkpointing", "relative_grid", "interpolation")  # fmt: skip
+            "drop_path", "gradient_checkpointing", "relative_grid", "interpolation", "lora_rank",
+            "lora_alpha")  # fmt: skip
 SIZE_KEYS = {"scale", "scales", "crop_size"}  # of transforms
 
 
@@ -63,6 +64,7 @@ class Task:
 
 TASKS = {
     "mask-rcnn": Task("coco/mask-rcnn", find_coco, 117_266, 32, 12, 800, 256, 8.0),
+    "cascade-mask-rcnn": Task("coco/cascade-mask-rcnn", find_coco, 117_266, 32, 12, 800, 256, 8.0),
     "upernet": Task("ade20k/upernet", find_masks, 20_210, 16, 126.7, 512, 128, 5.0),
 }
 
@@ -78,9 +80,9 @@ def dense_config(task: str, described: Description) -> tuple[Config, str]:
     plain, width = spec.has_patch_tokens, spec.embed_dim
     name = f"vit-{SIZES.get(width, 'small' if width < 768 else 'base')}" if plain else "swin-tiny"
     folder, _, stem = TASKS[task].recipe.partition("/")
-    paths = sorted(
-        (CONFIGS / "transfer" / folder).glob(f"{stem}_{name}_*.py"), key=lambda path: len(path.name)
-    )
+    recipes = CONFIGS / "transfer" / folder
+    found = list(recipes.glob(f"{stem}_{name}_*.py")) or recipes.glob(f"{stem}_vit-base_*.py")
+    paths = sorted(found, key=lambda path: len(path.name))
     config = read_config(str(paths[0]))
     model = config.model
     _set_encoder(model.backbone, described.encoder)

@@ -103,7 +103,7 @@ def prepare(
     """
     if task not in TASKS:
         raise UserError(f"There is no transfer to {task}: use one of {', '.join(TASKS)}.")
-    require(f"transfer {task}", "transfer", "mmcv", "mmdet" if task == "mask-rcnn" else "mmseg")
+    require(f"transfer {task}", "transfer", "mmcv", "mmseg" if task == "upernet" else "mmdet")
     out = Path(out)
     if any(out.glob("*.pth")):
         raise UserError(
@@ -158,7 +158,8 @@ def transfer(
     stated is chosen, and said with its reason.
 
     Args:
-        task: 'mask-rcnn' (instances in COCO's form) or 'upernet' (masks of labels).
+        task: 'mask-rcnn' or 'cascade-mask-rcnn' (instances in COCO's form), or 'upernet' (masks
+            of labels).
         data: folder of labelled images; see :func:`~mmvitssl.apis.dense_data.find_coco` and
             :func:`~mmvitssl.apis.dense_data.find_masks`.
         checkpoint: of this package, or an official one: a path, a name or an address.

@@ -213,13 +213,20 @@ def test_caes_detectors_fit_caes_encoder() -> None:
 
 @pytest.mark.parametrize("name", VITAE)
 def test_vitaes_detector(name: str) -> None:
-    """Full-width pyramid, final norm and scaled queries: the column of LoMaR's table 2."""
+    """Full-width pyramid, final norm, scaled queries, norms in the RPN: LoMaR's table 2."""
     model: Any = build(name)
     rescaled = [level[0] for level in model.neck.levels[:2]]
     assert [(layer.in_channels, layer.out_channels) for layer in rescaled] == [(768, 768)] * 2
     assert model.backbone.encoder.norm.weight.requires_grad and not model.backbone.unused_state
     assert model.backbone.positions[0].scale == 64**-0.5
+    kinds = [type(layer).__name__ for layer in model.rpn_head.rpn_conv.modules()]
+    assert kinds.count("LayerNorm2d") == kinds.count("Conv2d") == kinds.count("ReLU") == 2
+    after = [*model.rpn_head.modules(), *model.roi_head.modules(), *model.neck.levels[2].modules()]
+    assert {norm.eps for norm in after if isinstance(norm, nn.LayerNorm)} == {1e-5}
+    assert read(name).param_scheduler[0].start_factor == 0.067
     relative = "irpe" if "lomar" in name else None
+    if relative is None:  # a table of its own, of 64 x 64 patches and the class token
+        assert model.backbone.encoder.pos_embed.shape == (1, 4097, 768)
     assert model.backbone.encoder.relative_position == relative
     plain: Any = build(DET25.format("base"))
     assert not plain.backbone.encoder.norm.weight.requires_grad
