@@ -24,7 +24,7 @@ IMAGE_SIZE = 224  # of files whose tables do not show it
 HEAD_WIDTH = 64  # channels per attention head of all published models but MoCo v3's and CAE's ViT-S
 # epsilon of the norms, where it is not timm's and Swin's
 NORM_EPS = {"transformers-vit": 1e-12, "transformers-vitmae": 1e-12,
-            "dinov3": 1e-5, "timm-dinov3": 1e-5}  # fmt: skip
+            "dinov3": 1e-5, "timm-dinov3": 1e-5, "transformers-dinov3": 1e-5}  # fmt: skip
 SINCOS = ("sincos_row_first", "sincos_column_first")
 HOW = "describe the encoder in a config of yours (--config FILE)"
 

@@ -76,6 +76,7 @@ CASES = {
     "transformers-dinov2": ("gated", ()),
     "dinov3": ("dinov3", ()),
     "timm-dinov3": ("dinov3", ()),
+    "transformers-dinov3": ("dinov3", ()),
     "timm-pooled": ("pooled", ()),
     "swin": ("swin", ()),
     "timm-swin": ("swin", ()),

@@ -10,7 +10,7 @@ from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.formats.base import Format, Imported
 from mmvitssl.checkpoint.formats.cae import CAE, CAE_A
 from mmvitssl.checkpoint.formats.contrastive import DINO, MOBY, MOCOV3
-from mmvitssl.checkpoint.formats.dinov3 import DINOV3, TIMM_DINOV3
+from mmvitssl.checkpoint.formats.dinov3 import DINOV3, TIMM_DINOV3, TRANSFORMERS_DINOV3
 from mmvitssl.checkpoint.formats.latent import DINOV2_TRAINING, IBOT, IJEPA
 from mmvitssl.checkpoint.formats.masked import BEIT, LOMAR, MAE
 from mmvitssl.checkpoint.formats.mmpretrain import MMPRETRAIN_BEIT, MMPRETRAIN_CAE, MMPRETRAIN_MAE
@@ -32,6 +32,7 @@ FORMATS: dict[str, Format] = {
         TRANSFORMERS_VITMAE,
         TRANSFORMERS_DINOV2,
         TRANSFORMERS_VIT,
+        TRANSFORMERS_DINOV3,
         DINOV3,
         TIMM_DINOV3,
         CAE_A,
