@@ -27,6 +27,7 @@ from mmvitssl.checkpoint.strict import check_keys, rename_task
 from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
 from mmvitssl.models.backbones.contract import backbone_in
+from mmvitssl.models.backbones.lora import merge_updates
 
 State = dict[str, Tensor]
 OWN_FORMATS = ("onnx", "safetensors")  # beside those of other code bases
@@ -224,6 +225,7 @@ def export_file(
             return _export_onnx(state, path, out, description, source, image_size)
         kept = encoder_only(state) if only_encoder else state
         return write_own(kept, out, description, source, content.get("carried"))
+    state, _ = merge_updates(state)
     side = image_size if isinstance(image_size, int) else (image_size or (224,))[0]
     target = _format(name, state, path)
     state = _task_of_format(state, target, description)

@@ -67,6 +67,8 @@ def recognise(state: Mapping[str, Tensor]) -> Format | None:
     Raises:
         CheckpointError: two formats fit equally well.
     """
+    if any(key.endswith("qkv_lora.a") for key in state):  # of an encoder of this package
+        return None
     fitting = [format for format in FORMATS.values() if format.recognises(state)]
     if len(fitting) < 2:
         return fitting[0] if fitting else None

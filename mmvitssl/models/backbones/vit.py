@@ -21,6 +21,7 @@ from mmvitssl.models.backbones.contract import (
     pop_norm,
 )
 from mmvitssl.models.backbones.initialisation import INITIALISERS
+from mmvitssl.models.backbones.lora import fit_updates, train_only_updates
 from mmvitssl.models.backbones.patch_tokens import PatchTokens, join_masked, leave_masked
 from mmvitssl.models.backbones.position import POSITION_KINDS, check_interpolation
 from mmvitssl.models.backbones.relative import (
@@ -88,6 +89,10 @@ class ViT(PatchTokens, BackboneModule):
         freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
             paper: it steadies training).
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
+        lora_rank: rank of low-rank updates of queries, keys and values in every block (Hu et al.,
+            2021), which start from zero. Then only they and the tokens of pretraining tasks are
+            trained. Checkpoints with and without them load into encoders without and with them.
+        lora_alpha: the updates are multiplied by ``lora_alpha / lora_rank``; None: by 1.
         in_channels: channels of the images. Checkpoints for three adapt to others: see
             :func:`~mmvitssl.models.backbones.adapt.adapt_channels`.
         in_chans: timm's name for ``in_channels``.
@@ -122,6 +127,8 @@ class ViT(PatchTokens, BackboneModule):
         initialisation: str = "timm",
         freeze_patch_embed: bool = False,
         gradient_checkpointing: bool = False,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         in_channels: int = 3,
         in_chans: int | None = None,
     ) -> None:
@@ -181,6 +188,7 @@ class ViT(PatchTokens, BackboneModule):
                 drop_path=drop_path * (1 if uniform_drop_path else i / max(self.depth - 1, 1)),
                 norm_eps=norm_eps,
                 mlp=mlp,
+                lora=None if lora_rank is None else (lora_rank, lora_alpha or lora_rank),
             )
             for i in range(self.depth)
         )
@@ -188,6 +196,8 @@ class ViT(PatchTokens, BackboneModule):
         INITIALISERS[initialisation](self)
         if freeze_patch_embed:
             self.patch_embed.requires_grad_(False)
+        if lora_rank is not None:
+            train_only_updates(self, self.optional_state)
         self.spec = BackboneSpec(
             embed_dim=self.embed_dim,
             depth=self.depth,
@@ -226,13 +236,14 @@ class ViT(PatchTokens, BackboneModule):
             ValueError: nothing tells the grid of a table.
         """
         how = self.interpolation, self.interpolate_antialias, self.interpolate_offset
+        state, merged = fit_updates(state, self.state_dict())
         state, notes = adapt_positions(state, self.pos_embed, self.grid, *how, grid)
         state, more = adapt_tables(
             state, self.relative_position, self.relative_grid, self.depth, relative_grid
         )
         state, fresh = add_new(state, self.state_dict(), self.new_relative)
         state, channels = adapt_channels(state, self.in_channels)
-        return state, notes + more + fresh + channels
+        return state, merged + notes + more + fresh + channels
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay.
