@@ -1,4 +1,4 @@
-"""Train Mask R-CNN, Cascade Mask R-CNN or UperNet on a pretrained encoder; classes are read from the data."""
+"""Train a detector or segmentor on a pretrained encoder; classes are read from the data."""
 
 from __future__ import annotations
 

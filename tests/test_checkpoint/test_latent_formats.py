@@ -174,7 +174,8 @@ def transformers_dinov3(state: dict[str, torch.Tensor], gated: bool) -> dict[str
         (".attn.v_bias", ".attention.v_proj.bias"), (".attn.proj.", ".attention.o_proj."),
         ("gamma_1", "layer_scale1.lambda1"), ("gamma_2", "layer_scale2.lambda1"), first,
         ("fc1_x", "up_proj"), ("fc2", "down_proj"), ("cls_token", "embeddings.cls_token"),
-        ("reg_token", "embeddings.register_tokens"), ("patch_embed.proj", "embeddings.patch_embeddings"),
+        ("reg_token", "embeddings.register_tokens"),
+        ("patch_embed.proj", "embeddings.patch_embeddings"),
     ]  # fmt: skip
     renamed = {}
     for key, tensor in state.items():

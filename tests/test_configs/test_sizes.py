@@ -103,8 +103,6 @@ def _small(config: Any, tokenizer: Path) -> Iterator[str]:
             yield f"{place}.projector.patch_prototypes=24"
         if (task.get("masking") or {}).get("type") == "MultiBlockMasking":
             yield f"{place}.masking.min_keep=4"
-        if task.get("target", {}).get("type") == "HOGTarget":
-            yield f"{place}.target.window=8"
         if task.get("head", {}).get("type") == "QueueInfoNCE":
             yield f"{place}.head.size=100"  # which the batch does not divide
     if "accumulative_counts" in config.optim_wrapper:

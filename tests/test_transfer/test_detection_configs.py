@@ -48,6 +48,9 @@ RECIPES = {
     **{name.format("large"): (1e-4, 0.1, 0.8, 0.4, 64, (23,)) for name in (DET100, DET25, CASCADE)},
     **dict.fromkeys(SWINS, (0.0001, 0.05, None, 0.2, 16, (0, 1, 2, 3))),
 }
+P14 = {f"mask-rcnn_dinov2-{kind}vit-{size}-p14_16xb2-1x_coco": VIT.format(size)
+       for kind in ("", "reg4-") for size in ("small", "base", "large")}  # fmt: skip
+ALIKE.update(P14)
 RECIPES.update({name: RECIPES[recipe] for name, recipe in ALIKE.items()})
 # milestones, end, steps of the warm-up, whether they count epochs
 SCHEDULES = {
@@ -209,6 +212,19 @@ def test_caes_detectors_fit_caes_encoder() -> None:
         assert (encoder.qkv_bias, encoder.layer_scale) == ("qv", scale)
         assert model.train_cfg.rpn_proposal.max_per_img == 2000
     assert read(DET100.format("base")).model.train_cfg.rpn_proposal.max_per_img == 1000
+
+
+@pytest.mark.parametrize("name", P14)
+def test_published_dinov2_has_maps_of_its_own_strides(name: str) -> None:
+    model: Any = build(name)
+    encoder, registers = model.backbone.encoder, 4 if "reg4" in name else 0
+    assert encoder.patch_size == 14 and len(encoder.prefix_tokens) == registers
+    assert encoder.num_heads * 64 == encoder.embed_dim
+    assert encoder.interpolate_antialias == bool(registers)
+    strides = [3.5, 7, 14, 28]
+    assert [pair[0] for pair in model.rpn_head.prior_generator.strides] == [*strides, 56]
+    assert model.roi_head.bbox_roi_extractor.featmap_strides == strides
+    assert model.roi_head.mask_roi_extractor.featmap_strides == strides
 
 
 @pytest.mark.parametrize("name", VITAE)
