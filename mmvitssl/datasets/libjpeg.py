@@ -11,6 +11,14 @@ ENDED_EARLY = b"remature end of "  # both of libjpeg's warnings begin so
 _decoding = threading.Lock()
 
 
+def _unlock() -> None:
+    global _decoding
+    _decoding = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_unlock)
+
+
 @contextmanager
 def libjpeg_heard() -> Iterator[list[bytes]]:
     """Collect what C code writes to the standard error: only there libjpeg says that data ended.
@@ -19,7 +27,12 @@ def libjpeg_heard() -> Iterator[list[bytes]]:
     """
     heard: list[bytes] = []
     with _decoding:
-        before, (read, write) = os.dup(2), os.pipe()
+        try:
+            before = os.dup(2)
+        except OSError:  # there is no standard error
+            yield heard
+            return
+        read, write = os.pipe()
         os.set_blocking(read, False)
         os.set_blocking(write, False)  # whoever else writes must not wait for a reader
         os.dup2(write, 2)
@@ -30,6 +43,9 @@ def libjpeg_heard() -> Iterator[list[bytes]]:
             os.close(write)
             with suppress(BlockingIOError):
                 heard += os.read(read, 2**16).splitlines(keepends=True)
-            os.write(2, b"".join(line for line in heard if ENDED_EARLY not in line))
             os.close(read)
             os.close(before)
+            others = b"".join(line for line in heard if ENDED_EARLY not in line)
+            with suppress(OSError):  # nobody may read it any more
+                if others:
+                    os.write(2, others)
