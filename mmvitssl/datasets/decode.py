@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -26,6 +22,7 @@ from mmvitssl.datasets.files import (
     open_header,
     read_file,
 )
+from mmvitssl.datasets.libjpeg import ENDED_EARLY, libjpeg_heard
 from mmvitssl.datasets.values import (
     ALPHA,
     DEEP,
@@ -55,34 +52,6 @@ REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-
-
-ENDED_EARLY = b"remature end of "  # both of libjpeg's warnings begin so
-_decoding = threading.Lock()
-
-
-@contextmanager
-def libjpeg_heard() -> Iterator[list[bytes]]:
-    """Collect what C code writes to the standard error: only there libjpeg says that data ended.
-
-    It fills the rest of the image with grey. What is no such warning is passed on.
-    """
-    heard: list[bytes] = []
-    with _decoding:
-        before, (read, write) = os.dup(2), os.pipe()
-        os.set_blocking(read, False)
-        os.set_blocking(write, False)  # whoever else writes must not wait for a reader
-        os.dup2(write, 2)
-        try:
-            yield heard
-        finally:
-            os.dup2(before, 2)
-            os.close(write)
-            with suppress(BlockingIOError):
-                heard += os.read(read, 2**16).splitlines(keepends=True)
-            os.write(2, b"".join(line for line in heard if ENDED_EARLY not in line))
-            os.close(read)
-            os.close(before)
 
 
 def flipped(pixels: np.ndarray, code: int) -> np.ndarray:
