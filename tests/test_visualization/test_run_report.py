@@ -60,8 +60,12 @@ def test_a_run_leaves_a_page_that_needs_no_network(run: Path) -> None:
     points = page.charts["loss"][0]["points"]
     assert [x for x, _ in points] == list(range(1, 10))
     assert {"health/rankme", "lr", "time", "raw_contrastive"} <= set(page.charts)
-    for words in ("views, step", "reconstruction, step", "neighbours, step", "Effective rank"):
+    for words in ("views, step", "reconstruction, step", "neighbours, step", "Effective rank",
+                  "Gradient norm"):  # fmt: skip
         assert words in text
+    # at the start, in the middle and at the end
+    for name in ("reconstruction", "attention"):
+        assert re.findall(rf">{name}, step (\d+)<", text) == ["0", "4", "9"]
     assert "9 iterations of 4 images per process" in text and "on 12 images" in text
 
 
