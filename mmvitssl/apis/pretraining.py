@@ -17,7 +17,7 @@ from mmvitssl.apis.health import Health, judge, logged_losses
 from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.next_steps import Command, next_steps
 from mmvitssl.apis.plan import Plan, choose_image_size, make_plan
-from mmvitssl.apis.recipes import known_method, load_recipe
+from mmvitssl.apis.recipes import CONFIGS, known_method, load_recipe
 from mmvitssl.apis.sources import ImageSource, class_folders, dataset_config, look
 from mmvitssl.apis.written_configs import config_text, fit, new_folder, write_config
 from mmvitssl.checkpoint import CheckpointError, check_weights_file
@@ -110,6 +110,7 @@ def prepare(
         f"to fit",
         f"{number} images of {source.path.absolute()} and {machine.line()}.",
         f"Train the same again: mmvitssl train {out}/config.py --work-dir ANOTHER_FOLDER",
+        f"Recipe: {path.relative_to(CONFIGS)}",
     ]
     target = out / "config.py"
     write_config(target, config_text(recipe, plan.choices, header))

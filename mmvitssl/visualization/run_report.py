@@ -129,7 +129,8 @@ def method_of(run: Run) -> str:
     arch = encoder.get("arch")
     size = arch if isinstance(arch, str) else "" if arch is None else json.dumps(arch)
     kind = str(encoder.get("type", "")).rpartition(".")[2]
-    return f"{what} with {kind} {size}".strip() if kind else what
+    method = f"{Path(facts['recipe']).name.split('_')[0]}: " if facts.get("recipe") else ""
+    return f"{method}{what} with {kind} {size}".strip() if kind else method + what
 
 
 def verdict(run: Run) -> tuple[str, str]:
@@ -214,11 +215,13 @@ def charts(runs: Sequence[Run]) -> list[tuple[str, list[dict[str, Any]]]]:
             numbers = [key for key, value in line.items() if isinstance(value, (int, float))]
             names.update(dict.fromkeys(key for key in numbers if key not in POSITIONS))
     groups: dict[str, list[dict[str, Any]]] = {}
+    seen: list[Any] = []
     for name in names:
         heading = next((title for title, pattern in GROUPS if pattern.search(name)), OTHER)
         lines = [(run.name, thinned(*curve(run.scalars, name))) for run in runs]
         drawn = [{"name": run, "points": points} for run, points in lines if points]
-        if drawn:
+        if drawn and drawn not in seen:  # the loss of a single task is the loss
+            seen.append(drawn)
             groups.setdefault(heading, []).append({"title": name, "lines": drawn})
     order = [GROUPS[0][0], OTHER, *(title for title, _ in GROUPS[1:])]
     return [(heading, groups[heading]) for heading in order if heading in groups]
