@@ -214,14 +214,16 @@ def charts(runs: Sequence[Run]) -> list[tuple[str, list[dict[str, Any]]]]:
         for line in run.scalars:
             numbers = [key for key, value in line.items() if isinstance(value, (int, float))]
             names.update(dict.fromkeys(key for key in numbers if key not in POSITIONS))
-    groups: dict[str, list[dict[str, Any]]] = {}
-    seen: list[Any] = []
+    curves: dict[str, list[dict[str, Any]]] = {}
     for name in names:
-        heading = next((title for title, pattern in GROUPS if pattern.search(name)), OTHER)
         lines = [(run.name, thinned(*curve(run.scalars, name))) for run in runs]
-        drawn = [{"name": run, "points": points} for run, points in lines if points]
-        if drawn and drawn not in seen:  # the loss of a single task is the loss
-            seen.append(drawn)
+        curves[name] = [{"name": run, "points": points} for run, points in lines if points]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name, drawn in curves.items():
+        # the loss of a single task is the loss, and a rate without layer decay the base rate
+        general = "loss" if name.startswith("loss_") else "lr" if name == "base_lr" else ""
+        if drawn and drawn != curves.get(general):
+            heading = next((title for title, pattern in GROUPS if pattern.search(name)), OTHER)
             groups.setdefault(heading, []).append({"title": name, "lines": drawn})
     order = [GROUPS[0][0], OTHER, *(title for title, _ in GROUPS[1:])]
     return [(heading, groups[heading]) for heading in order if heading in groups]
