@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.visualization.vis_backend import TensorboardVisBackend
+from mmengine.visualization.vis_backend import MLflowVisBackend, TensorboardVisBackend
 
 from mmvitssl.extras import require
 from mmvitssl.registry import VISBACKENDS
@@ -53,6 +53,15 @@ class GroupedTensorboardBackend(TensorboardVisBackend):
             super().add_scalar(name, value, scalar_dict.get("step", step))
 
 
+@VISBACKENDS.register_module()
+class PicturesMLflowBackend(MLflowVisBackend):
+    """MMEngine's MLflow writer; pictures get the file names that MLflow needs."""
+
+    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+        """See the base class."""
+        super().add_image(f"{name}_{step}.png", image, step, **kwargs)
+
+
 def track(config: Config, tracker: str | None) -> None:
     """Send the scalars of a run to a tracker too.
 
@@ -73,7 +82,7 @@ def track(config: Config, tracker: str | None) -> None:
         )
     else:
         # MLFLOW_TRACKING_URI says where; MMEngine's own default is a folder of the run
-        backend = dict(type="MLflowVisBackend", exp_name="mmvitssl", run_name=name)
+        backend = dict(type="mmvitssl.PicturesMLflowBackend", exp_name="mmvitssl", run_name=name)
     visualizer = dict(config.get("visualizer") or dict(type="Visualizer", name="visualizer"))
     backends = visualizer.get("vis_backends") or [dict(type="LocalVisBackend")]
     config.visualizer = {**visualizer, "vis_backends": [*backends, backend]}
