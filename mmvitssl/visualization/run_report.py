@@ -151,7 +151,7 @@ def verdict(run: Run) -> tuple[str, str]:
     if len(losses) < 5:
         return "doubtful", f"{words}, in {len(losses)} lines of the log: too short to say more."
     if last >= first:
-        return "doubtful", f"{words}: it did not fall."
+        return "doubtful", f"{words}: the loss did not fall."
     return "good", f"{words}."
 
 
