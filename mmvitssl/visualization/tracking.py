@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,10 @@ def track(config: Config, tracker: str | None) -> None:
             type="WandbVisBackend", init_kwargs=dict(project="mmvitssl", name=name, dir=str(out))
         )
     else:
-        # MLFLOW_TRACKING_URI says where; MMEngine's own default is a folder of the run
+        # MLFLOW_TRACKING_URI says where; MMEngine's own default is a folder of the run, which
+        # MLflow 3 refuses unless it is allowed; a database needs more than mlflow-skinny
+        if "MLFLOW_TRACKING_URI" not in os.environ:
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         backend = dict(type="mmvitssl.PicturesMLflowBackend", exp_name="mmvitssl", run_name=name)
     visualizer = dict(config.get("visualizer") or dict(type="Visualizer", name="visualizer"))
     backends = visualizer.get("vis_backends") or [dict(type="LocalVisBackend")]
