@@ -15,7 +15,7 @@ from mmvitssl.apis.dense_config import TASKS, Task, dense_config, set_data, set_
 from mmvitssl.apis.dense_data import DenseData
 from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, power_of_two
-from mmvitssl.apis.written_configs import config_text, write_config
+from mmvitssl.apis.written_configs import config_text, new_folder, write_config
 from mmvitssl.checkpoint.locate import check_weights_file
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.engine import training
@@ -104,12 +104,7 @@ def prepare(
     if task not in TASKS:
         raise UserError(f"There is no transfer to {task}: use one of {', '.join(TASKS)}.")
     require(f"transfer {task}", "transfer", "mmcv", "mmseg" if task == "upernet" else "mmdet")
-    out = Path(out)
-    if any(out.glob("*.pth")):
-        raise UserError(
-            f"{out.absolute()} holds the checkpoints of another run: choose another folder with "
-            f"--out, or remove it."
-        )
+    out = new_folder(out)
     weights = check_weights_file(checkpoint, "--from")
     kind, machine = TASKS[task], machine or find_machine()
     with building():

@@ -18,7 +18,7 @@ from mmvitssl.apis.labelled import split
 from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, choose_rate, power_of_two
 from mmvitssl.apis.recipes import CONFIGS
-from mmvitssl.apis.written_configs import config_text, write_config
+from mmvitssl.apis.written_configs import config_text, new_folder, write_config
 from mmvitssl.checkpoint.description import Description
 from mmvitssl.checkpoint.locate import check_weights_file
 from mmvitssl.checkpoint.onnx_model import image_size_of
@@ -139,12 +139,7 @@ def prepare(
     """Look at checkpoint, data and machine, and write the config; see :func:`probe`."""
     if kind not in KINDS:
         raise UserError(f"There is no probe '{kind}': use one of {', '.join(KINDS)}.")
-    out, root = Path(out), Path(data).expanduser().absolute()
-    if any(out.glob("*.pth")):
-        raise UserError(
-            f"{out.absolute()} holds the checkpoints of another run: choose another folder with "
-            f"--out, or remove it."
-        )
+    out, root = new_folder(out), Path(data).expanduser().absolute()
     machine = machine or find_machine()
     cpu = machine.device == "cpu"
     chosen = KINDS[kind]

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmvitssl.apis.plan import Choice, Plan, power_of_two
 from mmvitssl.config_tree import kind_of, parts
 from mmvitssl.engine.config_files import RUNNER_KEYS
+from mmvitssl.engine.errors import UserError
 
 CHECKPOINTS, STEPS = 5, 200  # of a training, and steps that are worth one
 LINES = 50  # of the log, at least
@@ -27,6 +28,21 @@ PLACES = {
     "learning rate": "optim_wrapper",
     "precision": "optim_wrapper",
 }
+
+
+def new_folder(out: str | Path) -> Path:
+    """The folder of a run that is to start.
+
+    Raises:
+        UserError: it holds the checkpoints of another run.
+    """
+    out = Path(out)
+    if any(out.glob("*.pth")):
+        raise UserError(
+            f"{out.absolute()} holds the checkpoints of another run: choose another folder with "
+            f"--out, or remove it."
+        )
+    return out
 
 
 def fit(config: Config, plan: Plan, dataset: dict[str, Any], images: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms import functional
 
 from mmvitssl.evaluation.features import evaluating
-from mmvitssl.models.backbones.contract import backbone_in
+from mmvitssl.structures import Encoded
 from mmvitssl.visualization.embedding import colours, draw_embedding, project
 from mmvitssl.visualization.sheets import captioned
 
@@ -26,15 +26,11 @@ def patch_features(encoder: nn.Module, images: Tensor) -> Tensor:
         images: (B, C, H, W), normalised.
 
     Returns:
-        (B, rows, columns, C').
+        (B, rows, columns, C'); of a hierarchical backbone the last stage's map.
     """
     with evaluating(encoder):
-        patches = encoder(images).patches.float()
-    rows, columns = backbone_in(encoder).grid_of((images.shape[-2], images.shape[-1]))
-    if rows * columns != patches.shape[1]:  # hierarchical: the last stage's map
-        scale = (rows * columns / patches.shape[1]) ** 0.5
-        rows, columns = round(rows / scale), round(columns / scale)
-    return patches.unflatten(1, (rows, columns))
+        encoded: Encoded = encoder(images)
+    return encoded.patches.float().unflatten(1, encoded.grid)
 
 
 def principal_colours(features: Tensor, tails: float = 0.02) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +130,8 @@ def draw_comparison(
     for name, tasks in drawn.items():
         for task, table in tasks.items():
             for caption, picture in table.items():
-                words = f"{name} {task} {caption}" if len(tasks) > 1 + attention else f"{name} {caption}"
+                several = len(tasks) > 1 + attention
+                words = f"{name} {task} {caption}" if several else f"{name} {caption}"
                 key = "original" if caption == "original" else words
                 columns.setdefault(key, F.interpolate(picture.float(), (side, side)))
     path = Path(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -111,6 +112,15 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def weights(path: Path) -> dict[str, Tensor]:
     return torch.load(path, weights_only=False)["state_dict"]
+
+
+def test_the_norm_of_gradients_is_logged_without_clipping_too(tmp_path: Path) -> None:
+    norms = []
+    for name, clip in (("free", None), ("clipped", dict(max_norm=1e9))):
+        train(tmp_path / name, wrapper_settings=dict(clip_grad=clip))
+        (log,) = (tmp_path / name).glob("*/vis_data/scalars.json")
+        norms.append([json.loads(line)["grad_norm"] for line in log.read_text().splitlines()])
+    assert len(norms[0]) == 2 and norms[0] == pytest.approx(norms[1])
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)

@@ -164,7 +164,7 @@ class FiniteCheckpointHook(CheckpointHook):
             self._remove(self.filename_tmpl.format(n) for n in kept[: -len(stay)])
 
     def _save_timed(self, runner: Runner, step: int) -> None:
-        """Write what there is after ``step`` iterations, unless it is there."""
+        """Write a checkpoint of ``step`` iterations, unless there is one."""
         if self._saved_at == step:
             return
         runner.logger.info(f"Saving checkpoint at {step} iterations")

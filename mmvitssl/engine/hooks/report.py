@@ -22,7 +22,7 @@ from mmvitssl.randomness import all_seeded
 from mmvitssl.registry import HOOKS
 from mmvitssl.visualization.attention import attention_pictures
 from mmvitssl.visualization.run_report import FACTS, write_run_report
-from mmvitssl.visualization.sheets import captioned
+from mmvitssl.visualization.sheets import captioned, enlarged
 
 PAGE = "report.html"
 
@@ -105,7 +105,7 @@ class ReportHook(Hook):
 
     def _add(self, runner: Runner, name: str, columns: dict[str, torch.Tensor], step: int) -> None:
         if columns:
-            sheet = np.asarray(captioned(columns, self.rows))
+            sheet = np.asarray(captioned(enlarged(columns), self.rows))
             runner.visualizer.add_image(name, sheet, step=step)
 
 
