@@ -26,6 +26,8 @@ from mmengine.config import Config
 from mmengine.config import utils as config_utils
 from mmengine.logging import print_log
 
+from mmvitssl.config_tree import parts
+
 
 def _is_distribution(name: str) -> bool:
     try:
@@ -51,17 +53,6 @@ def map_config_scopes() -> None:
 FUNCTIONS_OF_LOADERS = ("collate_fn", "worker_init_fn")
 
 
-def _without_scopes_of_functions(node: Any) -> None:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in FUNCTIONS_OF_LOADERS and isinstance(value, dict):
-                value.pop("_scope_", None)
-            _without_scopes_of_functions(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            _without_scopes_of_functions(value)
-
-
 def scope_inherited_configs() -> None:
     """Let a config that inherits ``'mmvitssl::...'`` find the classes that the path would find.
 
@@ -80,7 +71,9 @@ def scope_inherited_configs() -> None:
             scope = cfg.get("default_scope")
         converted = convert(cfg, scope, **nested)
         if not nested:
-            _without_scopes_of_functions(converted)
+            for name, part in parts(converted):
+                if name.rpartition(".")[2] in FUNCTIONS_OF_LOADERS:
+                    part.pop("_scope_", None)
         return converted
 
     Config._dict_to_config_dict = staticmethod(scoped)

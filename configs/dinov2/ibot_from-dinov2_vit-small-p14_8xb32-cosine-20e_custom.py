@@ -16,12 +16,8 @@ optim_wrapper = dict(
 auto_scale_lr = dict(base_batch_size=256)
 train_cfg = dict(max_epochs=20)
 param_scheduler = [
-    dict(
-        type='mmvitssl.LinearLR', start_factor=0.0, by_epoch=True, begin=0, end=2,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', eta_min=1e-7, by_epoch=True, begin=2,
-        convert_to_iter_based=True),
+    dict(_base_.param_scheduler[0], start_factor=0.0, end=2),
+    dict(_base_.param_scheduler[1], eta_min=1e-07, begin=2),
 ]
 custom_hooks = [
     dict(type='MomentumUpdateHook'),

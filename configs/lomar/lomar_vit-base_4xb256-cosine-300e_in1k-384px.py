@@ -17,11 +17,6 @@ train_dataloader = dict(
 
 train_cfg = dict(max_epochs=300)
 param_scheduler = [
-    dict(
-        type='mmvitssl.LinearLR', start_factor=1e-4, inclusive=False,
-        by_epoch=True, begin=0, end=10,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=10,
-        convert_to_iter_based=True),
+    dict(_base_.param_scheduler[0], end=10),
+    dict(_base_.param_scheduler[1], begin=10),
 ]

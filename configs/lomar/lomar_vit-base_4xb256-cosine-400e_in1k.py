@@ -13,11 +13,6 @@ optim_wrapper = dict(accumulative_counts=4)
 train_cfg = dict(max_epochs=400)
 # the official README warms up for 20 epochs, the paper for 10
 param_scheduler = [
-    dict(
-        type='mmvitssl.LinearLR', start_factor=1e-4, inclusive=False,
-        by_epoch=True, begin=0, end=20,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=20,
-        convert_to_iter_based=True),
+    dict(_base_.param_scheduler[0], end=20),
+    dict(_base_.param_scheduler[1], begin=20),
 ]

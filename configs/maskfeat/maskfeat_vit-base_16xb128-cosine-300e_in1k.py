@@ -12,7 +12,7 @@ model = dict(
     tasks=dict(
         masked=dict(
             masking=dict(ratio=0.4),
-            target=dict(_delete_=True, type='HOGTarget', bins=9, cell=8),
+            target=dict(_delete_=True, type='HOGTarget', bins=9),
             head=dict(_delete_=True, type='PixelLoss', distance='l2'))))
 # 16 processes x 128 = 2048; 2e-4 x 2048 / 256
 train_dataloader = dict(batch_size=128)

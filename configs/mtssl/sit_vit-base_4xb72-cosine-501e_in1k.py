@@ -1,24 +1,16 @@
 # SiT (Atito et al., 2021), ViT-B, as its first code: contrast, rotation and reconstruction, weights
 # learned. The contrastive token is the class token.
 _base_ = [
+    '../_base_/models/vit.py',
     '../_base_/datasets/imagenet_sit.py',
     '../_base_/schedules/shared_300e.py',
     '../_base_/default_runtime.py',
 ]
 
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
-        arch=dict(base='base'),
-        image_size=224,
-        patch_size=16,
-        position='learned',
-        initialisation='deit',
-        prefix_tokens=('rotation', ),
-        drop_path=0.1),
+        arch=dict(base='base'), position='learned', initialisation='deit',
+        prefix_tokens=('rotation', ), drop_path=0.1),
     tasks=dict(
         contrast=dict(
             type='Contrastive',
@@ -28,10 +20,9 @@ model = dict(
                 last_norm=False),
             head=dict(type='NTXent', temperature=0.5, scale=0.5, local=True)),
         rotation=dict(type='Rotation', views=(0, 1), token='rotation'),
-        # half of the patches, shared out between the four corruptions; all are reconstructed
         paint=dict(
-            type='Inpainting', views=(0, 1), patches=96 / 196,
-            modes=('noise', 'other', 'blur', 'grey'), distance='l1', on='all')),
+            type='Inpainting', views=(0, 1), blocks=True,
+            modes=('grey', 'blur', 'noise', 'other'), distance='l1', on='all')),
     balancer=dict(
         type='UncertaintyWeights',
         likelihoods=dict(contrast='classification', rotation='classification', paint='laplace'),

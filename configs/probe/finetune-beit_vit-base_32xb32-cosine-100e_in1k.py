@@ -6,10 +6,6 @@ model = dict(
     encoder=dict(position='none', relative_position='block_bias', qkv_bias='qv', layer_scale=0.1))
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=20,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min_ratio=2.5e-4, by_epoch=True, begin=20,
-        convert_to_iter_based=True),
+    dict(_base_.param_scheduler[0], end=20),
+    dict(_base_.param_scheduler[1], eta_min_ratio=0.00025, begin=20),
 ]

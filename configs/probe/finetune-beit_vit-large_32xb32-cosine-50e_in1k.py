@@ -4,11 +4,4 @@ _base_ = './finetune-mae_vit-large_32xb32-cosine-50e_in1k.py'
 model = dict(
     encoder=dict(position='none', relative_position='block_bias', qkv_bias='qv', layer_scale=1e-5))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min_ratio=1e-3, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
-]
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], eta_min_ratio=0.001)]

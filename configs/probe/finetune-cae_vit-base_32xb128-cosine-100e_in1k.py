@@ -11,10 +11,6 @@ train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 auto_scale_lr = dict(base_batch_size=4096)
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min_ratio=1.25e-4, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], eta_min_ratio=0.000125),
 ]

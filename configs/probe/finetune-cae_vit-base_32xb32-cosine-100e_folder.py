@@ -9,11 +9,4 @@ val_dataloader = dict(dataset=dict(root='data/food-101/val'))
 test_dataloader = dict(dataset=dict(root='data/food-101/val'))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=1024)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min_ratio=5e-4, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
-]
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], eta_min_ratio=0.0005)]

@@ -5,10 +5,6 @@ model = dict(encoder=dict(arch=dict(base='small', num_heads=12)))
 optim_wrapper = dict(optimizer=dict(lr=1.6e-2), paramwise_cfg=dict(decay_rate=0.75))
 train_cfg = dict(max_epochs=200)
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min_ratio=6.25e-5, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], eta_min_ratio=6.25e-05),
 ]

@@ -9,10 +9,6 @@ train_dataloader = dict(
         dataset={{_base_.train_dataloader.dataset}}))
 train_cfg = dict(max_epochs=200)
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=20,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min_ratio=5e-4, by_epoch=True, begin=20,
-        convert_to_iter_based=True),
+    dict(_base_.param_scheduler[0], end=20),
+    dict(_base_.param_scheduler[1], begin=20),
 ]

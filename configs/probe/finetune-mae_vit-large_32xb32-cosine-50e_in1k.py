@@ -6,10 +6,6 @@ model = dict(encoder=dict(arch=dict(base='large'), drop_path=0.2))
 optim_wrapper = dict(optimizer=dict(lr=4e-3), paramwise_cfg=dict(decay_rate=0.75))
 train_cfg = dict(max_epochs=50)
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min_ratio=2.5e-4, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], eta_min_ratio=0.00025),
 ]

@@ -13,11 +13,4 @@ optim_wrapper = dict(
     optimizer=dict(lr=5e-3),
     paramwise_cfg=dict(decay_rate=0.9, no_decay=('relative_position_bias_table', )))
 auto_scale_lr = dict(base_batch_size=2048)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=2e-4, by_epoch=True, begin=0, end=20,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-6, by_epoch=True, begin=20,
-        convert_to_iter_based=True),
-]
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], eta_min=1e-06)]

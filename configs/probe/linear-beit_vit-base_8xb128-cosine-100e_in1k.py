@@ -11,12 +11,11 @@ model = dict(
     encoder=dict(position='none', relative_position='shared_bias', qkv_bias='qv', layer_scale=0.1),
     readout='blocks',
     head=dict(type='BlockwiseLinearHead'))
+test_view = [
+    dict(type='Resize', of_image=8 / 7, interpolation='bicubic'), dict(type='CenterCrop')
+]
 test_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='MultiView', views=[dict(transforms=[
-        dict(type='Resize', of_image=8 / 7, interpolation='bicubic'),
-        dict(type='CenterCrop')])]),
-    dict(type='PackViews'),
+    _base_.load, dict(type='MultiView', views=[dict(transforms=test_view)]), _base_.pack
 ]
 train_dataloader = dict(batch_size=128)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -5,12 +5,11 @@ _base_ = './linear-mocov3_vit-base_8xb128-cosine-90e_in1k.py'
 model = dict(
     encoder=dict(arch=dict(base='small'), position='learned', interpolate_offset=0.1),
     readout='cls-last4')
+test_view = [
+    dict(type='Resize', of_image=8 / 7, interpolation='bicubic'), dict(type='CenterCrop')
+]
 test_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='MultiView', views=[dict(transforms=[
-        dict(type='Resize', of_image=8 / 7, interpolation='bicubic'),
-        dict(type='CenterCrop')])]),
-    dict(type='PackViews'),
+    _base_.load, dict(type='MultiView', views=[dict(transforms=test_view)]), _base_.pack
 ]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

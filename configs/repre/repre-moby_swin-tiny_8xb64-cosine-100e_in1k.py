@@ -1,17 +1,5 @@
 # RePre on MoBY, Swin-T, 100 epochs; published linear top-1 71.8 (base 70.9).
-_base_ = '../moby/moby_swin-tiny_8xb64-cosine-100e_in1k.py'
+_base_ = ['../moby/moby_swin-tiny_8xb64-cosine-100e_in1k.py', './_base_/reconstruction.py']
 
-model = dict(
-    tasks=dict(
-        reconstruction=dict(
-            type='Reconstruction',
-            views=(0,),
-            neck=dict(type='MultiHierarchyFusion', width=48, layers=2),
-            head=dict(type='PixelLoss', distance='l1'))),
-    balancer=dict(
-        type='UncertaintyWeights',
-        likelihoods=dict(contrastive='classification', reconstruction='laplace')))
-
-# The logarithms of the two scales are no weights: no decay, and a learning rate that moves them.
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'balancer': dict(lr_mult=5.0, decay_mult=0.0)}))
+model = dict(tasks=dict(reconstruction=_base_.reconstruction_swin), balancer=_base_.beside_contrast)
+optim_wrapper = _base_.scales

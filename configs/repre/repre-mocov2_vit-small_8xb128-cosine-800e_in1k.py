@@ -1,17 +1,5 @@
 # RePre on MoCo v2, ViT-S, 800 epochs; published linear top-1 73.4 (base 72.7).
-_base_ = '../mocov2/mocov2_vit-small_8xb128-cosine-800e_in1k.py'
+_base_ = ['../mocov2/mocov2_vit-small_8xb128-cosine-800e_in1k.py', './_base_/reconstruction.py']
 
-model = dict(
-    tasks=dict(
-        reconstruction=dict(
-            type='Reconstruction',
-            views=(0,),
-            neck=dict(type='MultiHierarchyFusion', width=128, layers=2),
-            head=dict(type='PixelLoss', distance='l1'))),
-    balancer=dict(
-        type='UncertaintyWeights',
-        likelihoods=dict(contrastive='classification', reconstruction='laplace')))
-
-# The logarithms of the two scales are no weights: no decay, and a learning rate that moves them.
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'balancer': dict(lr_mult=5.0, decay_mult=0.0)}))
+model = dict(tasks=dict(reconstruction=_base_.reconstruction), balancer=_base_.beside_contrast)
+optim_wrapper = _base_.scales

@@ -14,10 +14,6 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=1.0))
 train_cfg = dict(max_epochs=300)
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=10,
-        convert_to_iter_based=True),
+    dict(_base_.param_scheduler[0], end=10),
+    dict(_base_.param_scheduler[1], begin=10),
 ]

@@ -15,6 +15,7 @@ from mmvitssl.datasets.files import EXTENSIONS, list_images
 from mmvitssl.datasets.images import read_lines
 from mmvitssl.engine.coco_file import read_coco
 from mmvitssl.engine.errors import UserError
+from mmvitssl.extras import require
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
 IMAGES = ("images", "image", "img", "imgs", "JPEGImages", "leftImg8bit")
@@ -325,8 +326,6 @@ def _classes(root: Path, labels: set[int]) -> tuple[tuple[str, ...], bool, str]:
     if not labels:
         raise UserError(f"The masks below {root} hold nothing but {IGNORED}, which means no label.")
     if (root / ADE).is_file():
-        from mmvitssl.extras import require
-
         require("ADE20K", "transfer", "mmseg")
         from mmseg.datasets import ADE20KDataset
 

@@ -143,10 +143,10 @@ class ImageModel(nn.Module):
         transform: image -> (C, H, W) normalised tensor.
     """
 
-    encoder: Any
+    encoder: nn.Module
     preprocessor: Any
 
-    def __init__(self, encoder: Any, preprocessor: nn.Module, readout: str = "cls") -> None:
+    def __init__(self, encoder: nn.Module, preprocessor: nn.Module, readout: str = "cls") -> None:
         super().__init__()
         check_readout(encoder, readout)
         self.encoder, self.preprocessor, self.readout = encoder, preprocessor, readout

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from mmvitssl.apis.recipes import load_recipe
 from mmvitssl.checkpoint import CheckpointError, check_weights_file, load_file, load_strict
 from mmvitssl.checkpoint.description import read_config_text
 from mmvitssl.checkpoint.named import named_weights
-from mmvitssl.checkpoint.own_types import own_model
+from mmvitssl.checkpoint.own_types import build_model
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.datasets.files import list_images
 from mmvitssl.engine.launch import prepare_scope
 from mmvitssl.models.algorithms import Pretrainer
-from mmvitssl.registry import MODELS
 from mmvitssl.visualization.reconstruction import draw_reconstructions
 
 # official formats whose decoder predicts pixels, and the method that they are of
@@ -56,9 +54,7 @@ def load_pretrainer(checkpoint: str | Path) -> Pretrainer:
         settings = _official(content, path)
     elif not str(settings.get("type", "")).endswith("Pretrainer"):
         raise CheckpointError(f"{checkpoint} {NO_PRETRAINING}")
-    settings = own_model(settings, f"The config inside {checkpoint}: model")
-    with DefaultScope.overwrite_default_scope("mmvitssl"):
-        model: Pretrainer = MODELS.build(settings)
+    model: Pretrainer = build_model(settings, f"The config inside {checkpoint}: model")
     model.load_frozen()
     load_strict(model, path)
     return model.eval()

@@ -17,9 +17,9 @@ from mmvitssl.apis.health import Health, judge, logged_losses
 from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.next_steps import Command, next_steps
 from mmvitssl.apis.plan import Plan, choose_image_size, make_plan
-from mmvitssl.apis.recipes import known_method, load_recipe
+from mmvitssl.apis.recipes import CONFIGS, known_method, load_recipe
 from mmvitssl.apis.sources import ImageSource, class_folders, dataset_config, look
-from mmvitssl.apis.written_configs import config_text, fit, write_config
+from mmvitssl.apis.written_configs import config_text, fit, new_folder, write_config
 from mmvitssl.checkpoint import CheckpointError, check_weights_file
 from mmvitssl.checkpoint.download import find_published
 from mmvitssl.engine import training
@@ -76,23 +76,12 @@ def prepare(
     machine: Machine | None = None,
     say: Callable[[str], None] = print,
 ) -> Prepared:
-    """Look at images and machine, choose the settings and write the config.
+    """Look at images and machine, choose the settings and write the config; see :func:`pretrain`.
 
     Args:
-        images, method, arch, image_size, epochs, batch_size, out, init: see :func:`pretrain`.
         machine: that trains; None: this one.
-        say: takes the lines that say what was found and chosen.
-
-    Raises:
-        UserError: something of it is impossible, in words.
-        FileNotFoundError, BrokenImageError: there are no images that can be read.
     """
-    out = Path(out)
-    if any(out.glob("*.pth")):
-        raise UserError(
-            f"{out.absolute()} holds the checkpoints of another run: choose another folder with "
-            f"--out, or remove it."
-        )
+    out = new_folder(out)
     weights = None if init is None else check_weights_file(init, "--init")
     with building():
         method = known_method(method)
@@ -121,6 +110,7 @@ def prepare(
         f"to fit",
         f"{number} images of {source.path.absolute()} and {machine.line()}.",
         f"Train the same again: mmvitssl train {out}/config.py --work-dir ANOTHER_FOLDER",
+        f"Recipe: {path.relative_to(CONFIGS)}",
     ]
     target = out / "config.py"
     write_config(target, config_text(recipe, plan.choices, header))
@@ -166,7 +156,8 @@ def pretrain(
     What is not stated is chosen from the images and the machine, and said with its reason.
 
     Args:
-        images: a folder (nested or not), a zip or tar file, or a text file with a path per line.
+        images: a folder (nested or not; frames of videos too), a zip or tar file, or a text file
+            with a path per line.
         method: such as 'repre', 'mae', 'dino'; see :func:`~mmvitssl.apis.list_models`.
         arch: 'vit-tiny', 'vit-small', 'vit-base', 'vit-large', 'vit-huge' or 'swin-tiny'.
         image_size: side in pixels.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from torch import nn
 
 import mmvitssl
 from mmvitssl.apis.dense_transfer import Transferred, train_config
@@ -17,7 +18,7 @@ from mmvitssl.apis.labelled import split
 from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, choose_rate, power_of_two
 from mmvitssl.apis.recipes import CONFIGS
-from mmvitssl.apis.written_configs import config_text, write_config
+from mmvitssl.apis.written_configs import config_text, new_folder, write_config
 from mmvitssl.checkpoint.description import Description
 from mmvitssl.checkpoint.locate import check_weights_file
 from mmvitssl.checkpoint.onnx_model import image_size_of
@@ -138,12 +139,7 @@ def prepare(
     """Look at checkpoint, data and machine, and write the config; see :func:`probe`."""
     if kind not in KINDS:
         raise UserError(f"There is no probe '{kind}': use one of {', '.join(KINDS)}.")
-    out, root = Path(out), Path(data).expanduser().absolute()
-    if any(out.glob("*.pth")):
-        raise UserError(
-            f"{out.absolute()} holds the checkpoints of another run: choose another folder with "
-            f"--out, or remove it."
-        )
+    out, root = new_folder(out), Path(data).expanduser().absolute()
     machine = machine or find_machine()
     cpu = machine.device == "cpu"
     chosen = KINDS[kind]
@@ -224,7 +220,12 @@ def _set_model(
 
 
 def _set_data(
-    config: Config, train: dict[str, Any], val: dict[str, Any], encoder: Any, kind: str, batch: int
+    config: Config,
+    train: dict[str, Any],
+    val: dict[str, Any],
+    encoder: nn.Module,
+    kind: str,
+    batch: int,
 ) -> None:
     """Data sets, with views of the size that the encoder was pretrained on."""
     size = image_size_of(encoder)

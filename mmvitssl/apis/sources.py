@@ -83,6 +83,12 @@ class ImageSource:
             f"shorter side {short.min()} to {short.max()} pixels, median {self.shorter_side}; "
             f"{modes}{part}",
         ]
+        classes = class_folders(self)
+        if classes:
+            lines.append(
+                f"{len(classes)} class folders: the health shows nearest neighbours of the same "
+                f"class; the training does not see them"
+            )
         if self.broken:
             shown = [f"{name} ({why})" for name, why in list(self.broken.items())[:SHOWN]]
             more = len(self.broken) - len(shown)
@@ -199,23 +205,34 @@ def _mode(file: str | BytesIO) -> str:
 def dataset_config(source: ImageSource, out: Path, pipeline: Sequence[Any]) -> dict[str, Any]:
     """The config of the dataset of a source; broken files are left out by name.
 
+    Class folders become labels, which the health of the training counts neighbours with.
+
     Args:
         source: that was looked at.
         out: folder for a list of the files that can be read, where some cannot.
         pipeline: of the dataset.
     """
     config: dict[str, Any]
+    classes = class_folders(source)
     if source.archive is not None:
         config = dict(type="ImageArchive", file=str(source.path.absolute()))
         if source.broken:
             config["skip"] = sorted(source.broken)
     elif source.kind == "folder" and not source.broken:
-        config = dict(type="ImageFolder", root=str(source.path.absolute()))
+        kind = "LabelledFolder" if classes else "ImageFolder"
+        config = dict(type=kind, root=str(source.path.absolute()))
     else:
         out.mkdir(parents=True, exist_ok=True)
-        names = (str(Path(name).absolute()) for name in source.good)
-        (out / "images.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        config = dict(type="ImageList", ann_file=str((out / "images.txt").absolute()))
+        file = out / "images.txt"
+        lines = [str(Path(name).absolute()) for name in source.good]
+        if classes:
+            labels = [classes.index(Path(name).relative_to(source.path).parts[0])
+                      for name in source.good]  # fmt: skip
+            lines = [f"{line} {label}" for line, label in zip(lines, labels, strict=True)]
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        config = dict(type="ImageList", ann_file=str(file.absolute()))
+        if classes:
+            config.update(labelled=True, classes=classes)
     if not source.checked:
         # some of the images that nobody looked at may be broken; each is logged by name
         config["max_broken"] = max(1, len(source.names) // 1000)

@@ -11,7 +11,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmvitssl.apis.plan import Choice, Plan, power_of_two
+from mmvitssl.config_tree import kind_of, parts
 from mmvitssl.engine.config_files import RUNNER_KEYS
+from mmvitssl.engine.errors import UserError
 
 CHECKPOINTS, STEPS = 5, 200  # of a training, and steps that are worth one
 LINES = 50  # of the log, at least
@@ -28,12 +30,19 @@ PLACES = {
 }
 
 
-def _queues(node: Any) -> list[dict[str, Any]]:
-    """Heads that hold a queue of keys."""
-    if isinstance(node, dict):
-        here = [node] if str(node.get("type", "")).endswith("QueueInfoNCE") else []
-        return here + [queue for value in node.values() for queue in _queues(value)]
-    return []
+def new_folder(out: str | Path) -> Path:
+    """The folder of a run that is to start.
+
+    Raises:
+        UserError: it holds the checkpoints of another run.
+    """
+    out = Path(out)
+    if any(out.glob("*.pth")):
+        raise UserError(
+            f"{out.absolute()} holds the checkpoints of another run: choose another folder with "
+            f"--out, or remove it."
+        )
+    return out
 
 
 def fit(config: Config, plan: Plan, dataset: dict[str, Any], images: int) -> None:
@@ -61,7 +70,7 @@ def fit(config: Config, plan: Plan, dataset: dict[str, Any], images: int) -> Non
     step = plan.batch_size * plan.devices
     # a schedule and a rate that are already those of this batch
     config.auto_scale_lr = dict(base_batch_size=step, enable=False)
-    for queue in _queues(config.model.tasks):
+    for queue in [p for _, p in parts(config.model.tasks) if kind_of(p).endswith("QueueInfoNCE")]:
         # keys of the same images would fill a queue that is longer than the data set
         size = min(queue.get("size", QUEUE), power_of_two(images))
         queue["size"] = max(size // step * step, step)

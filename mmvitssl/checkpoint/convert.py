@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmvitssl.checkpoint.description import Description, build_encoder, describe, fitted
 from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of, unwrap
@@ -27,6 +27,7 @@ from mmvitssl.checkpoint.strict import check_keys, rename_task
 from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
 from mmvitssl.models.backbones.contract import backbone_in
+from mmvitssl.models.backbones.lora import merge_updates
 
 State = dict[str, Tensor]
 OWN_FORMATS = ("onnx", "safetensors")  # beside those of other code bases
@@ -224,6 +225,7 @@ def export_file(
             return _export_onnx(state, path, out, description, source, image_size)
         kept = encoder_only(state) if only_encoder else state
         return write_own(kept, out, description, source, content.get("carried"))
+    state, _ = merge_updates(state)
     side = image_size if isinstance(image_size, int) else (image_size or (224,))[0]
     target = _format(name, state, path)
     state = _task_of_format(state, target, description)
@@ -260,11 +262,11 @@ def _task_of_format(state: State, target: Format, description: Description | Non
     return rename_task(state, names[0], name) if len(names) == 1 else state
 
 
-def _encoder(state: State, description: Description, path: Path) -> Any:
+def _encoder(state: State, description: Description, path: Path) -> nn.Module:
     """The encoder that a description and a state are of."""
     own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     fitting = replace(description, encoder=fitted(description.encoder, state))
-    encoder: Any = build_encoder(fitting, path, bytes_of(state))
+    encoder = build_encoder(fitting, path, bytes_of(state))
     check_keys(encoder.state_dict(), own, path, "an encoder")
     encoder.load_state_dict(own, strict=True)
     return encoder
@@ -304,10 +306,11 @@ def _export_timm(
     told = (None, "cls") if description is None else (description.encoder, description.readout)
     try:
         model = as_timm(state, told[0], size, told[1])
-        theirs = None if "img_size" in model.unknown else model.build()
     except CheckpointError as error:
         raise CheckpointError(f"{error} {_fitting(state)}") from error
-    except (RuntimeError, TypeError) as error:
+    try:
+        theirs = None if "img_size" in model.unknown else model.build()
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise CheckpointError(
             f"timm's {model.name} does not take the weights: {error}. Use --encoder-only, or "
             f"--format safetensors or onnx."
@@ -325,7 +328,7 @@ def _export_timm(
     return [*lines, f"wrote {len(model.state)} tensors to {out}; read them with", model.call(out)]
 
 
-def _compared(name: str, theirs: Any, encoder: Any) -> str:
+def _compared(name: str, theirs: Any, encoder: nn.Module) -> str:
     """The words for how far timm's features are from ours; too far is an error."""
     difference = greatest_difference(encoder, theirs, image_size_of(encoder))
     if not difference <= TOLERANCE:

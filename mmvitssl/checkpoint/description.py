@@ -296,7 +296,7 @@ def build_encoder(
 
 
 def fitted(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The settings of an encoder without the pretraining tokens that a state lacks.
+    """The settings of an encoder without the tokens and low-rank updates that a state lacks.
 
     Args:
         settings: config of an encoder.
@@ -306,4 +306,6 @@ def fitted(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str
     for token in ("mask_token", "unknown_position"):
         if result.get(token) and f"encoder.{token}" not in state:
             result[token] = False
+    if not any(".qkv_lora." in key for key in state):
+        result.pop("lora_rank", None)
     return result

@@ -84,7 +84,7 @@ def download(wanted: Published) -> Path:
         if file.is_file() and record.is_file():
             known = json.loads(record.read_text(encoding="utf-8"))
             if _sum_of(file) == known["sha256"]:
-                _compare(wanted, known["sha256"], f"the cached {file}")
+                _compare(wanted, file, f"the cached {file}")
                 return file
         known = _fetch(wanted, file)
         record.write_text(json.dumps(known, indent=1), encoding="utf-8")
@@ -95,27 +95,30 @@ def download(wanted: Published) -> Path:
 
 
 @lru_cache
-def _digest(path: str, size: int, changed: int) -> str:
-    """SHA-256 of a file; computed once per process and state of the file."""
-    digest = hashlib.sha256()
+def _digest(path: str, size: int, changed: int, kind: str) -> str:
+    """Sum of a file; computed once per process and state of the file."""
+    digest = hashlib.new(kind, usedforsecurity=kind != "md5")
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
 
 
-def _sum_of(file: Path) -> str:
+def _sum_of(file: Path, kind: str = "sha256") -> str:
     stat = file.stat()
-    return _digest(str(file), stat.st_size, stat.st_mtime_ns)
+    return _digest(str(file), stat.st_size, stat.st_mtime_ns, kind)
 
 
-def _compare(wanted: Published, digest: str, what: str) -> None:
-    """Raise CheckpointError unless a digest begins with the expected digits."""
-    if wanted.sha256 and not digest.startswith(wanted.sha256):
-        raise CheckpointError(
-            f"{what} has the SHA-256 {digest}, and {wanted.sha256} is expected: it is another file "
-            f"than {wanted.name}. Nothing of it is used."
-        )
+def _compare(wanted: Published, file: Path, what: str) -> None:
+    """Raise CheckpointError unless the sums of a file begin with the expected digits."""
+    for kind, name in (("sha256", "SHA-256"), ("md5", "MD5 sum")):
+        expected = getattr(wanted, kind)
+        found = _sum_of(file, kind) if expected else ""
+        if not found.startswith(expected):
+            raise CheckpointError(
+                f"{what} has the {name} {found}, and {expected} is expected: it is another file "
+                f"than {wanted.name}. Nothing of it is used."
+            )
 
 
 def _fetch(wanted: Published, file: Path) -> dict[str, Any]:
@@ -132,7 +135,7 @@ def _fetch(wanted: Published, file: Path) -> dict[str, Any]:
                 f"{wanted.url} ended after {written} of {size} bytes: run the command again."
             )
         digest = _sum_of(part)
-        _compare(wanted, digest, wanted.url)
+        _compare(wanted, part, wanted.url)
         if DIGITS.fullmatch(announced) and digest != announced:
             raise CheckpointError(
                 f"{wanted.url} has the SHA-256 {digest}, and its server announced {announced}: run "
@@ -148,6 +151,7 @@ def _fetch(wanted: Published, file: Path) -> dict[str, Any]:
         part.unlink(missing_ok=True)
     compared = (
         f"as expected, by {len(wanted.sha256)} digits" if wanted.sha256
+        else f"MD5 as its authors publish, by {len(wanted.md5)} digits" if wanted.md5
         else "as its server announced" if announced
         else f"its authors publish none; {wanted.url}#sha256={digest} takes this file alone"
     )  # fmt: skip

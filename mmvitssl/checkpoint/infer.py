@@ -15,6 +15,7 @@ from mmvitssl.checkpoint.entries import some
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.facts import Facts, resize_rule
 from mmvitssl.checkpoint.formats import FORMATS
+from mmvitssl.models.backbones.position import sincos_table
 
 PROJECTION = "patch_embed.proj.weight"
 FIRST = "blocks.0.attn."
@@ -23,7 +24,7 @@ IMAGE_SIZE = 224  # of files whose tables do not show it
 HEAD_WIDTH = 64  # channels per attention head of all published models but MoCo v3's and CAE's ViT-S
 # epsilon of the norms, where it is not timm's and Swin's
 NORM_EPS = {"transformers-vit": 1e-12, "transformers-vitmae": 1e-12,
-            "dinov3": 1e-5, "timm-dinov3": 1e-5}  # fmt: skip
+            "dinov3": 1e-5, "timm-dinov3": 1e-5, "transformers-dinov3": 1e-5}  # fmt: skip
 SINCOS = ("sincos_row_first", "sincos_column_first")
 HOW = "describe the encoder in a config of yours (--config FILE)"
 
@@ -200,8 +201,6 @@ def _grid(
 
 def _position(state: Mapping[str, Tensor], grid: tuple[int, int]) -> str:
     """Kind of the absolute positions; a table that is a fixed one stays fixed."""
-    from mmvitssl.models.backbones.position import sincos_table
-
     table = state.get("pos_embed")
     if table is None:
         return "none"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmvitssl.checkpoint.errors import CheckpointError
@@ -23,7 +24,7 @@ TOKENIZER = ("tokenize", "decode")
 SCOPES = (SCOPE, "mmengine", "mmdet", "mmseg")  # that MMEngine writes; no registry is asked here
 LARGEST = 2**20  # sizes in a described module: channels, pixels of a side, ids
 MOST_LAYERS = 1024
-DEPTHS = ("depth", "depths", "blocks")
+DEPTHS = ("depth", "depths", "blocks", "num_layers", "layers")
 SPARE_BYTES = 2**30  # that a module may have beside what its file holds: tables of positions
 
 
@@ -107,13 +108,12 @@ def own_settings(config: Any, members: tuple[str, ...], where: str) -> dict[str,
 
 def _check_layers(settings: Mapping[str, Any], where: str) -> None:
     """Refuse numbers of layers that would take hours to build."""
-    arch = settings.get("arch")
-    for part in (settings, arch if isinstance(arch, Mapping) else {}):
-        for key in DEPTHS:
-            value = part.get(key, 0)
-            numbers = value if isinstance(value, list | tuple) else [value]
-            if not all(isinstance(n, int) and 0 <= n <= MOST_LAYERS for n in numbers):
-                raise CheckpointError(f"{where}.{key} is {value!r}, which is no number of layers.")
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            _check_layers(value, f"{where}.{key}")
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if key in DEPTHS and not all(isinstance(n, int) and 0 <= n <= MOST_LAYERS for n in numbers):
+            raise CheckpointError(f"{where}.{key} is {value!r}, which is no number of layers.")
 
 
 def own_model(config: Any, where: str) -> Any:
@@ -126,7 +126,10 @@ def own_model(config: Any, where: str) -> Any:
         CheckpointError: a type is another, or a value is not plain; nothing was imported or run.
     """
     MODELS.import_from_location()
-    return _own_node(config, where)
+    model = _own_node(config, where)
+    if isinstance(model, Mapping):
+        _check_layers(model, where)
+    return model
 
 
 def _own_node(node: Any, where: str) -> Any:
@@ -150,6 +153,22 @@ def _own_node(node: Any, where: str) -> Any:
             f"built from a file; nothing was imported or run."
         )
     return {"type": bare, **inside}
+
+
+def build_model(config: Any, where: str) -> Any:
+    """Build a whole model of a file; see :func:`own_model`.
+
+    Raises:
+        CheckpointError: it is not all of this package, or cannot be built.
+    """
+    settings = own_model(config, where)
+    try:
+        with DefaultScope.overwrite_default_scope(SCOPE):
+            return MODELS.build(settings)
+    except Exception as error:  # of classes that got another's values, anything may come
+        raise CheckpointError(
+            f"{where} cannot be built: {type(error).__name__}: {error}"
+        ) from error
 
 
 def build_own(
@@ -186,7 +205,7 @@ def build_own(
         return make()
     except CheckpointError:
         raise
-    except (TypeError, ValueError, KeyError, LookupError, RuntimeError, ArithmeticError) as error:
+    except Exception as error:  # of a class that got another's values, anything may come
         raise CheckpointError(
             f"{where} describes a {settings['type']} that cannot be built: "
             f"{type(error).__name__}: {error}"

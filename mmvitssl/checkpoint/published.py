@@ -19,6 +19,7 @@ class Published:
         licence: of the weights.
         format: see :data:`~mmvitssl.checkpoint.formats.FORMATS`.
         sha256: the digest, or its first digits where only these are published; empty: nothing is.
+        md5: the same of the MD5 sum, where the authors publish that (MAE's README does).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Published:
     licence: str
     format: str
     sha256: str = ""
+    md5: str = ""
 
 
 def _mm(name: str, folder: str, file: str, format: str) -> Published:
@@ -40,11 +42,20 @@ def _mae(size: str, epochs: int, file: str) -> Published:
     return _mm(f"mae-vit-{size}-{epochs}e", f"mae/{stem}", file, "mmpretrain-mae")
 
 
-def _fair(name: str, path: str, licence: str, format: str, sha256: str = "") -> Published:
-    return Published(name, FAIR + path, licence, format, sha256)
+def _fair(
+    name: str, path: str, licence: str, format: str, sha256: str = "", md5: str = ""
+) -> Published:
+    return Published(name, FAIR + path, licence, format, sha256, md5)
 
 
 NC = "CC-BY-NC-4.0"
+# DINOv2's authors publish no sums; these are what projects state independently of each other that
+# pin the files, such as finegrain-ai/refiners (scripts/conversion)
+DINOV2 = {
+    "s": "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+    "b": "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+    "l": "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+}
 PUBLISHED: dict[str, Published] = {
     each.name: each
     for each in (
@@ -59,9 +70,12 @@ PUBLISHED: dict[str, Published] = {
             "beit_vit-base-p16_8xb256-amp-coslr-300e_in1k_20221128-ab79e626", "mmpretrain-beit"),
         _mm("cae-vit-base-300e", "cae/cae_vit-base-p16_8xb256-amp-coslr-300e_in1k",
             "cae_vit-base-p16_8xb256-amp-coslr-300e_in1k_20221230-808170f3", "mmpretrain-cae"),
-        _fair("mae-vit-base", "mae/pretrain/mae_pretrain_vit_base.pth", NC, "timm"),
-        _fair("mae-vit-large", "mae/pretrain/mae_pretrain_vit_large.pth", NC, "timm"),
-        _fair("mae-vit-huge", "mae/pretrain/mae_pretrain_vit_huge.pth", NC, "timm"),
+        _fair("mae-vit-base", "mae/pretrain/mae_pretrain_vit_base.pth", NC, "timm",
+              md5="8cad7c"),
+        _fair("mae-vit-large", "mae/pretrain/mae_pretrain_vit_large.pth", NC, "timm",
+              md5="b8b06e"),
+        _fair("mae-vit-huge", "mae/pretrain/mae_pretrain_vit_huge.pth", NC, "timm",
+              md5="9bdbb0"),
         _fair("mocov3-vit-small", "moco-v3/vit-s-300ep/vit-s-300ep.pth.tar", NC, "mocov3"),
         _fair("mocov3-vit-base", "moco-v3/vit-b-300ep/vit-b-300ep.pth.tar", NC, "mocov3"),
         _fair("dino-vit-small", "dino/dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth",
@@ -69,11 +83,11 @@ PUBLISHED: dict[str, Published] = {
         _fair("dino-vit-base", "dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
               "Apache-2.0", "timm"),
         _fair("dinov2-vit-small", "dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
-              "Apache-2.0", "dinov2"),
+              "Apache-2.0", "dinov2", DINOV2["s"]),
         _fair("dinov2-vit-base", "dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
-              "Apache-2.0", "dinov2"),
+              "Apache-2.0", "dinov2", DINOV2["b"]),
         _fair("dinov2-vit-large", "dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
-              "Apache-2.0", "dinov2"),
+              "Apache-2.0", "dinov2", DINOV2["l"]),
         _fair("deit-vit-base", "deit/deit_base_patch16_224-b5f2ef4d.pth", "Apache-2.0", "timm",
               "b5f2ef4d"),
         Published("swin-tiny", f"{SWIN}swin_tiny_patch4_window7_224.pth", "MIT", "swin"),

@@ -42,6 +42,7 @@ DAMAGED = (
 )
 
 
+DEEPEST = 64
 OWN_METADATA = "mmvitssl"  # of safetensors files of this package: JSON
 CARRIED = "carried."  # in them, before the names of tensors that only exports need
 
@@ -113,8 +114,20 @@ def load_file(path: str | Path, map_location: Any = "cpu", mmap: bool = False) -
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint's dict.")
-    _check_damage(path, "" if mmap else damage_of_tensors(path, content))
+    if not mmap:
+        _check_nesting(path, content)
+        _check_damage(path, damage_of_tensors(path, content))
     return content
+
+
+def _check_nesting(path: Path, node: Any, depth: int = 0) -> None:
+    """Refuse containers without end: a pickle can hold a dict that holds itself."""
+    if depth > DEEPEST:
+        raise CheckpointError(f"{path} is nested more than {DEEPEST} times: it is no checkpoint.")
+    if isinstance(node, dict | list | tuple):
+        for item in node.values() if isinstance(node, dict) else node:
+            if isinstance(item, dict | list | tuple):
+                _check_nesting(path, item, depth + 1)
 
 
 def _check_damage(path: Path, damage: str) -> None:

@@ -21,6 +21,7 @@ from mmvitssl.checkpoint.normalisation import differing, mean_std_in
 from mmvitssl.checkpoint.plausible import check_dtypes, check_scale
 from mmvitssl.checkpoint.safe import load_file
 from mmvitssl.models.backbones.contract import Backbone, ReadsOwnFiles, UsesPart, backbone_in
+from mmvitssl.models.backbones.vit import ViT
 
 OTHER_NORMS = re.compile(r"fc_norm\.|backbone\.norm\d\.")
 # tokens that come from other code bases, which name none of them
@@ -168,14 +169,15 @@ def _of_its_library(
     return None if own is None else NamedWeights(own, notes=["Read as a file of its library"])
 
 
-def _check_positions(encoder: Any, origin: Format | None, path: str | Path) -> None:
+def _check_positions(encoder: Backbone, origin: Format | None, path: str | Path) -> None:
     """Refuse an encoder without the relative positions that a format's weights need.
 
     Raises:
         CheckpointError: it has others; features would be wrong without a word.
     """
     needs = None if origin is None else origin.relative_position
-    if origin is not None and needs and getattr(encoder, "relative_position", None) != needs:
+    own = encoder.relative_position if isinstance(encoder, ViT) else None
+    if origin is not None and needs and own != needs:
         raise CheckpointError(
             f"{path} is of {origin.words}: its model has rotary position embeddings (it holds "
             f"neither pos_embed nor relative_position_bias_table). Build the encoder with "
@@ -184,11 +186,15 @@ def _check_positions(encoder: Any, origin: Format | None, path: str | Path) -> N
         )
 
 
-def _resize_notes(encoder: Any, rule: tuple[float, bool] | None) -> list[str]:
+def _resize_notes(encoder: Backbone, rule: tuple[float, bool] | None) -> list[str]:
     """A warning where the encoder resizes positions by another rule than the file's authors."""
     names = ("interpolate_offset", "interpolate_antialias")
-    own = tuple(getattr(encoder, name, None) for name in names)
-    if rule is None or own == rule:
+    if rule is None:
+        return []
+    own: tuple[float | None, bool | None] = (None, None)
+    if isinstance(encoder, ViT):
+        own = encoder.interpolate_offset, encoder.interpolate_antialias
+    if own == rule:
         return []
     theirs, ours = (", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
                     for values in (rule, own))  # fmt: skip

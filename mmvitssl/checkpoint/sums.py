@@ -15,6 +15,7 @@ from torch import Tensor
 SUMS = "checksums"  # in the meta of a checkpoint
 SEAL = "checksum"  # of the metadata of a safetensors file
 SHOWN = 3
+SPARE = 2**26  # bytes that a file may unpack to beside twice its own
 
 
 def tensors_of(content: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -130,6 +131,14 @@ def damaged_records(path: Path, tensors: bool = False) -> list[str]:
     return damaged
 
 
+def unpacked_bytes(path: Path) -> int:
+    """Bytes of all records of a file of ``torch.save``, which are not compressed; 0 for others."""
+    if not zipfile.is_zipfile(path):
+        return 0
+    with zipfile.ZipFile(path) as archive:
+        return sum(record.file_size for record in archive.infolist())
+
+
 def damage_of_file(path: Path, tensors: bool = False) -> str:
     """What in a file of ``torch.save`` was changed since; empty: nothing.
 
@@ -138,6 +147,9 @@ def damage_of_file(path: Path, tensors: bool = False) -> str:
         tensors: whether the values of tensors are compared too.
     """
     try:
+        size = unpacked_bytes(path)
+        if size > 2 * path.stat().st_size + SPARE:
+            return f"it would unpack to {size / 1e9:.1f} GB, a decompression bomb"
         records = damaged_records(path, tensors)
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
         return f"its table of contents cannot be read ({error})"

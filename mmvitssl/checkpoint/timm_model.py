@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_no_weights
 from mmvitssl.checkpoint.formats import FORMATS
 from mmvitssl.checkpoint.formats.base import square_grid
 from mmvitssl.checkpoint.formats.masked import SHARED_TABLE, table_a_block
@@ -78,6 +79,7 @@ class TimmModel:
         """The model with its weights, in evaluation mode."""
         import timm
 
+        check_no_weights("The description", self.arguments)
         model: nn.Module = timm.create_model(self.name, **self.arguments)
         model.load_state_dict(self.state, strict=True)
         return model.eval()

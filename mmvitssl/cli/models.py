@@ -15,7 +15,8 @@ def list_weights(pattern: str) -> None:
     if not found:
         raise UserError(f"No published weights have '{pattern}' in their name.")
     for each in found:
-        digest = f"SHA-256 {each.sha256}" if each.sha256 else "no SHA-256 is published"
+        md5 = f"MD5 {each.md5}..." if each.md5 else "no sum is published"
+        digest = f"SHA-256 {each.sha256}" if each.sha256 else md5
         print(f"{each.name}\n    {each.format}, {each.licence}, {digest}\n    {each.url}")
 
 

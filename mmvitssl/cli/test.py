@@ -85,6 +85,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     check_weights_file(args.checkpoint)
     launch.check_data(config, ("test_dataloader",))
     launch.set_devices(config, args.launcher)
+    launch.follow_workers(config)
     launch.prepare_scope(config)
     weights.drop_weights(config)
     config.setdefault("randomness", dict(seed=0))

@@ -1,4 +1,4 @@
-"""Train Mask R-CNN or UperNet on a pretrained encoder; classes are read from the data."""
+"""Train a detector or segmentor on a pretrained encoder; classes are read from the data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, help="images per device and step")
     parser.add_argument(
         "--image-size", type=int, metavar="PIXELS",
-        help="shorter side of images (mask-rcnn), side of crops (upernet)",
+        help="shorter side of images (detectors), side of crops (upernet)",
     )  # fmt: skip
     return parser
 

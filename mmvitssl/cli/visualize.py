@@ -14,7 +14,12 @@ from mmvitssl.checkpoint import check_weights_file, load_encoder, load_strict
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.checkpoint.onnx_model import image_size_of
 from mmvitssl.checkpoint.self_described import rebuild_encoder
-from mmvitssl.cli.visualize_patches import add_comparison, add_patch_embedding, add_patches
+from mmvitssl.cli.visualize_patches import (
+    add_comparison,
+    add_decoder_attention,
+    add_patch_embedding,
+    add_patches,
+)
 from mmvitssl.datasets import LoadImage
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
@@ -106,7 +111,7 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for add in (
         _add_reconstruction, _add_attention, _add_embedding, _add_curves, add_patches,
-        add_patch_embedding, add_comparison,
+        add_patch_embedding, add_comparison, add_decoder_attention,
     ):  # fmt: skip
         add(commands)
     return parser.parse_args()

@@ -17,7 +17,8 @@ from mmvitssl.datasets.files import list_images
 from mmvitssl.engine.errors import UserError
 from mmvitssl.visualization import embedding, patches
 from mmvitssl.visualization.curves import run_names
-from mmvitssl.visualization.reconstruction import draw_comparison
+from mmvitssl.visualization.decoder_attention import decoder_maps, draw_decoder_maps
+from mmvitssl.visualization.reconstruction import draw_comparison, load_batch
 
 
 def _common(parser: argparse.ArgumentParser, out: str) -> None:
@@ -66,9 +67,39 @@ def add_comparison(commands: Any) -> None:
     draw.add_argument("images", nargs="+", metavar="IMAGE")
     draw.add_argument("--checkpoints", nargs="+", required=True, metavar="CKPT",
                       help="of whole pretraining models")  # fmt: skip
+    draw.add_argument("--attention", action="store_true",
+                      help="add where the class token of each encoder looks")  # fmt: skip
     draw.add_argument("--seed", type=int, default=0)
     draw.add_argument("--out", default="work_dirs/pictures/compare.png", help="the PNG to write")
     draw.set_defaults(run=draw_methods)
+
+
+def add_decoder_attention(commands: Any) -> None:
+    """Add ``visualize decoder-attention``."""
+    draw = commands.add_parser(
+        "decoder-attention", help="what a decoder reads to predict one masked patch"
+    )
+    draw.add_argument("checkpoint", help="of a whole pretraining model, or official with a decoder")
+    draw.add_argument("images", nargs="+", metavar="IMAGE")
+    draw.add_argument(
+        "--patch", type=int, nargs=2, metavar=("ROW", "COLUMN"),
+        help="the masked patch that is nearest to it is predicted (default: the middle)",
+    )  # fmt: skip
+    draw.add_argument("--blocks", type=int, nargs="+", metavar="INDEX",
+                      help="layers to draw, from 0 (default: four, evenly)")  # fmt: skip
+    draw.add_argument("--seed", type=int, default=0, help="of the masks")
+    draw.add_argument("--out", default="work_dirs/pictures/decoder", help="folder for the pictures")
+    draw.set_defaults(run=draw_decoder)
+
+
+def draw_decoder(args: argparse.Namespace) -> Iterator[Path]:
+    """Write a sheet per task that has a decoder."""
+    _check(args.images)
+    model = load_pretrainer(args.checkpoint)
+    patch = None if args.patch is None else (args.patch[0], args.patch[1])
+    batch = load_batch(model, args.images, args.seed)
+    for task, maps in decoder_maps(model, batch, patch).items():
+        yield draw_decoder_maps(maps, Path(args.out) / f"{task}.png", args.blocks, print)
 
 
 def draw_methods(args: argparse.Namespace) -> Iterator[Path]:
@@ -78,7 +109,7 @@ def draw_methods(args: argparse.Namespace) -> Iterator[Path]:
     models = {
         name: load_pretrainer(path) for name, path in zip(names, args.checkpoints, strict=True)
     }
-    yield draw_comparison(models, args.images, args.out, args.seed)
+    yield draw_comparison(models, args.images, args.out, args.seed, args.attention)
 
 
 def _check(images: list[str]) -> None:

@@ -8,6 +8,7 @@ from mmvitssl.datasets.labelled import LabelledFolder, LabelSubset
 from mmvitssl.datasets.multiview import LoadImage, MultiView, PackViews
 from mmvitssl.datasets.packed import PackedImages
 from mmvitssl.datasets.randaugment import RandAugment
+from mmvitssl.datasets.resident import ResidentImages
 from mmvitssl.datasets.sampler import EpochSampler, SampleKey
 from mmvitssl.datasets.shards import ShardedImages
 from mmvitssl.datasets.transforms import (
@@ -40,6 +41,7 @@ __all__ = [
     "RandomFlip",
     "RandomGrayscale",
     "RandomResizedCrop",
+    "ResidentImages",
     "Resize",
     "SampleKey",
     "ShardedImages",

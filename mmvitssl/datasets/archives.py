@@ -10,7 +10,14 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mmvitssl.datasets.files import EXTENSIONS, UNREADABLE, describe, is_hidden, open_header
+from mmvitssl.datasets.files import (
+    EXTENSIONS,
+    UNREADABLE,
+    check_bytes,
+    describe,
+    is_hidden,
+    open_header,
+)
 from mmvitssl.datasets.images import SHOWN, BrokenImageError, ImageFiles, Transform
 from mmvitssl.registry import DATASETS
 
@@ -58,7 +65,7 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 members = [info for info in archive.infolist() if not info.is_dir()]
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, *UNREADABLE) as error:
             raise BrokenImageError(f"The archive {self.path} cannot be read: {error}.") from error
         if any(info.flag_bits & 1 for info in members):
             raise BrokenImageError(f"The archive {self.path} is encrypted: unpack it.")
@@ -92,12 +99,13 @@ class Archive:
         Raises:
             BrokenImageError: they cannot be read.
         """
-        if self._owner != os.getpid():
-            # a handle of the parent process shares its position with the parent
-            self._handle = zipfile.ZipFile(self.path) if self.is_zip else self.path.open("rb")
-            self._owner = os.getpid()
         try:
+            if self._owner != os.getpid():
+                # a handle of the parent process shares its position with the parent
+                self._handle = zipfile.ZipFile(self.path) if self.is_zip else self.path.open("rb")
+                self._owner = os.getpid()
             if self.is_zip:
+                check_bytes(self._handle.getinfo(name).file_size)
                 content: bytes = self._handle.read(name)
             else:
                 offset, size = self._members[name]

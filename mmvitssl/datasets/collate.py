@@ -11,8 +11,10 @@ from mmvitssl.registry import FUNCTIONS
 
 
 @FUNCTIONS.register_module()
-def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def collate_views(samples: Sequence[dict[str, Any]] | dict[str, Any]) -> dict[str, Any]:
     """Stack samples of :class:`PackViews` or :class:`CachedFeatures`.
+
+    A data set that makes whole batches (:class:`ResidentImages`) returns a dict, which is left.
 
     Returns:
         ``views``: a (B, 3, H_v, W_v) uint8 tensor a view, or ``features``: (B, ...);
@@ -21,6 +23,8 @@ def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         ValueError: views of one number differ in size.
     """
+    if isinstance(samples, dict):
+        return samples
     info: dict[str, Any] = {}
     for name in samples[0]["sample"]:
         values = [sample["sample"][name] for sample in samples]

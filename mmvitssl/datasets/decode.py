@@ -16,11 +16,13 @@ from mmvitssl.datasets.files import (
     TIFF,
     UNREADABLE,
     BrokenImageError,
+    check_bytes,
     check_pixels,
     describe,
     open_header,
     read_file,
 )
+from mmvitssl.datasets.libjpeg import ENDED_EARLY, libjpeg_heard
 from mmvitssl.datasets.values import (
     ALPHA,
     DEEP,
@@ -205,7 +207,9 @@ class EncodedImage:
         Raises:
             BrokenImageError: it cannot be decoded.
         """
-        if self._values is None and self._header is not None:
+        if self._jpeg is not None:
+            self.decode(self.shrinks[-1])
+        elif self._values is None and self._header is not None:
             try:
                 self._header.load()
             except UNREADABLE as error:
@@ -220,7 +224,11 @@ class EncodedImage:
         """
         if self.channels not in (1, 3):
             raise ValueError(f"Pillow has no images of {self.channels} channels that are no alpha.")
-        pixels = self._pixels()
+        if self._jpeg is not None and self.channels == 1:
+            self.decode(self.shrinks[-1])  # which finds data that end early
+        # OpenCV's grey is another one than Pillow's
+        pixels = self._pixels() if self.channels == 1 else self.decode()
+        assert isinstance(pixels, np.ndarray)  # at full size
         return Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
 
     def decode(self, shrink: int = 1) -> np.ndarray | Reduced:
@@ -237,9 +245,12 @@ class EncodedImage:
         assert self._header is not None
         flags = REDUCED[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
         try:
-            pixels = cv2.imdecode(np.frombuffer(self._jpeg, dtype=np.uint8), flags)
+            with libjpeg_heard() as heard:
+                pixels = cv2.imdecode(np.frombuffer(self._jpeg, dtype=np.uint8), flags)
             if pixels is None:
                 raise ValueError("libjpeg finds no image in it")
+            if any(ENDED_EARLY in line for line in heard):
+                raise ValueError("its data end before the image does")
             cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
             if self.channels == 1:
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
@@ -363,6 +374,7 @@ def tiff_values(data: bytes, max_pixels: int | None) -> tuple[np.ndarray, bool]:
         with tifffile.TiffFile(BytesIO(data)) as file:
             page: Any = file.pages[0]
             check_pixels(page.imagewidth, page.imagelength, max_pixels)
+            check_bytes(page.nbytes)  # with all its bands
             values, axes, extra = page.asarray(), page.axes, page.extrasamples
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error

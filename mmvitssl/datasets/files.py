@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import stat
 import struct
@@ -21,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 SHOWN = 5
 MAX_PIXELS = 178_956_970  # above twice its MAX_IMAGE_PIXELS, Pillow refuses an image
+MAX_BYTES = 2**31  # of an encoded image, and of its values
 NUMPY, TIFF = b"\x93NUMPY", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # of network storage, archives, Windows, Linux and Python, in lower case
 SYSTEM_FOLDERS = (
@@ -44,6 +46,8 @@ UNREADABLE = (
     struct.error,
     tokenize.TokenError,
     zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
     cv2.error,
 )
 
@@ -66,10 +70,16 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def check_bytes(size: int) -> None:
+    """Raise DecompressionBombError for more bytes than an image file, or its values, may have."""
+    if size > MAX_BYTES:
+        raise Image.DecompressionBombError(f"{size} bytes are more than {MAX_BYTES}: no image")
+
+
 def check_file(path: str | Path) -> None:
     """Raise OSError unless a path leads to a regular file that is not empty.
 
-    Reading from a pipe or a device could wait for ever.
+    Reading from a pipe or a device could wait for ever, and a file of holes fill the memory.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
@@ -77,6 +87,7 @@ def check_file(path: str | Path) -> None:
         raise OSError(f"it is a {kind}, not a file")
     if not status.st_size:
         raise OSError("the file has 0 bytes")
+    check_bytes(status.st_size)
 
 
 def read_file(path: str | Path) -> bytes:
@@ -127,6 +138,8 @@ def open_header(source: str | Path | BinaryIO, max_pixels: int | None = MAX_PIXE
         raise Image.DecompressionBombError(
             f"{error} To read images of this size, raise LoadImage.max_pixels"
         ) from error
+    if image.format == "EPS":
+        raise UnidentifiedImageError("it is PostScript, a program, which is not run")
     check_pixels(*image.size, max_pixels)
     return image
 
@@ -177,11 +190,15 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
 
 
-def _is_loop(folder: str) -> bool:
-    """Whether a link leads to a folder that it lies in."""
-    target = os.path.realpath(folder)
-    place = os.path.realpath(os.path.dirname(folder))
-    return os.path.commonpath([target, place]) == target
+def _is_loop(link: str, root: str) -> bool:
+    """Whether a link below ``root`` leads to a folder that it lies in, through other links too."""
+    target, place = os.path.realpath(link), link
+    while place != root:
+        place = os.path.dirname(place)
+        above = os.path.realpath(place)
+        if os.path.commonpath([target, above]) == target:
+            return True
+    return False
 
 
 def _walk(root: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
@@ -194,7 +211,7 @@ def _walk(root: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[str], li
             path = os.path.join(folder, name)
             if is_hidden(name):
                 hidden.append(path)
-            elif os.path.islink(path) and _is_loop(path):
+            elif os.path.islink(path) and _is_loop(path, str(root)):
                 loops.append(path)
             elif name.lower().endswith(wanted) and not os.listdir(path):
                 found.append(path)  # an empty folder with an image's name, which is a broken one

@@ -65,6 +65,11 @@ class ImageFiles(Dataset):
         max_broken: int = 0,
         check: int = 2000,
     ) -> None:
+        if max_broken < 0 or check < 0:
+            raise ValueError(
+                f"{type(self).__name__} needs max_broken and check from 0 on; got {max_broken} and "
+                f"{check}."
+            )
         self.paths = list(paths)
         self.transforms = compose(pipeline)
         self.max_broken = max_broken

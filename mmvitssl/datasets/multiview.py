@@ -165,7 +165,7 @@ class MultiView:
             results["image"] = self._decode(results["image"], results["key"], results["reduce"])
         results["views"] = []
         for seed, transforms in zip(self.seeds, self.pipelines, strict=True):
-            rng = results["key"].generator(seed)
+            rng = results["key"].generator(seed) if transforms else None
             image = results["image"]
             for transform in transforms:
                 image = transform(image, rng)
@@ -206,7 +206,7 @@ class PackViews:
         sample = {
             "index": results["index"],
             "epoch": results["key"].epoch,
-            "seed": results["key"].seed,
+            "seed": results["key"].drawing,
             "path": results["path"],
         }
         if "label" in results:

@@ -12,6 +12,7 @@ import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import DataLoader, Sampler
 
+from mmvitssl.randomness import seed_of
 from mmvitssl.registry import DATA_SAMPLERS
 
 
@@ -27,6 +28,11 @@ class SampleKey:
     epoch: int = 0
     seed: int = 0
     repeat: int = 0  # which drawing of this epoch, where a sampler repeats samples
+
+    @property
+    def drawing(self) -> int:
+        """``seed``, or what takes its place in a later drawing of the epoch."""
+        return seed_of(self.seed, self.repeat) if self.repeat else self.seed
 
     def generator(self, *extra: int) -> np.random.Generator:
         """A generator of its own for this drawing (and for ``extra``, such as a view's number)."""
@@ -81,6 +87,8 @@ class EpochSampler(Sampler[SampleKey]):
     ) -> None:
         if repeats < 1:
             raise ValueError(f"EpochSampler.repeats={repeats} must be at least 1.")
+        if seed is not None and seed < 0:
+            raise ValueError(f"EpochSampler.seed={seed} must not be negative.")
         current_rank, current_world = get_dist_info()
         self.rank = current_rank if rank is None else rank
         self.world_size = current_world if world_size is None else world_size

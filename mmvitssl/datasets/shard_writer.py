@@ -18,18 +18,9 @@ from typing import Any
 from mmvitssl.datasets.decode import EncodedImage
 from mmvitssl.datasets.files import MAX_PIXELS, BrokenImageError, read_file
 from mmvitssl.datasets.images import ImageFiles
+from mmvitssl.datasets.lmdb_reader import CONTENTS, DATABASE, entry_key, import_lmdb
 from mmvitssl.datasets.packed import PackedImages
-from mmvitssl.datasets.shards import (
-    CONTENTS,
-    DATABASE,
-    VERSION,
-    entry_key,
-    import_lmdb,
-    index_of,
-    index_tar,
-    read_index,
-    sealed,
-)
+from mmvitssl.datasets.shard_index import VERSION, index_of, index_tar, read_index, sealed
 
 PAGE = 4096  # LMDB's unit on disk
 SPARE = 64 << 20  # bytes beyond the images that a disk must have free

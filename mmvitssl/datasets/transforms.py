@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from torchvision.transforms import functional as F
 from torchvision.transforms.functional import InterpolationMode
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.datasets import arrays
 from mmvitssl.datasets.decode import REDUCED, Reduced
 from mmvitssl.registry import TRANSFORMS
@@ -54,8 +55,7 @@ def _size(owner: str, size: Size | None) -> tuple[int, int]:
 
 def _interpolation(owner: str, name: str) -> InterpolationMode:
     known = {mode.value: mode for mode in InterpolationMode}
-    if name not in known:
-        raise ValueError(f"{owner}.interpolation='{name}' is unknown; use one of {sorted(known)}.")
+    check_choice(f"{owner}.interpolation", name, known)
     return known[name]
 
 
@@ -115,6 +115,10 @@ class RandomResizedCrop:
                 top = int(rng.integers(0, height - h + 1))
                 left = int(rng.integers(0, width - w + 1))
                 return top, left, h, w
+        return self.centred(width, height)
+
+    def centred(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The crop of an image in which ten draws did not fit."""
         aspect = min(max(width / height, self.ratio[0]), self.ratio[1])
         w = min(width, round(height * aspect))
         h = min(height, round(width / aspect))

@@ -15,6 +15,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import Registry
 
+from mmvitssl.config_tree import parts
+
 SHOWN = 24
 
 
@@ -46,17 +48,6 @@ def _whole_config(error: BaseException) -> Mapping[str, Any]:
     return {}
 
 
-def _places(node: Any, at: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if isinstance(node, Mapping):
-        if at:
-            yield at, node
-        for key, value in node.items():
-            yield from _places(value, f"{at}.{key}" if at else str(key))
-    elif isinstance(node, list | tuple):
-        for number, value in enumerate(node):
-            yield from _places(value, f"{at}.{number}")
-
-
 def _same(stated: Mapping[str, Any], built: Mapping[str, Any]) -> bool:
     """Whether a config became what was built, to which others may have added arguments."""
     return bool(stated) and all(
@@ -77,8 +68,8 @@ def _place(builder: _Builder, whole: Mapping[str, Any]) -> str:
     """Where in the config it stands; several places are reported as one."""
     found = [
         ("type" in part, len(part), at)
-        for at, part in _places(whole)
-        if _same(part, builder.config)
+        for at, part in parts(whole)
+        if at and _same(part, builder.config)
     ]
     return max(found)[2] if found else ""
 
@@ -165,10 +156,20 @@ def _arguments(builder: _Builder) -> Iterator[str]:
             return
 
 
+# whole numbers that no module can be built with 0 of
+SIZES = ("width", "hidden_channels", "in_channels", "out_channels", "num_heads", "patch_size",
+         "prototypes", "bottleneck", "num_layers", "window_size")  # fmt: skip
+
+
 def _values(builder: _Builder, place: str) -> Iterator[str]:
     """Values that are not of the kind that a class of this package states for them."""
     if str(getattr(builder.owner, "__module__", "")).startswith("mmvitssl."):
         yield from wrong_arguments(builder.config, builder.owner, place)
+        for key in SIZES:
+            value = builder.config.get(key)
+            if type(value) is int and value < 1:
+                yield (f"{place}.{key}={value} ({builder.owner.__name__}.{key}) must be a whole "
+                       f"number from 1 on.")  # fmt: skip
 
 
 def wrong_arguments(config: Mapping[str, Any], owner: Any, place: str) -> Iterator[str]:
@@ -198,7 +199,7 @@ def wrong_values(config: Mapping[str, Any], registries: Sequence[Registry]) -> I
         config: a whole one.
         registries: of this package; what only others know is not looked at.
     """
-    for place, part in _places(config):
+    for place, part in parts(config):
         kind = part.get("type")
         name = kind.removeprefix("mmvitssl.") if isinstance(kind, str) else None
         for registry in registries if name else ():

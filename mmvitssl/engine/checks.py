@@ -21,8 +21,9 @@ from mmvitssl.engine.launch import bare_model
 from mmvitssl.engine.sharding import ShardedStrategy
 from mmvitssl.models.algorithms import ImageClassifier, Pretrainer
 from mmvitssl.models.backbones.contract import Backbone
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
 from mmvitssl.models.balancers import ParetoWeights
+from mmvitssl.models.data_preprocessor import training_sizes
 
 
 def check_target(runner: Runner) -> None:
@@ -53,14 +54,14 @@ def check_sharding(runner: Runner) -> None:
     model: Any = bare_model(runner)
     wrapper: Any = runner.optim_wrapper
     optimizer = wrapper.get("optimizer", {}).get("type")
-    weights = getattr(model, "balancer", None)
+    weights = model.balancer if isinstance(model, Pretrainer) else None
     parts = {
         "ParetoWeights and GradientCosineHook (gradients of single blocks)": isinstance(
             weights, ParetoWeights
         )
         or any(isinstance(hook, GradientCosineHook) for hook in runner.hooks),
-        "a momentum target (its shards are cut in other places)": getattr(model, "target", None)
-        is not None,
+        "a momentum target (its shards are cut in other places)": isinstance(model, Pretrainer)
+        and model.target is not None,
         "learned weights of losses (a single number has no shards)": any(
             parameter.ndim == 0 for parameter in model.parameters()
         ),
@@ -90,13 +91,18 @@ def check_views(runner: Runner) -> None:
     if not isinstance(model, Pretrainer | ImageClassifier):
         return
     sample = runner.train_dataloader.dataset[SampleKey(0)]
-    for number, view in enumerate(sample.get("views", ())):
+    views = sample.get("views", ())
+    try:
+        sizes = training_sizes(model.data_preprocessor, views)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    for number, (view, size) in enumerate(zip(views, sizes, strict=True)):
         try:
-            model.encoder.grid_of(tuple(view.shape[-2:]))
+            model.encoder.grid_of(size)
             check_channels(model.encoder, view[None])
         except ValueError as error:
             raise UserError(f"View {number} of the training pipeline: {error}") from error
-    _check_image_size(model.encoder, [view.shape[-2:] for view in sample.get("views", ())])
+    _check_image_size(model.encoder, sizes)
     if isinstance(model, Pretrainer):
         _check_tasks(model, runner.train_dataloader.collate_fn([sample]))
 
@@ -125,7 +131,7 @@ def _check_tasks(model: Any, batch: Any) -> None:
             "train_dataloader.collate_fn makes no batch of views: set collate_fn=dict("
             "type='mmvitssl.collate_views')."
         )
-    step = model.start(**model.data_preprocessor(batch, False))
+    step = model.start(**model.data_preprocessor(batch, True))
     try:
         model.prepare_views(step)
     except (ValueError, IndexError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from mmengine.runner import LogProcessor, Runner
 from torch.utils.data import DataLoader
 
 from mmvitssl import registry
+from mmvitssl.config_tree import nodes
 from mmvitssl.engine.build_errors import known_names, wrong_arguments, wrong_values
 from mmvitssl.engine.errors import UserError
 
@@ -32,6 +33,7 @@ WRAPPER_KEYS = (
     "clip_each", "clip_parts", "precision", "dtype", "loss_scale", "use_fsdp",
 )  # fmt: skip
 OPTIMIZER_NUMBERS = ("lr", "weight_decay", "momentum", "eps", "dampening")
+RULES = ("lr_mult", "decay_mult")
 PARAMWISE = (
     "custom_keys", "norm_decay_mult", "bias_decay_mult", "bias_lr_mult", "dwconv_decay_mult",
     "dcn_offset_lr_mult", "flat_decay_mult", "bypass_duplicate",
@@ -70,27 +72,19 @@ def check_parts(config: Config) -> None:
     for part in ("model", "train_dataloader", "train_cfg", "optim_wrapper"):
         if not isinstance(config.get(part), dict):
             raise UserError(f"The config has no {part}, which a training needs.")
-    for key, value in _numbers(config.to_dict(), ""):
-        if math.isnan(value):
+    for key, value in nodes(config.to_dict()):
+        if isinstance(value, float) and math.isnan(value):
             raise UserError(f"{key} is NaN, which is no number to compute with.")
     for name in LOADERS:
         if isinstance(config.get(name), dict):
             _check_loader(name, config[name])
     _check_keys("env_cfg", config.get("env_cfg") or {}, ENVIRONMENT)
     _check_logs(config.get("log_processor") or {})
+    _check_length(config.train_cfg)
+    _check_scaling(config.get("auto_scale_lr") or {})
+    if not isinstance(config.get("resume", False), bool):
+        raise UserError(f"resume={config.resume!r} must be True or False; --resume takes a file.")
     _check_optimizer(config.optim_wrapper)
-
-
-def _numbers(node: Any, at: str) -> Iterator[tuple[str, float]]:
-    items = node.items() if isinstance(node, dict) else (
-        enumerate(node) if isinstance(node, (list, tuple)) else ()
-    )  # fmt: skip
-    for key, value in items:
-        place = f"{at}.{key}" if at else str(key)
-        if isinstance(value, float):
-            yield place, value
-        else:
-            yield from _numbers(value, place)
 
 
 def _check_keys(name: str, part: dict[str, Any], known: Iterable[str]) -> None:
@@ -105,7 +99,7 @@ def _check_number(
     place: str, value: Any, low: float = 0, whole: bool = False, above: bool = False
 ) -> None:
     kind = int if whole else (int, float)
-    good = isinstance(value, kind) and not isinstance(value, bool)
+    good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not (value > low if above else value >= low):
         words = "a whole number" if whole else "a number"
         raise UserError(f"{place}={value!r} must be {words} {'above' if above else 'from'} {low:g}"
@@ -138,6 +132,32 @@ def _check_logs(processor: dict[str, Any]) -> None:
         _check_number("log_processor.window_size", processor["window_size"], 1, whole=True)
 
 
+def _check_length(settings: dict[str, Any]) -> None:
+    """How long a training is, and how often it is evaluated."""
+    for key in ("max_epochs", "max_iters", "val_begin", "val_interval"):
+        if settings.get(key) is not None:
+            _check_number(f"train_cfg.{key}", settings[key], 1, whole=True)
+
+
+def _check_scaling(settings: dict[str, Any]) -> None:
+    _check_keys("auto_scale_lr", settings, ("base_batch_size", "enable"))
+    if "base_batch_size" in settings:
+        _check_number("auto_scale_lr.base_batch_size", settings["base_batch_size"], 1, whole=True)
+
+
+def _check_clipping(clip: Any) -> None:
+    """Arguments of torch's ``clip_grad_norm_`` or ``clip_grad_value_``, without the parameters."""
+    if not isinstance(clip, dict):
+        return  # MMEngine says so
+    kind = clip.get("type", "norm")
+    clips = {"norm": torch.nn.utils.clip_grad_norm_, "value": torch.nn.utils.clip_grad_value_}
+    if kind in clips:
+        _check_keys("optim_wrapper.clip_grad", clip, _arguments(clips[kind])[0] - {"parameters"})
+    for key in ("max_norm", "clip_value"):
+        if key in clip:
+            _check_number(f"optim_wrapper.clip_grad.{key}", clip[key], above=True)
+
+
 def _check_optimizer(wrapper: dict[str, Any]) -> None:
     if "constructor" in wrapper and "optimizer" not in wrapper:
         return  # a constructor of the user's own
@@ -147,6 +167,10 @@ def _check_optimizer(wrapper: dict[str, Any]) -> None:
             raise UserError(
                 f"optim_wrapper sets '{key}', which nothing reads: did you mean '{near[0]}'?"
             )
+    _check_clipping(wrapper.get("clip_grad"))
+    if wrapper.get("accumulative_counts") is not None:
+        counts = wrapper["accumulative_counts"]
+        _check_number("optim_wrapper.accumulative_counts", counts, 1, whole=True)
     optimizer = wrapper.get("optimizer")
     if not isinstance(optimizer, dict) or "type" not in optimizer:
         raise UserError(
@@ -156,14 +180,21 @@ def _check_optimizer(wrapper: dict[str, Any]) -> None:
     for key in OPTIMIZER_NUMBERS:
         if key in optimizer:
             _check_number(f"optim_wrapper.optimizer.{key}", optimizer[key])
+    kind, names = optimizer["type"], known_names(registry.OPTIMIZERS)
+    if isinstance(kind, str) and "." not in kind and kind not in names:
+        raise UserError(
+            f"optim_wrapper.optimizer: {kind} is no optimizer: {_nearest(kind, names)}".rstrip()
+        )
     paramwise = wrapper.get("paramwise_cfg") or {}
     if "constructor" not in wrapper:
         _check_keys("optim_wrapper.paramwise_cfg", paramwise, PARAMWISE)
     for key, rule in (paramwise.get("custom_keys") or {}).items():
         for name, value in rule.items() if isinstance(rule, dict) else ():
-            if name in ("lr_mult", "decay_mult"):
-                place = f"optim_wrapper.paramwise_cfg.custom_keys.{key}.{name}"
-                _check_number(place, value)
+            place = f"optim_wrapper.paramwise_cfg.custom_keys.{key}"
+            if name in RULES:
+                _check_number(f"{place}.{name}", value)
+            elif near := difflib.get_close_matches(name, RULES, n=1, cutoff=0.8):
+                raise UserError(f"{place} sets '{name}', and is read for '{near[0]}'.")
 
 
 def check_hooks(config: Config, scope: str) -> None:
@@ -227,6 +258,7 @@ def _check_arguments(name: str, hook: dict[str, Any], owner: Any) -> None:
         wrong = next(wrong_arguments(hook, CheckpointHook, name), None)
         if wrong is not None:
             raise UserError(wrong)
+        _check_checkpoints(name, hook)
     elif any_other:
         return
     for key in hook:
@@ -235,6 +267,17 @@ def _check_arguments(name: str, hook: dict[str, Any], owner: Any) -> None:
                 f"{name} sets '{key}', and {owner.__name__} has no such argument: "
                 f"{_nearest(key, known)}".rstrip()
             )
+
+
+def _check_checkpoints(name: str, hook: dict[str, Any]) -> None:
+    """Values that MMEngine reads when the first checkpoint is written."""
+    if hook.get("rule") not in (None, "greater", "less") and not isinstance(hook["rule"], list):
+        raise UserError(f"{name}.rule={hook['rule']!r} must be 'greater' or 'less'.")
+    if not isinstance(hook.get("out_dir", ""), str | None):
+        raise UserError(f"{name}.out_dir={hook['out_dir']!r} must be a folder's name.")
+    template = hook.get("filename_tmpl")
+    if template is not None and (not isinstance(template, str) or template.count("{}") != 1):
+        raise UserError(f"{name}.filename_tmpl={template!r} must be a name with one {{}} in it.")
 
 
 def check_schedulers(config: Config, scope: str) -> None:
@@ -251,6 +294,13 @@ def check_schedulers(config: Config, scope: str) -> None:
     for number, scheduler in enumerate(schedulers):
         if not isinstance(scheduler, dict):
             continue
+        for key in ("by_epoch", "convert_to_iter_based"):
+            if not isinstance(scheduler.get(key, False), bool):
+                raise UserError(
+                    f"param_scheduler.{number}.{key}={scheduler[key]!r} must be True or False."
+                )
+        if scheduler.get("begin") is not None:
+            _check_number(f"param_scheduler.{number}.begin", scheduler["begin"], whole=True)
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0, momentum=0.9)
         arguments = dict(optimizer=optimizer, epoch_length=1000)
         try:

@@ -7,20 +7,13 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from mmvitssl.config_tree import kind_of, listed
 from mmvitssl.engine.errors import UserError
 from mmvitssl.registry import MODELS
 
 BACKBONES = ("DenseFeatures", "WindowedFeatures")
 ONE_WIDTH = ("ScalePyramid", "SimpleFeaturePyramid")  # necks that take a number
 KEEPS = ("ScalePyramid",)  # necks whose outputs have the channels of their inputs
-
-
-def _kind(part: Any) -> str:
-    return str(part.get("type", "")).rpartition(".")[2] if isinstance(part, dict) else ""
-
-
-def _list(parts: Any) -> list[Any]:
-    return list(parts) if isinstance(parts, (list, tuple)) else [parts]
 
 
 def _where(model: Any, name: str, number: int) -> str:
@@ -31,7 +24,7 @@ def _fill(part: Any, name: str, key: str, value: Any) -> None:
     stated = part.get(key)
     if stated is None:
         part[key] = value
-    elif _list(stated) != _list(value):
+    elif listed(stated) != listed(value):
         raise UserError(
             f"{name}.{key}={stated}, but model.backbone gives {value}: leave it out or set it to "
             f"None, so that it follows."
@@ -50,19 +43,19 @@ def resolve_dense(config: Config) -> None:
     model = config.get("model")
     model = model if isinstance(model, dict) else {}
     backbone = model.get("backbone")
-    if not isinstance(backbone, dict) or _kind(backbone) not in BACKBONES:
+    if not isinstance(backbone, dict) or kind_of(backbone) not in BACKBONES:
         return
     with torch.device("meta"):
         built = MODELS.build(dict(backbone))
     maps = list(built.encoder.spec.channels_of(built.levels))
-    for number, neck in enumerate(_list(model.get("neck")) if model.get("neck") else []):
+    for number, neck in enumerate(listed(model.get("neck"))):
         if maps:
-            one = _kind(neck) in ONE_WIDTH
+            one = kind_of(neck) in ONE_WIDTH
             _fill(neck, _where(model, "neck", number), "in_channels", maps[-1] if one else maps)
-        if _kind(neck) not in KEEPS:
+        if kind_of(neck) not in KEEPS:
             maps = []  # what follows reads the neck's own channels
     for name in ("decode_head", "auxiliary_head"):
-        for number, head in enumerate(_list(model.get(name)) if model.get(name) else []):
+        for number, head in enumerate(listed(model.get(name))):
             if maps:
                 index = head.get("in_index", -1)
                 several = isinstance(index, (list, tuple))

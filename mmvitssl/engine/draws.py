@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from mmvitssl.datasets.resident import ResidentImages
 from mmvitssl.randomness import all_seeded
 
 
@@ -51,7 +52,11 @@ class SeededItems:
 
 
 def seed_items(loader: DataLoader) -> None:
-    """Let a loader's data set draw with the seeds that its indices carry, if they do."""
+    """Let a loader's data set draw with the seeds that its indices carry, if they do.
+
+    ``ResidentImages`` makes whole batches and draws nothing.
+    """
     dataset: Any = loader.dataset
-    if not isinstance(getattr(dataset, "__getitems__", None), SeededItems):
+    seeded = isinstance(getattr(dataset, "__getitems__", None), SeededItems)
+    if not seeded and not isinstance(dataset, ResidentImages):
         dataset.__getitems__ = SeededItems(dataset)

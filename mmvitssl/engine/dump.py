@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from mmvitssl.checkpoint import own_types
 from mmvitssl.checkpoint.description import read_config_text
 from mmvitssl.checkpoint.durable import SaveError, save
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.safe import load_file
+from mmvitssl.config_tree import nodes
 from mmvitssl.distributed import as_rank, rank
 from mmvitssl.engine.batch_objects import from_plain, to_plain
 from mmvitssl.engine.errors import UserError
@@ -24,6 +27,7 @@ from mmvitssl.registry import MODELS, SCOPE
 
 FORMAT = 1
 KEY = "dump"
+NEEDED = ("step", "rank", "seed", "message", "precision", "cfg")  # in its meta
 
 
 def of_task(name: str) -> str:
@@ -90,29 +94,13 @@ def own_model(text: str, path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} has no readable config of its model: name one by --config.") from (
             error
         )
-    MODELS.import_from_location()
-    for kind in _strings(config, "type"):
-        if kind.removeprefix(f"{SCOPE}.") not in MODELS.module_dict:
-            raise UserError(
-                f"{path} names the type {kind!r}, which is none of this package's models; nothing "
-                f"was imported or run. Name your config by --config."
-            )
-    links = [value for value in _strings(config) if "://" in value]
+    links = [text for _, text in nodes(config) if isinstance(text, str) and "://" in text]
     if links:
         raise UserError(f"{path} names {links[0]}, which is not fetched: name a --config.")
-    return dict(config)
-
-
-def _strings(node: Any, key: str | None = None, at: str | None = None) -> Iterator[str]:
-    """All strings of a config, or those under one key."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            yield from _strings(value, key, str(name))
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _strings(value, key, at)
-    elif at == key if key else isinstance(node, str):
-        yield str(node)
+    try:
+        return dict(own_types.own_model(config, f"{path}: model"))
+    except (CheckpointError, TypeError, ValueError) as error:
+        raise UserError(f"{error} Name your config by --config.") from error
 
 
 class _Watch:
@@ -135,22 +123,17 @@ class _Watch:
 
     def _hook(self, name: str, side: str) -> Any:
         def hook(module: nn.Module, *passed: Any) -> None:
-            if not all(_finite(passed[0 if side == "input" else 1])):
+            if not _finite(passed[0 if side == "input" else 1]):
                 kind = type(module).__name__
                 self.found.append(f"{side} of {name or 'the model'} ({kind}){of_task(name)}")
 
         return hook
 
 
-def _finite(node: Any) -> Iterator[bool]:
-    if isinstance(node, Tensor):
-        yield not node.is_floating_point() or bool(node.isfinite().all())
-    elif isinstance(node, Mapping):
-        for value in node.values():
-            yield from _finite(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _finite(value)
+def _finite(node: Any) -> bool:
+    """Whether all tensors in it are finite."""
+    tensors = [value for _, value in nodes(node) if isinstance(value, Tensor)]
+    return all(not t.is_floating_point() or bool(t.isfinite().all()) for t in tensors)
 
 
 def _joined(value: Any) -> Tensor:
@@ -160,9 +143,7 @@ def _joined(value: Any) -> Tensor:
 
 
 def _bad(tensors: Mapping[str, Any]) -> list[str]:
-    return [
-        name for name, value in tensors.items() if value is not None and not all(_finite(value))
-    ]
+    return [name for name, value in tensors.items() if value is not None and not _finite(value)]
 
 
 def replay(path: str | Path, config: Config | None = None) -> list[str]:
@@ -184,6 +165,11 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
     meta = content.get("meta")
     if not isinstance(meta, Mapping) or meta.get(KEY) != FORMAT:
         raise UserError(f"{path} is no dump of a training: those are named non-finite_*.dump.")
+    missing = [key for key in NEEDED if key not in meta]
+    if missing or "state_dict" not in content:
+        raise CheckpointError(
+            f"{path} is no whole dump: it lacks {', '.join(missing) or 'weights'}."
+        )
     batch, images = content.get("batch"), meta.get("images") or []
     lines = [f"Step {meta['step']} of rank {meta['rank']}, seed {meta['seed']}.",
              f"Images: {', '.join(map(str, images)) or 'not known'}.",
@@ -196,16 +182,21 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
         batch = from_plain(batch)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"The batch of {path} cannot be read: {error}.") from error
-    scope = SCOPE if config is None else config.get("default_scope", SCOPE)
-    with DefaultScope.overwrite_default_scope(scope):
-        model: Any = MODELS.build(
-            own_model(str(meta["cfg"]), path) if config is None else config.model
-        )
+    if config is None:
+        settings = own_model(str(meta["cfg"]), path)
+        model: Any = own_types.build_model(settings, f"{path}: model")
+    else:
+        with DefaultScope.overwrite_default_scope(config.get("default_scope", SCOPE)):
+            model = MODELS.build(config.model)
+    if not isinstance(model, BaseModel):
+        raise CheckpointError(f"{path} is of no training: its model is a {type(model).__name__}.")
     try:
         model.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         raise CheckpointError(f"The weights of {path} are not its model's: {error}") from error
     seed_step(int(meta["seed"] or 0), int(meta["rank"]), int(meta["step"]) - 1)
+    if hasattr(model, "iteration"):
+        model.iteration = int(meta["step"]) - 1
     return lines + _repeat(model, batch, str(meta["precision"]), int(meta["rank"]))
 
 

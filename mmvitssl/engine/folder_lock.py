@@ -28,16 +28,22 @@ def lock_folder(folder: str | Path) -> None:
     carries it stays and means nothing by itself. The first process of a job holds it.
 
     Raises:
-        UserError: another training has the folder.
+        UserError: another training has the folder, or it cannot be written to.
     """
     folder = Path(folder)
     if not _is_first():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder.resolve() / NAME
-    if str(path) in _held:
-        return
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder.resolve() / NAME
+        if str(path) in _held:
+            return
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UserError(
+            f"The work folder {folder.absolute()} cannot be written to ({error.strerror}): choose "
+            f"another --work-dir."
+        ) from error
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmvitssl.config_tree import kind_of, parts
 from mmvitssl.engine.errors import UserError
 from mmvitssl.registry import MODELS
 
@@ -38,21 +39,9 @@ def _default(encoder: dict[str, Any], name: str) -> Any:
     return known[name].default if name in known else None
 
 
-def _transforms(node: Any, field: str) -> Iterator[tuple[str, Any]]:
-    """Transforms with a size anywhere in a config, with their keys."""
-    if isinstance(node, dict):
-        if str(node.get("type", "")).rpartition(".")[2] in SIZED:
-            yield field, node
-        for key, value in node.items():
-            yield from _transforms(value, f"{field}.{key}")
-    elif isinstance(node, (list, tuple)):
-        for number, value in enumerate(node):
-            yield from _transforms(value, f"{field}.{number}")
-
-
 def _sized(config: Config) -> Iterator[tuple[str, Any]]:
-    for key in config:
-        yield from _transforms(config[key], str(key))
+    """Transforms with a size anywhere in a config, with their keys."""
+    return ((key, part) for key, part in parts(config._cfg_dict) if kind_of(part) in SIZED)
 
 
 def release_sizes(config: Config, options: Iterable[str]) -> None:
@@ -118,7 +107,7 @@ def _follow(transform: Any, sides: tuple[int, int], patch: int) -> tuple[int, in
             sides[1] // patch * transform["per_patch"],
         )
     share = transform["of_image"]
-    whole = str(transform["type"]).rpartition(".")[2] in WHOLE_PATCHES and share != 1
+    whole = kind_of(transform) in WHOLE_PATCHES and share != 1
     unit = patch if whole else 1
     return (
         max(round(sides[0] * share / unit), 1) * unit,

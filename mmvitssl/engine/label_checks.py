@@ -14,7 +14,8 @@ from mmvitssl.datasets.classes import share_classes
 from mmvitssl.engine.hooks import FeatureCacheHook
 from mmvitssl.engine.launch import UserError, bare_model
 from mmvitssl.models.algorithms import ImageClassifier
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
+from mmvitssl.models.data_preprocessor import training_sizes
 
 
 def check_classifier(runner: Runner, parts: tuple[str, ...]) -> None:
@@ -121,12 +122,16 @@ def _check_cache(runner: Runner, model: ImageClassifier, name: str, dataset: Any
 
 
 def _check_size(model: ImageClassifier, name: str, dataset: Any) -> None:
-    for view in dataset[SampleKey(0)]["views"]:
-        try:
-            model.encoder.grid_of(tuple(view.shape[-2:]))
+    views = dataset[SampleKey(0)]["views"]
+    try:
+        sizes = [(view.shape[-2], view.shape[-1]) for view in views]
+        if name == "train_dataloader":
+            sizes = training_sizes(model.data_preprocessor, views)
+        for view, size in zip(views, sizes, strict=True):
+            model.encoder.grid_of(size)
             check_channels(model.encoder, view[None])
-        except ValueError as error:
-            raise UserError(f"{name}.dataset: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{name}.dataset: {error}") from error
 
 
 def _check_pairs(model: ImageClassifier, loader: Any) -> None:

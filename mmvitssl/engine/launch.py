@@ -22,10 +22,11 @@ import mmvitssl.evaluation
 import mmvitssl.models.registered  # noqa: F401
 from mmvitssl import compat
 from mmvitssl.checkpoint.durable import newest_good, point_to_last
-from mmvitssl.datasets.cached import CachedFeatures
+from mmvitssl.config_tree import parts
 from mmvitssl.datasets.images import ImageFiles
 from mmvitssl.datasets.labelled import LabelSubset
 from mmvitssl.datasets.sampler import add_keys
+from mmvitssl.datasets.wrapper import DatasetWrapper
 from mmvitssl.engine.console import with_short_console
 from mmvitssl.engine.dataset_tree import config_leaves
 from mmvitssl.engine.errors import UserError, building, run_or_explain
@@ -35,7 +36,7 @@ from mmvitssl.models.backbones.contract import Backbone
 
 BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 # data sets whose samples are drawn by SampleKey
-KEYED = (ImageFiles, LabelSubset, CachedFeatures)
+KEYED = (ImageFiles, LabelSubset, DatasetWrapper)
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
 __all__ = ["UserError", "building", "run_or_explain"]
@@ -178,17 +179,6 @@ def set_resume(config: Config, resume: str | None) -> None:
     config.resume = True
 
 
-def _replace_norms(node: Any) -> None:
-    if isinstance(node, dict):
-        if node.get("type") in ("SyncBN", "MMSyncBN"):
-            node["type"] = "BN"
-        for value in node.values():
-            _replace_norms(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            _replace_norms(value)
-
-
 def set_devices(config: Config, launcher: str) -> None:
     """Set the distributed wrapper; without a GPU: gloo, no device ids, no SyncBN.
 
@@ -210,7 +200,9 @@ def set_devices(config: Config, launcher: str) -> None:
             )
         return
     # torch's synchronised batch norm refuses CPU tensors
-    _replace_norms(config.get("model", {}))
+    for _, part in parts(config.get("model", {})):
+        if part.get("type") in ("SyncBN", "MMSyncBN"):
+            part["type"] = "BN"
     if config.get("optim_wrapper", {}).get("type") == "AmpOptimWrapper":
         raise UserError(
             "The config's AmpOptimWrapper needs a GPU: on CPUs use --amp bf16, or "
@@ -226,6 +218,25 @@ def set_devices(config: Config, launcher: str) -> None:
     )
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
+
+
+def follow_workers(config: Config) -> list[str]:
+    """Turn off what needs worker processes in loaders with ``num_workers=0``; one line per loader.
+
+    DataLoader refuses ``persistent_workers`` and ``prefetch_factor`` there, so that a config's
+    ``num_workers`` could not be changed alone.
+    """
+    notes = []
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if not isinstance(loader, dict) or loader.get("num_workers", 0) != 0:
+            continue
+        off = [key for key in ("persistent_workers", "prefetch_factor") if loader.get(key)]
+        for key in off:
+            loader.pop(key)
+        if off:
+            notes.append(f"{name}.num_workers=0: {' and '.join(off)} left out.")
+    return notes
 
 
 def _dataset_paths(dataset: ConfigDict) -> list[Path]:

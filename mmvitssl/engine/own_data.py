@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmvitssl.config_tree import parts
 from mmvitssl.engine.coco_checks import Leaf, leaves_of
 from mmvitssl.engine.coco_file import read_coco
 from mmvitssl.engine.dataset_tree import config_leaves
@@ -61,16 +62,10 @@ def follow_data_root(config: Config, options: Mapping[str, Any] | None) -> None:
                     evaluator[key] = _moved(value, old, new)
 
 
-def _heads(node: Any, field: str) -> Iterator[tuple[str, Any]]:
-    """Parts of a model's config that state a number of classes."""
-    if isinstance(node, dict):
-        if isinstance(node.get("num_classes"), int):
-            yield f"{field}.num_classes", node
-        for key, value in node.items():
-            yield from _heads(value, f"{field}.{key}")
-    elif isinstance(node, (list, tuple)):
-        for number, value in enumerate(node):
-            yield from _heads(value, f"{field}.{number}")
+def heads_of(model: Any) -> list[tuple[str, Any]]:
+    """Parts of a model's config that state a number of classes, with their keys."""
+    stated = parts(model, "model")
+    return [(key, part) for key, part in stated if isinstance(part.get("num_classes"), int)]
 
 
 def read_classes(config: Config, options: Mapping[str, Any] | None) -> None:
@@ -98,7 +93,8 @@ def read_classes(config: Config, options: Mapping[str, Any] | None) -> None:
     for leaf in silent:
         leaf.config["metainfo"] = {**(leaf.config.get("metainfo") or {}), "classes": file.names}
     widths = []
-    for field, head in _heads(config.model, "model"):
+    for name, head in heads_of(config.model):
+        field = f"{name}.num_classes"
         if field not in options:
             head["num_classes"] = len(file.names)
             widths.append(field)

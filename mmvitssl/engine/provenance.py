@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -26,7 +27,7 @@ MOST = 200  # differences that are listed
 
 
 def find_recipe(path: str | Path) -> Path | None:
-    """The shipped config that a config file is, or inherits from; None: neither.
+    """The shipped config that a config file is, inherits from or was made of; None: neither.
 
     Args:
         path: of a config file.
@@ -39,8 +40,9 @@ def find_recipe(path: str | Path) -> Path | None:
         if not path.is_file():
             return None
         found = _first_base(path)
-        if found is None:
-            return None
+        if found is None:  # `mmvitssl pretrain` states it in a comment
+            stated = re.search(r"^# Recipe: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            return shipped / stated[1] if stated and (shipped / stated[1]).is_file() else None
         package, _, name = found.rpartition("::")
         if package not in ("", "mmvitssl"):
             return None
@@ -138,7 +140,8 @@ def describe_run(runner: Runner) -> dict[str, Any]:
         "recipe": str(recipe.relative_to(CONFIGS.resolve())) if recipe else None,
         "config": str(source) if source else None,
         "changed": changed,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        # of the program `mmvitssl` the first argument is 'mmvitssl COMMAND'
+        "command": f"{Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}".strip(),
         "started": time.strftime("%Y-%m-%d %H:%M"),
         "git": git_state(Path(mmvitssl.__file__).resolve().parent),
         "environment": environment(),

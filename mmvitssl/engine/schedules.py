@@ -8,12 +8,14 @@ relative to the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
+from mmvitssl.config_tree import kind_of
+from mmvitssl.config_tree import parts as config_parts
 from mmvitssl.engine.errors import UserError
 
 # these reach their last value at their `end`
@@ -26,7 +28,7 @@ STEPS = ("begin", "end", "T_max")
 
 def _kind(scheduler: dict[str, Any]) -> str:
     """``CosineAnnealingLR`` -> ``CosineAnnealing``, with any prefix of a scope removed."""
-    name = str(scheduler.get("type", "")).rsplit(".", 1)[-1]
+    name = kind_of(scheduler)
     for suffix in ("ParamScheduler", "LR", "Momentum"):
         name = name.removesuffix(suffix)
     return name
@@ -95,14 +97,6 @@ def resolve_schedules(config: Config) -> list[str]:
     return notes + _shorten_parts(config)
 
 
-def _dicts(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        yield node
-    if isinstance(node, (dict, list, tuple)):
-        for value in node.values() if isinstance(node, dict) else node:
-            yield from _dicts(value)
-
-
 def _shorten_parts(config: Config) -> list[str]:
     """Shorten what else begins a training, by the rule of a warm-up.
 
@@ -117,10 +111,9 @@ def _shorten_parts(config: Config) -> list[str]:
     parts = [(kind, warm_up, config.get("model")) for kind in ("DINOLoss", "PrototypeTarget")]
     parts += [("FreezeHook", "epochs", config.get("custom_hooks"))] if by_epoch else []
     for kind, key, where in parts:
-        for part in _dicts(where):
-            named = str(part.get("type", "")).rsplit(".", 1)[-1] == kind
+        for _, part in config_parts(where):
             stated = part.get(key, 1 if kind == "FreezeHook" else 0)
-            if named and stated and 2 * stated >= length:
+            if kind_of(part) == kind and stated and 2 * stated >= length:
                 part[key] = WARM_UP * length if by_epoch else round(WARM_UP * length)
                 notes.append(
                     f"{kind}.{key}={stated} would be half or more of the {length} {unit} of the "

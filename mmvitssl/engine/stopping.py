@@ -63,6 +63,28 @@ def listening() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def nothing_to_save() -> Iterator[None]:
+    """End at once on SIGTERM and SIGUSR1, with the status of a requeue: nothing was trained yet."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        name = signal.Signals(number).name
+        os.write(
+            2, f"Stopped by {name} before the first iteration; go on with --resume.\n".encode()
+        )
+        os._exit(Preempted().status)
+
+    before = {number: signal.signal(number, end) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Agreement:
     """What the processes of a training agree on, without the device and without waiting for it.
 

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.engine import (
+    batch_sizes,
     checks,
     config_checks,
     dense_checks,
@@ -20,7 +21,6 @@ from mmvitssl.engine import (
     resume,
     schedules,
     shorthands,
-    sizes,
     stopping,
     weights,
 )
@@ -77,9 +77,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "target encoder, and the online one of all others; ema: averaged weights (model_ema)",
     )
     shorthands.add_shorthands(options)
-    options.add_argument(
-        "--track", choices=TRACKERS, help="log to Weights & Biases or MLflow too"
-    )
+    options.add_argument("--track", choices=TRACKERS, help="log to Weights & Biases or MLflow too")
     add_common(options)
     return options
 
@@ -129,6 +127,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     resume.check_work_dir(config)
     changes = resume.prepare_resume(config)
     launch.set_devices(config, args.launcher)
+    notes += launch.follow_workers(config)
     own_data.read_classes(config, options)
     config_checks.check_values(config)
     config_checks.check_hooks(config, scope)
@@ -139,7 +138,7 @@ def prepare(args: argparse.Namespace) -> Runner:
     runner.register_hook(resume.ChangedResumeHook(changes))
     dense_checks.check_files(config, ("train", "val"))
     launch.build_training(runner)
-    sizes.check_batches(runner)
+    batch_sizes.check_batches(runner)
     schedules.fit_runner(runner)
     checks.check_sharding(runner)
     checks.check_target(runner)
@@ -160,18 +159,19 @@ def train(args: argparse.Namespace) -> Runner:
         Preempted: a signal asked for the end, and what there was is saved.
         WorkerError: a process of a data loader died.
     """
-    with launch.building():
-        runner = prepare(args)
-    watchdog = watchdog_of(runner)
-    try:
-        with stopping.listening(), progress_bar(runner):
-            runner.train()
-    except (RuntimeError, OSError, EOFError) as error:
-        if watchdog is not None:
-            watchdog.explain(error)
-        raise
-    finally:
-        if watchdog is not None:
-            watchdog.stop()
+    with stopping.nothing_to_save():
+        with launch.building():
+            runner = prepare(args)
+        watchdog = watchdog_of(runner)
+        try:
+            with stopping.listening(), progress_bar(runner):
+                runner.train()
+        except (RuntimeError, OSError, EOFError) as error:
+            if watchdog is not None:
+                watchdog.explain(error)
+            raise
+        finally:
+            if watchdog is not None:
+                watchdog.stop()
     launch.link_last(runner.work_dir)
     return runner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,9 @@ from mmvitssl.checkpoint import (
 )
 from mmvitssl.checkpoint.entries import some, state_dict_of
 from mmvitssl.checkpoint.named import SOURCES
+from mmvitssl.config_tree import kind_of, listed, parts
 from mmvitssl.engine.launch import UserError, bare_model
-from mmvitssl.models.algorithms import Pretrainer
+from mmvitssl.models.algorithms import ImageClassifier, Pretrainer
 from mmvitssl.registry import MODELS
 
 RIGHT = "pretrained = 'FILE' at the top of the config (or --pretrained FILE)"
@@ -48,25 +49,6 @@ class StartingWeights:
     anew: bool = False
 
 
-def _initialisers(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Every ``init_cfg`` that brings weights: (path of the module, its config, the entry)."""
-    if isinstance(node, Mapping):
-        found = node.get("init_cfg")
-        for entry in found if isinstance(found, list | tuple) else [found]:
-            if isinstance(entry, Mapping) and _pretrained(entry.get("type")):
-                yield path, node, entry  # type: ignore[misc]
-        for key, value in node.items():
-            yield from _initialisers(value, f"{path}.{key}")
-    elif isinstance(node, list | tuple):
-        for number, value in enumerate(node):
-            yield from _initialisers(value, f"{path}.{number}")
-
-
-def _pretrained(kind: Any) -> bool:
-    name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
-    return name.split(".")[-1] in ("Pretrained", "PretrainedInit")
-
-
 def _ours(module: Mapping[str, Any]) -> bool:
     """Whether a module's config is of a class of this package."""
     kind = module.get("type")
@@ -91,7 +73,13 @@ def _take_init_cfg(
         CheckpointError, FileNotFoundError: what it names is no file.
     """
     found, foreign = [], []
-    for path, module, entry in list(_initialisers(config.get("model") or {}, "model")):
+    initialised = [
+        (path, module, entry)
+        for path, module in parts(config.get("model") or {}, "model")
+        for entry in listed(module.get("init_cfg"))
+        if kind_of(entry) in ("Pretrained", "PretrainedInit")
+    ]
+    for path, module, entry in initialised:
         key, file = f"{path}.init_cfg", str(entry.get("checkpoint"))
         if path in PLACES and _ours(module):
             found.append((key, file))
@@ -243,7 +231,9 @@ def load_weights(runner: Runner, weights: StartingWeights) -> None:
         runner.logger.info(f"Loaded all weights of the model from {weights.model}.")
     if weights.encoder is not None:
         load_pretrained(runner, weights.encoder, weights.source, weights.anew)
-    elif weights.model is None and getattr(model, "frozen", False) and not runner._resume:
+        return
+    frozen = isinstance(model, ImageClassifier) and model.frozen
+    if frozen and weights.model is None and not runner._resume:
         runner.logger.warning(f"The frozen encoder keeps its random weights: nothing says {RIGHT}.")
 
 

@@ -17,7 +17,7 @@ from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.evaluation.features import Features, check_readout, extract_features
 from mmvitssl.evaluation.knn import knn_accuracy, linear_accuracy
 from mmvitssl.models.backbones.contract import backbone_in
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.registry import DATASETS, MODELS
 

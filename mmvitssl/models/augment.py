@@ -18,8 +18,10 @@ from mmvitssl.datasets.transforms import (
     GaussianBlur,
     RandomFlip,
     RandomGrayscale,
+    RandomResizedCrop,
     Solarize,
 )
+from mmvitssl.models import device_crop
 from mmvitssl.models.precision import full_precision
 from mmvitssl.registry import MODELS
 
@@ -219,19 +221,27 @@ def flip(images: Tensor, transform: RandomFlip, drawn: np.ndarray) -> Tensor:
     return _chosen(images, drawn[:, 0] < transform.p, lambda part: part.flip(-1))
 
 
+def crop(images: Tensor, transform: RandomResizedCrop, drawn: np.ndarray) -> Tensor:
+    """``RandomResizedCrop``."""
+    height, width = images.shape[2:]
+    boxes = _to(device_crop.crop_boxes(transform, width, height, drawn), images)
+    return device_crop.resized_crops(images, boxes, transform.size, transform.interpolation)
+
+
 # by transform of the pipeline: the operation on batches, and the numbers that it draws an image
 OPERATIONS: dict[type, tuple[Callable[[Tensor, Any, np.ndarray], Tensor], int]] = {
     ColorJitter: (jitter, 9),
     GaussianBlur: (gaussian_blur, 2),
     RandomFlip: (flip, 1),
     RandomGrayscale: (grayscale, 1),
+    RandomResizedCrop: (crop, device_crop.NUMBERS),
     Solarize: (solarize, 1),
 }
 
 
 @MODELS.register_module()
 class DeviceAugment:
-    """Jitter, grayscale, blur, solarisation and flips for a batch of views, on its device.
+    """Crops, jitter, grayscale, blur, solarisation and flips for a batch of views, on its device.
 
     Distributions, order and, for the same parameters, pixels are those of the transforms of the
     pipeline, the rounding to 8 bits after each of them included. What is random derives from each
@@ -240,9 +250,11 @@ class DeviceAugment:
 
     Args:
         views: one entry per view as in ``MultiView``, in the order of the pipeline's views: dicts
-            with ``transforms`` (``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur``,
-            ``Solarize``, ``RandomFlip``; none: ``[]``), ``num`` and ``same_as``. The pipeline keeps
-            the crops.
+            with ``transforms`` (``RandomResizedCrop``, bilinear or bicubic, ``ColorJitter``,
+            ``RandomGrayscale``, ``GaussianBlur``, ``Solarize``, ``RandomFlip``; none: ``[]``),
+            ``num`` and ``same_as``. Photographs of many sizes are cropped in the pipeline;
+            crops here are for images of one size, such as those of
+            :class:`~mmvitssl.datasets.ResidentImages`.
 
     Raises:
         ValueError: an entry that ``MultiView`` refuses too, or a transform without a twin here.
@@ -258,6 +270,30 @@ class DeviceAugment:
                         f"device; leave it in the pipeline. Those that do: "
                         f"{', '.join(kind.__name__ for kind in OPERATIONS)}."
                     )
+                mode = getattr(transform, "interpolation", None)
+                if mode is not None and mode not in device_crop.MODES:
+                    raise ValueError(
+                        f"DeviceAugment.views: RandomResizedCrop.interpolation='{mode.value}' does "
+                        f"not run on the device; use 'bilinear' or 'bicubic', or leave the crop in "
+                        f"the pipeline."
+                    )
+
+    def sizes(self, views: Sequence[Tensor]) -> list[tuple[int, int]]:
+        """Height and width of each view after augmentation; see :meth:`__call__` for arguments."""
+        self._check_number(views)
+        crops = [
+            [transform.size for transform in transforms if isinstance(transform, RandomResizedCrop)]
+            for transforms in self.pipelines
+        ]
+        own = [(view.shape[-2], view.shape[-1]) for view in views]
+        return [sizes[-1] if sizes else size for sizes, size in zip(crops, own, strict=True)]
+
+    def _check_number(self, views: Sequence[Tensor]) -> None:
+        if len(views) != len(self.pipelines):
+            raise ValueError(
+                f"DeviceAugment.views describes {len(self.pipelines)} views, but the pipeline "
+                f"makes {len(views)}."
+            )
 
     def __call__(self, views: Sequence[Tensor], samples: dict[str, Any]) -> list[Tensor]:
         """Augment views.
@@ -267,16 +303,12 @@ class DeviceAugment:
             samples: ``index``, ``epoch`` and ``seed``, (B,) on the CPU; see :func:`uniforms`.
 
         Returns:
-            Float32 tensors of the same shapes, whole numbers in [0, 255].
+            Float32 tensors, whole numbers in [0, 255], of the same shapes or the crops' sizes.
 
         Raises:
             ValueError: another number of views than was configured.
         """
-        if len(views) != len(self.pipelines):
-            raise ValueError(
-                f"DeviceAugment.views describes {len(self.pipelines)} views, but the pipeline "
-                f"makes {len(views)}."
-            )
+        self._check_number(views)
         with full_precision(views[0].device), torch.no_grad():
             return [
                 self._augment(view.float(), samples, seed, transforms)

@@ -18,6 +18,22 @@ def build_preprocessor(config: dict[str, Any] | None) -> nn.Module:
     return MODELS.build(config or dict(type="ViewPreprocessor"))
 
 
+def training_sizes(preprocessor: nn.Module, views: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Height and width of views as the model gets them in training.
+
+    Args:
+        preprocessor: of the model; one with ``augment`` may crop.
+        views: (..., H, W) each, of the pipeline.
+
+    Raises:
+        ValueError: ``augment`` describes another number of views.
+    """
+    augment = getattr(preprocessor, "augment", None)
+    if augment is not None:
+        return augment.sizes(views)
+    return [(view.shape[-2], view.shape[-1]) for view in views]
+
+
 @MODELS.register_module()
 class ViewPreprocessor(BaseDataPreprocessor):
     """Move views to the device and normalise them there.

@@ -197,7 +197,7 @@ def draw_attention(
             transform=axes[row, 0].transAxes,
         )  # fmt: skip
     for column, (name, weights) in enumerate(zip(names, maps, strict=True), start=1):
-        axes[0, column].imshow(_overlay(picture, weights))
+        axes[0, column].imshow(overlay(picture, weights))
         axes[0, column].set_title(name, fontsize=8)
         for row, share in enumerate(thresholds, start=1):
             axes[row, column].imshow(_masked(picture, kept_mass(weights, share)))
@@ -211,10 +211,44 @@ def _enlarged(values: np.ndarray, like: np.ndarray, how: Image.Resampling) -> np
     return np.asarray(Image.fromarray(values).resize((like.shape[1], like.shape[0]), how))
 
 
-def _overlay(picture: np.ndarray, weights: Tensor) -> np.ndarray:
-    """Colours of attention, from the least to the most, over the grey image."""
+def attention_pictures(encoder: nn.Module, pixels: Tensor, images: Tensor) -> dict[str, Tensor]:
+    """The class token's attention in the last block, mean over heads, over each image.
+
+    Args:
+        encoder: a ViT with a class token.
+        pixels: (B, C, H, W) in [0, 1].
+        images: the same, normalised.
+
+    Returns:
+        (B, 3, H, W) pictures by caption: 'image' and 'attention'.
+
+    Raises:
+        ValueError: a backbone without attention maps or class token.
+    """
+    maps = class_attention(encoder, images).mean(dim=1)
+    pictures = displayed(pixels).float().clamp(0, 1).cpu()
+    drawn = [painted(picture, weights) for picture, weights in zip(pictures, maps, strict=True)]
+    return {"image": pictures, "attention": torch.stack(drawn)}
+
+
+def painted(picture: Tensor, weights: Tensor) -> Tensor:
+    """(3, H, W) in [0, 1] :func:`overlay` of a (3, H, W) picture in [0, 1]."""
+    coloured = overlay(255 * picture.permute(1, 2, 0).numpy(), weights)
+    return torch.from_numpy(coloured).float().permute(2, 0, 1)
+
+
+def overlay(picture: np.ndarray, weights: Tensor) -> np.ndarray:
+    """Colours of (rows, columns) weights, from the least to the most, over the grey image.
+
+    Args:
+        picture: (H, W, 3) in 0 to 255.
+        weights: (rows, columns).
+
+    Returns:
+        (H, W, 3) float in [0, 1].
+    """
     above = weights - weights.min()
-    values = (above / above.max().clamp(min=1e-12)).float().numpy()
+    values = (above / above.max().clamp(min=1e-12)).float().cpu().numpy()
     smooth = _enlarged(values, picture, Image.Resampling.BICUBIC).clip(0, 1)
     colours = plt.get_cmap(COLOUR)(smooth)[..., :3]
     grey = np.repeat(picture.mean(axis=2, keepdims=True) / 255, 3, axis=2)

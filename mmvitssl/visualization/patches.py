@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from sklearn.cluster import KMeans
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import functional
 
 from mmvitssl.evaluation.features import evaluating
+from mmvitssl.structures import Encoded
 from mmvitssl.visualization.embedding import colours, draw_embedding, project
 from mmvitssl.visualization.sheets import captioned
 
 
-def patch_features(encoder: Any, images: Tensor) -> Tensor:
+def patch_features(encoder: nn.Module, images: Tensor) -> Tensor:
     """Features of all patches after the final norm.
 
     Args:
@@ -26,15 +26,11 @@ def patch_features(encoder: Any, images: Tensor) -> Tensor:
         images: (B, C, H, W), normalised.
 
     Returns:
-        (B, rows, columns, C').
+        (B, rows, columns, C'); of a hierarchical backbone the last stage's map.
     """
     with evaluating(encoder):
-        patches = encoder(images).patches.float()
-    rows, columns = encoder.grid_of((images.shape[-2], images.shape[-1]))
-    if rows * columns != patches.shape[1]:  # hierarchical: the last stage's map
-        scale = (rows * columns / patches.shape[1]) ** 0.5
-        rows, columns = round(rows / scale), round(columns / scale)
-    return patches.unflatten(1, (rows, columns))
+        encoded: Encoded = encoder(images)
+    return encoded.patches.float().unflatten(1, encoded.grid)
 
 
 def principal_colours(features: Tensor, tails: float = 0.02) -> Tensor:

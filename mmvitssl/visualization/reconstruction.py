@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 from mmvitssl.datasets.multiview import LoadImage, to_tensor
 from mmvitssl.datasets.transforms import CenterCrop, Resize, extent
 from mmvitssl.models.algorithms.pretrainer import Pretrainer, draw_pictures
+from mmvitssl.models.display import displayed
 from mmvitssl.models.targets import TokenTarget
+from mmvitssl.visualization.attention import attention_pictures
 from mmvitssl.visualization.sheets import captioned
 
 
@@ -64,20 +67,39 @@ def load_views(
     return [torch.stack(view) for view in views]
 
 
-def _pictures(
-    model: Pretrainer, paths: Sequence[str | Path], seed: int, load: LoadImage | None
-) -> dict[str, dict[str, Tensor]]:
-    """Each task's pictures of some images."""
+def load_batch(
+    model: Pretrainer, paths: Sequence[str | Path], seed: int = 0, load: LoadImage | None = None
+) -> dict[str, Any]:
+    """Some images as a collated batch of a model, whose masks ``seed`` draws.
+
+    Args:
+        model, paths, seed, load: see :func:`draw_reconstructions`.
+    """
     model.seed = seed
     number = torch.arange(len(paths))
     samples = {"index": number, "epoch": torch.zeros_like(number)}
     load = load or LoadImage(channels=model.encoder.spec.in_channels)
-    data = {"views": load_views(paths, view_sizes(model), load), "samples": samples}
+    return {"views": load_views(paths, view_sizes(model), load), "samples": samples}
+
+
+def _pictures(model: Pretrainer, data: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """Each task's pictures of some images."""
     return {task: found for task, found in draw_pictures(model, data).items() if found}
 
 
+def _attention(model: Pretrainer, data: dict[str, Any]) -> Tensor:
+    """(B, 3, H, W) the class token's attention over the first view."""
+    view = model.data_preprocessor(data, False)["views"][0]
+    encoder = model.get_submodule("encoder")
+    return attention_pictures(encoder, view.pixels, view.images)["attention"]
+
+
 def draw_comparison(
-    models: Mapping[str, Pretrainer], paths: Sequence[str | Path], out: str | Path, seed: int = 0
+    models: Mapping[str, Pretrainer],
+    paths: Sequence[str | Path],
+    out: str | Path,
+    seed: int = 0,
+    attention: bool = False,
 ) -> Path:
     """Write one sheet with the pictures of several methods of the same images.
 
@@ -86,21 +108,30 @@ def draw_comparison(
         paths: images, one row each.
         out: the PNG to write.
         seed: of the masks.
+        attention: whether to add the class token's attention (RePre, figure 4).
 
     Raises:
-        ValueError: no task of a model draws pictures.
+        ValueError: no task of a model draws pictures, or an encoder has no attention maps.
     """
-    drawn = {name: _pictures(model, paths, seed, None) for name, model in models.items()}
+    batches = {name: load_batch(model, paths, seed) for name, model in models.items()}
+    drawn = {name: _pictures(model, batches[name]) for name, model in models.items()}
     silent = [name for name, tasks in drawn.items() if not tasks]
-    if silent:
-        raise ValueError(f"No task draws pictures: {', '.join(silent)}.")
+    if silent and not attention:
+        raise ValueError(
+            f"No task draws pictures: {', '.join(silent)}. --attention draws where the class token "
+            f"looks."
+        )
+    for name, model in models.items() if attention else ():
+        whole = displayed(batches[name]["views"][0].float() / 255)
+        drawn[name]["encoder"] = {"original": whole, "attention": _attention(model, batches[name])}
     tables = [table for tasks in drawn.values() for table in tasks.values()]
     side = max(max(picture.shape[-2:]) for table in tables for picture in table.values())
     columns: dict[str, Tensor] = {}
     for name, tasks in drawn.items():
         for task, table in tasks.items():
             for caption, picture in table.items():
-                words = f"{name} {task} {caption}" if len(tasks) > 1 else f"{name} {caption}"
+                several = len(tasks) > 1 + attention
+                words = f"{name} {task} {caption}" if several else f"{name} {caption}"
                 key = "original" if caption == "original" else words
                 columns.setdefault(key, F.interpolate(picture.float(), (side, side)))
     path = Path(out)
@@ -132,7 +163,7 @@ def draw_reconstructions(
         ValueError: no task of the model draws pictures.
     """
     written = []
-    for task, pictures in _pictures(model, paths, seed, load).items():
+    for task, pictures in _pictures(model, load_batch(model, paths, seed, load)).items():
         path = Path(out) / f"{task}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         captioned(pictures, rows=len(paths)).save(path)

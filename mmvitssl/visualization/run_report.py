@@ -129,7 +129,8 @@ def method_of(run: Run) -> str:
     arch = encoder.get("arch")
     size = arch if isinstance(arch, str) else "" if arch is None else json.dumps(arch)
     kind = str(encoder.get("type", "")).rpartition(".")[2]
-    return f"{what} with {kind} {size}".strip() if kind else what
+    method = f"{Path(facts['recipe']).name.split('_')[0]}: " if facts.get("recipe") else ""
+    return f"{method}{what} with {kind} {size}".strip() if kind else method + what
 
 
 def verdict(run: Run) -> tuple[str, str]:
@@ -150,7 +151,7 @@ def verdict(run: Run) -> tuple[str, str]:
     if len(losses) < 5:
         return "doubtful", f"{words}, in {len(losses)} lines of the log: too short to say more."
     if last >= first:
-        return "doubtful", f"{words}: it did not fall."
+        return "doubtful", f"{words}: the loss did not fall."
     return "good", f"{words}."
 
 
@@ -213,12 +214,16 @@ def charts(runs: Sequence[Run]) -> list[tuple[str, list[dict[str, Any]]]]:
         for line in run.scalars:
             numbers = [key for key, value in line.items() if isinstance(value, (int, float))]
             names.update(dict.fromkeys(key for key in numbers if key not in POSITIONS))
-    groups: dict[str, list[dict[str, Any]]] = {}
+    curves: dict[str, list[dict[str, Any]]] = {}
     for name in names:
-        heading = next((title for title, pattern in GROUPS if pattern.search(name)), OTHER)
         lines = [(run.name, thinned(*curve(run.scalars, name))) for run in runs]
-        drawn = [{"name": run, "points": points} for run, points in lines if points]
-        if drawn:
+        curves[name] = [{"name": run, "points": points} for run, points in lines if points]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name, drawn in curves.items():
+        # the loss of a single task is the loss, and a rate without layer decay the base rate
+        general = "loss" if name.startswith("loss_") else "lr" if name == "base_lr" else ""
+        if drawn and drawn != curves.get(general):
+            heading = next((title for title, pattern in GROUPS if pattern.search(name)), OTHER)
             groups.setdefault(heading, []).append({"title": name, "lines": drawn})
     order = [GROUPS[0][0], OTHER, *(title for title, _ in GROUPS[1:])]
     return [(heading, groups[heading]) for heading in order if heading in groups]

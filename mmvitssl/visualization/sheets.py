@@ -30,6 +30,16 @@ def side_by_side(pictures: dict[str, Tensor], rows: int, margin: int = 4) -> np.
     return (sheet * 255).round().byte().permute(1, 2, 0).numpy()
 
 
+def enlarged(pictures: dict[str, Tensor], least: int = 112) -> dict[str, Tensor]:
+    """Pictures whose side is less than ``least``, by a whole factor, so that captions fit."""
+    return {
+        caption: picture
+        if (factor := -(-least // picture.shape[-1])) < 2
+        else picture.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+        for caption, picture in pictures.items()
+    }
+
+
 def captioned(pictures: dict[str, Tensor], rows: int, margin: int = 4) -> Image.Image:
     """:func:`side_by_side` with the captions above the columns; long ones are broken."""
     sheet = side_by_side(pictures, rows, margin)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.visualization.vis_backend import TensorboardVisBackend
+from mmengine.visualization.vis_backend import MLflowVisBackend, TensorboardVisBackend
 
 from mmvitssl.extras import require
 from mmvitssl.registry import VISBACKENDS
@@ -53,6 +54,15 @@ class GroupedTensorboardBackend(TensorboardVisBackend):
             super().add_scalar(name, value, scalar_dict.get("step", step))
 
 
+@VISBACKENDS.register_module()
+class PicturesMLflowBackend(MLflowVisBackend):
+    """MMEngine's MLflow writer; pictures get the file names that MLflow needs."""
+
+    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+        """See the base class."""
+        super().add_image(f"{name}_{step}.png", image, step, **kwargs)
+
+
 def track(config: Config, tracker: str | None) -> None:
     """Send the scalars of a run to a tracker too.
 
@@ -72,8 +82,11 @@ def track(config: Config, tracker: str | None) -> None:
             type="WandbVisBackend", init_kwargs=dict(project="mmvitssl", name=name, dir=str(out))
         )
     else:
-        # MLFLOW_TRACKING_URI says where; MMEngine's own default is a folder of the run
-        backend = dict(type="MLflowVisBackend", exp_name="mmvitssl", run_name=name)
+        # MLFLOW_TRACKING_URI says where; MMEngine's own default is a folder of the run, which
+        # MLflow 3 refuses unless it is allowed; a database needs more than mlflow-skinny
+        if "MLFLOW_TRACKING_URI" not in os.environ:
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        backend = dict(type="mmvitssl.PicturesMLflowBackend", exp_name="mmvitssl", run_name=name)
     visualizer = dict(config.get("visualizer") or dict(type="Visualizer", name="visualizer"))
     backends = visualizer.get("vis_backends") or [dict(type="LocalVisBackend")]
     config.visualizer = {**visualizer, "vis_backends": [*backends, backend]}

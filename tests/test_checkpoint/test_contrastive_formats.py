@@ -146,7 +146,8 @@ CASES: dict[str, tuple[str, Callable[[], State], tuple[str, ...]]] = {
 }
 METHODS = ("mocov3", "dino", "moby")
 # in test_latent_formats.py
-LATENT = {"ibot", "dinov2-training", "ijepa", "timm-pooled", "dinov3", "timm-dinov3"}
+LATENT = {"ibot", "dinov2-training", "ijepa", "timm-pooled", "dinov3", "timm-dinov3",
+          "transformers-dinov3"}
 cases = pytest.mark.parametrize("case", CASES)
 methods = pytest.mark.parametrize("method", METHODS)
 

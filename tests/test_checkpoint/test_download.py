@@ -102,6 +102,19 @@ def test_another_file_than_expected_is_refused_and_not_kept(server: str, tmp_pat
         check_weights_file(f"{server}/a.pth#sha256=xyz")
 
 
+def test_an_md5_sum_is_compared_where_only_that_is_published(
+    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sum_ = hashlib.md5(Handler.content).hexdigest()
+    for name, digits in (("right", sum_[:6]), ("wrong", "0" * 6)):
+        known = Published(name, f"{server}/{name}.pth", "MIT", "", md5=digits)
+        monkeypatch.setitem(PUBLISHED, name, known)
+    assert check_weights_file("right").is_file()
+    assert "MD5 as its authors publish, by 6 digits" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match=f"MD5 sum {sum_}, and 000000 is expected"):
+        check_weights_file("wrong")
+
+
 def test_half_a_file_and_no_network_leave_nothing(server: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"ended after \d+ of \d+ bytes"):
         check_weights_file(f"{server}/half.pth")
@@ -125,7 +138,7 @@ def test_published_names_are_whole_and_like_names_are_offered() -> None:
     for name, each in PUBLISHED.items():
         assert find_published(name) == each and each.url.startswith("https://")
         assert each.format in FORMATS and each.licence
-        assert not each.sha256 or len(each.sha256) in (8, 64)
+        assert len(each.sha256) in (0, 8, 64) and len(each.md5) in (0, 6)
     with pytest.raises(FileNotFoundError, match="mae-vit-base"):
         check_weights_file("mae-vitbase")
 

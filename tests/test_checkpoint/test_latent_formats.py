@@ -149,26 +149,66 @@ def test_registers_are_resized_as_published(tmp_path: Path) -> None:
     assert part(theirs.state_dict(), "blocks.0.")  # one block at least was compared
 
 
-@pytest.mark.parametrize("layout", ["timm", "timm without biases", "official"])
-def test_dinov3_has_timms_features_at_every_size(layout: str, tmp_path: Path) -> None:
+def official_dinov3(state: dict[str, torch.Tensor], gated: bool) -> dict[str, torch.Tensor]:
+    """timm's tensors of two blocks under the official names."""
+    names = {"fc1_g": "w1", "fc1_x": "w2", "fc2": "w3"} if gated else {}
+    state = {k.replace("gamma_", "ls") + (".gamma" if "gamma_" in k else ""): v
+             for k, v in state.items()}  # fmt: skip
+    for old, new in names.items():
+        state = {k.replace(f"mlp.{old}.", f"mlp.{new}."): v for k, v in state.items()}
+    for i in range(2):
+        front = f"blocks.{i}.attn."
+        query, value = state.pop(front + "q_bias"), state.pop(front + "v_bias")
+        state[front + "qkv.bias"] = torch.cat([query, torch.randn(48), value])
+        state[front + "qkv.bias_mask"] = torch.ones(144)
+    state |= {"storage_tokens": state.pop("reg_token"), "mask_token": torch.randn(1, 48)}
+    state["rope_embed.periods"] = torch.ones(3)
+    return state
+
+
+def transformers_dinov3(state: dict[str, torch.Tensor], gated: bool) -> dict[str, torch.Tensor]:
+    """timm's tensors of two blocks under transformers' names."""
+    first = ("fc1_g", "gate_proj") if gated else ("fc1", "up_proj")
+    names = [
+        ("blocks.", "layer."), (".attn.q_bias", ".attention.q_proj.bias"),
+        (".attn.v_bias", ".attention.v_proj.bias"), (".attn.proj.", ".attention.o_proj."),
+        ("gamma_1", "layer_scale1.lambda1"), ("gamma_2", "layer_scale2.lambda1"), first,
+        ("fc1_x", "up_proj"), ("fc2", "down_proj"), ("cls_token", "embeddings.cls_token"),
+        ("reg_token", "embeddings.register_tokens"),
+        ("patch_embed.proj", "embeddings.patch_embeddings"),
+    ]  # fmt: skip
+    renamed = {}
+    for key, tensor in state.items():
+        for old, new in names:
+            key = key.replace(old, new)
+        renamed[key] = tensor
+    for i in range(2):
+        joint = renamed.pop(f"layer.{i}.attn.qkv.weight").chunk(3)
+        renamed |= {f"layer.{i}.attention.{part}_proj.weight": values.clone()
+                    for part, values in zip("qkv", joint, strict=True)}  # fmt: skip
+    return {**renamed, "embeddings.mask_token": torch.randn(1, 1, 48)}
+
+
+DINOV3_NAMES = {"timm": "timm-dinov3", "official": "dinov3", "transformers": "transformers-dinov3"}
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["", "plus"])
+@pytest.mark.parametrize("layout", ["timm", "timm without biases", "official", "transformers"])
+def test_dinov3_has_timms_features_at_every_size(
+    layout: str, gated: bool, tmp_path: Path
+) -> None:
     biased = layout != "timm without biases"
-    name = "vit_small_patch16_dinov3" + ("_qkvb" if biased else "")
+    name = f"vit_small_{'plus_' * gated}patch16_dinov3" + ("_qkvb" if biased else "")
     theirs = randomised(timm.create_model(name, **SIZES))
     state = theirs.state_dict()
-    if layout == "official":
-        state = {k.replace("gamma_", "ls") + (".gamma" if "gamma_" in k else ""): v
-                 for k, v in state.items()}  # fmt: skip
-        for i in range(2):
-            front = f"blocks.{i}.attn."
-            query, value = state.pop(front + "q_bias"), state.pop(front + "v_bias")
-            state[front + "qkv.bias"] = torch.cat([query, torch.randn(48), value])
-            state[front + "qkv.bias_mask"] = torch.ones(144)
-        state |= {"storage_tokens": state.pop("reg_token"), "mask_token": torch.randn(1, 48)}
-        state["rope_embed.periods"] = torch.ones(3)
+    if layout in ("official", "transformers"):
+        make = official_dinov3 if layout == "official" else transformers_dinov3
+        state = make(state, gated)
     encoder = ViT(
         arch=dict(embed_dim=48, depth=2, num_heads=4), image_size=32, patch_size=8, position="none",
         relative_position="rope", prefix_tokens=["a", "b", "c", "d"], layer_scale=1e-5,
         norm_eps=1e-5, qkv_bias="qv" if biased else "none",
+        **(dict(mlp="swiglu", mlp_ratio=6.0) if gated else {}),
     ).eval()  # fmt: skip
     path = save(tmp_path / "dinov3.pth", state)
     load_encoder(encoder, path)
@@ -177,7 +217,7 @@ def test_dinov3_has_timms_features_at_every_size(layout: str, tmp_path: Path) ->
         expected = theirs.eval().forward_features(images)
         torch.testing.assert_close(encoder(images).tokens, expected, rtol=1e-4, atol=1e-4)
     found = recognise(state)
-    assert found is not None and found.name == ("dinov3" if layout == "official" else "timm-dinov3")
+    assert found is not None and found.name == DINOV3_NAMES[layout.split()[0]]
     imported = found.import_state(state)
     assert_same(found.export_state(imported.state, imported.carried), state)
     with pytest.raises(CheckpointError, match="relative_position='rope'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,25 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, legacy: bool) -> None
     with pytest.raises(CheckpointError):  # MMEngine's own loader, as resume uses it
         CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
     assert not trap.exists()
+
+
+def test_files_without_end_are_refused(tmp_path: Path) -> None:
+    """A dict that holds itself, and records that unpack to far more than the file has."""
+    itself: dict[str, Any] = {}
+    itself["model"] = itself
+    torch.save(itself, tmp_path / "itself.pth")
+    with pytest.raises(CheckpointError, match=r"itself\.pth is nested more than 64 times"):
+        load_file(tmp_path / "itself.pth")
+    torch.save({"state_dict": {}}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in plain.namelist():
+            more = bytes(2**27) if name.endswith("data.pkl") else b""
+            bomb.writestr(name, plain.read(name) + more)
+    with pytest.raises(CheckpointError, match=r"bomb\.pth is damaged: .* decompression bomb"):
+        load_file(tmp_path / "bomb.pth")
 
 
 def test_mmengines_histories_are_read(tmp_path: Path) -> None:

@@ -80,8 +80,32 @@ CONFIGS: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     ),
     "own-prefix": (lambda trap: dict(encoder=dict(touch(trap), type="mmvitssl.os.system")), "os"),
     "no-string": (lambda trap: dict(encoder=dict(SETTINGS, type=["os.system"])), "os.system"),
+    "timms-file": (
+        lambda trap: dict(
+            encoder=dict(type="TimmBackbone", model="convnext_atto", image_size=32,
+                         model_args=dict(checkpoint_path=str(trap.with_suffix(".pth"))))),
+        "downloads or reads weights|norm_eps|does not take",
+    ),
+    "timms-download": (
+        lambda trap: dict(
+            encoder=dict(type="TimmBackbone", model="convnext_atto", image_size=32,
+                         model_args=dict(pretrained=True))),
+        "downloads or reads weights|norm_eps|does not take",
+    ),
     "huge": (
         lambda trap: dict(encoder=dict(SETTINGS, arch=dict(BARE["arch"], embed_dim=2**18))), "GB"
+    ),
+    "timms-endless": (
+        lambda trap: dict(
+            encoder=dict(type="TimmBackbone", model="vit_tiny_patch16_224", image_size=32,
+                         model_args=dict(depth=10**5))),
+        "layers",
+    ),
+    "no-model": (
+        lambda trap: dict(
+            encoder=dict(type="TimmBackbone", model="vit_tiny_patch16_224", image_size=32,
+                         model_args=dict(embed_dim=1000))),
+        "cannot be built|does not take",
     ),
     "endless": (
         lambda trap: dict(encoder=dict(SETTINGS, arch=dict(BARE["arch"], depth=10**6))), "layers"

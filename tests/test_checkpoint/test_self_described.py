@@ -19,6 +19,7 @@ from mmvitssl.checkpoint.formats import FORMATS
 from mmvitssl.checkpoint.self_described import describe_file, rebuild_encoder
 from mmvitssl.models.backbones import SwinTransformer, ViT
 from mmvitssl.registry import MODELS
+from tests.test_checkpoint import test_contrastive_formats, test_formats
 from tests.test_checkpoint.test_loading import save
 
 WIDTH, SIZE, PATCH = 128, 64, 16
@@ -38,15 +39,23 @@ ENCODERS: dict[str, Callable[[], nn.Module]] = {
     "mocov3": lambda: ViT(**SIZES, position="sincos_row_first"),
     "dino": lambda: ViT(**SIZES),
     "dinov2": lambda: ViT(
-        **SIZES, layer_scale=1e-5, mask_token=True, prefix_tokens=("register_0", "register_1"),
+        **SIZES,
+        layer_scale=1e-5,
+        mask_token=True,
+        prefix_tokens=("register_0", "register_1"),
         interpolate_antialias=True,
     ),
     "gated": lambda: ViT(
         **SIZES, layer_scale=1e-5, mask_token=True, mlp="swiglu", interpolate_offset=0.1
     ),
     "dinov3": lambda: ViT(
-        **SIZES, position="none", relative_position="rope", norm_eps=1e-5, layer_scale=1e-5,
-        prefix_tokens=[f"register_{i}" for i in range(4)], qkv_bias="qv",
+        **SIZES,
+        position="none",
+        relative_position="rope",
+        norm_eps=1e-5,
+        layer_scale=1e-5,
+        prefix_tokens=[f"register_{i}" for i in range(4)],
+        qkv_bias="qv",
     ),
     "pooled": lambda: ViT(**SIZES, class_token=False, position="sincos_column_first"),
     "hub": lambda: ViT(**SIZES, norm_eps=1e-12),
@@ -68,6 +77,7 @@ CASES = {
     "transformers-dinov2": ("gated", ()),
     "dinov3": ("dinov3", ()),
     "timm-dinov3": ("dinov3", ()),
+    "transformers-dinov3": ("dinov3", ()),
     "timm-pooled": ("pooled", ()),
     "swin": ("swin", ()),
     "timm-swin": ("swin", ()),
@@ -124,6 +134,36 @@ def test_official_files_are_models_as_they_are(name: str, tmp_path: Path) -> Non
     again = MODELS.build(described.encoder)
     load_encoder(again, path, log=lambda line: None)
     torch.testing.assert_close(again.eval()(image).cls, encoder(image).cls)
+
+
+def widened(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Random tensors for two heads of 64 channels, whose number is that of published models."""
+    small = test_formats.WIDTH
+    widths = {factor * small: factor * WIDTH for factor in (1, 3, 4)}
+    return {key: torch.randn([widths.get(size, size) for size in tensor.shape])
+            for key, tensor in state.items()}  # fmt: skip
+
+
+WHOLE: dict[str, Callable[[], dict[str, Any]]] = {
+    "cae-a": lambda: {"model": widened(test_formats.cae_a())},
+    "mmpretrain-cae": lambda: {"state_dict": widened(test_formats.CASES["mmpretrain-cae"][1]())},
+    "moby": test_contrastive_formats.FILES["moby"],
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_files_of_whole_models_are_encoders_as_they_are(name: str, tmp_path: Path) -> None:
+    """In the layout that is published: several encoders, decoders, queues, tokenizers."""
+    content = WHOLE[name]()
+    path = save(tmp_path / "file.pth", content)
+    loaded, _ = rebuild_encoder(path, log=lambda line: None)
+    theirs = FORMATS[name].import_state(next(iter(content.values()))).state
+    ours = loaded.state_dict()
+    compared = [key for key in ours if f"encoder.{key}" in theirs and "pos_embed" not in key]
+    assert len(compared) >= 20 and set(theirs) - {f"encoder.{key}" for key in ours}
+    for key in compared:
+        torch.testing.assert_close(ours[key], theirs[f"encoder.{key}"])
+    assert describe_file(path).normalisation is not None
 
 
 def test_another_rule_of_resizing_positions_is_warned_of(tmp_path: Path) -> None:

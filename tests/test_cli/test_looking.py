@@ -159,7 +159,7 @@ def test_trackers_are_added_or_their_extra_is_named(
     monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: object())
     track(config, "mlflow")
     kinds = [backend["type"] for backend in config.visualizer.vis_backends]
-    assert kinds == ["LocalVisBackend", "MLflowVisBackend"]
+    assert kinds == ["LocalVisBackend", "mmvitssl.PicturesMLflowBackend"]
 
 
 def test_mlflow_gets_the_losses(images: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from mmvitssl.apis.dense_transfer import dense_config
+from mmvitssl.apis.dense_config import dense_config
 from mmvitssl.apis.embedding import load
 from mmvitssl.apis.health import judge
 from mmvitssl.checkpoint import load_encoder

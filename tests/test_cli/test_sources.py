@@ -132,6 +132,18 @@ def test_an_archive_that_changed_is_noticed(folder: Path) -> None:
         ImageArchive(str(file), PIPELINE)
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_class_folders_become_labels(folder: Path, tmp_path: Path, broken: bool) -> None:
+    if broken:
+        (folder / "a" / "empty.jpg").write_bytes(b"")
+    source = look(folder)
+    assert "2 class folders" in source.lines()[2]
+    dataset = DATASETS.build(dataset_config(source, tmp_path / "out", PIPELINE))
+    names = [Path(path).relative_to(folder).parts[0] for path in dataset.paths]
+    assert [dataset.classes[label] for label in dataset.labels] == names
+    assert len(names) == 7 and set(names) == {"a", "b"}
+
+
 def test_class_folders_are_seen(folder: Path) -> None:
     assert class_folders(look(folder)) == ["a", "b"]
     Image.new("RGB", (9, 9)).save(folder / "beside.png")

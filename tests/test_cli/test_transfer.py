@@ -17,8 +17,9 @@ from PIL import Image
 from demo import make_demo_data
 from mmvitssl import apis
 from mmvitssl.apis import dense_transfer as transfers
+from mmvitssl.apis.dense_config import TASKS, dense_config
 from mmvitssl.apis.dense_data import find_coco, find_masks
-from mmvitssl.apis.dense_transfer import TASKS, choose, dense_config
+from mmvitssl.apis.dense_transfer import choose
 from mmvitssl.apis.machine import Machine
 from mmvitssl.apis.probing import KINDS
 from mmvitssl.checkpoint import load_encoder

@@ -469,9 +469,14 @@ def test_the_weights_of_repres_losses_are_never_decayed(path: str) -> None:
 # RePre
 
 
+# variables of repre/_base_/reconstruction.py, which recipes read
+PARTS_OF_REPRE = {"reconstruction", "reconstruction_swin", "weights", "beside_contrast",
+                  "beside_cosine", "beside_distillation", "scales"}  # fmt: skip
+
+
 def without_repre(config: Config) -> dict[str, Any]:
     """What is left of a config of RePre without its branch and the learned weights."""
-    rest = config.to_dict()
+    rest = {key: value for key, value in config.to_dict().items() if key not in PARTS_OF_REPRE}
     del rest["model"]["tasks"]["reconstruction"], rest["model"]["balancer"]
     del rest["optim_wrapper"]["paramwise_cfg"]["custom_keys"]
     if not rest["optim_wrapper"]["paramwise_cfg"]:

@@ -103,8 +103,6 @@ def _small(config: Any, tokenizer: Path) -> Iterator[str]:
             yield f"{place}.projector.patch_prototypes=24"
         if (task.get("masking") or {}).get("type") == "MultiBlockMasking":
             yield f"{place}.masking.min_keep=4"
-        if task.get("target", {}).get("type") == "HOGTarget":
-            yield f"{place}.target.window=8"
         if task.get("head", {}).get("type") == "QueueInfoNCE":
             yield f"{place}.head.size=100"  # which the batch does not divide
     if "accumulative_counts" in config.optim_wrapper:
@@ -182,7 +180,7 @@ def _faults(path: Path) -> Iterator[str]:
         ):
             yield f"{where}.levels"
         if named in ("RandomResizedCrop", "CenterCrop", "RandAugment") and "size" in values:
-            if _literal(values["size"]) and "tokenizers" not in path.parts:
+            if _literal(values["size"]) and "dvae" not in path.name:  # it has no encoder
                 yield f"{where}.size"
         if named in ("CosineAnnealingLR", "PolyLR") and "end" in values:
             yield f"{where}.end"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
+import zipfile
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +20,7 @@ from PIL import Image
 from torch.multiprocessing import start_processes
 from torch.utils.data import DataLoader
 
-from mmvitssl.datasets import ImageFolder, ImageList, LabelledFolder, files
+from mmvitssl.datasets import ImageArchive, ImageFolder, ImageList, LabelledFolder, files
 from mmvitssl.datasets.decode import EncodedImage
 from mmvitssl.datasets.files import BrokenImageError, list_images
 from mmvitssl.engine.hooks import BrokenBudgetHook
@@ -45,6 +48,26 @@ def truncated(path: Path) -> None:
     path.write_bytes(write_image(path).read_bytes()[:-200])
 
 
+def sparse(path: Path) -> None:
+    write_image(path)
+    os.truncate(path, files.MAX_BYTES + 1)
+
+
+def bands(path: Path) -> None:
+    """A TIFF that says 13,000 x 13,000 pixels of 60 bands, and has none of them."""
+    tags = {256: 13000, 257: 13000, 258: 16, 259: 1, 262: 1, 273: 8, 277: 60, 278: 13000, 279: 0}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + b"\0\0\0\0")
+
+
+def patched(path: Path, **options: Any) -> None:
+    """Cut short, and then ended as a whole JPEG is."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    content = path.read_bytes()
+    path.write_bytes(content[: 3 * len(content) // 4] + b"\xff\xd9")
+
+
 def loop(path: Path) -> None:
     path.symlink_to(path)
 
@@ -61,12 +84,21 @@ BROKEN: dict[str, tuple[Any, bool, str]] = {
     "header.png": (header, True, ""),
     "pipe.jpg": (os.mkfifo, True, "pipe"),
     "folder.jpg": (lambda path: path.mkdir(), True, "folder"),
+    "sparse.jpg": (sparse, True, "bytes are more than"),
+    "bands.tif": (bands, False, "bytes are more than"),
+    "program.jpg": (
+        lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+                                      b"%%EndComments\n"),
+        True, "PostScript",
+    ),
     "loop.jpg": (loop, True, ""),
     "dangling.jpg": (lambda path: path.symlink_to("nowhere.jpg"), True, ""),
     "cut.jpg": (truncated, False, ""),
+    "patched.jpg": (patched, False, "end before the image"),
+    "progressive.jpg": (partial(patched, progressive=True), False, ""),
     "cut.png": (truncated, True, ""),
     "noise.npy": (lambda path: path.write_bytes(b"\x93NUMPY" + b"\0" * 20), True, ""),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -74,7 +106,7 @@ def test_broken_files_are_named_and_counted(name: str, tmp_path: Path) -> None:
     make, early, words = BROKEN[name]
     make(tmp_path / name)
     write_image(tmp_path / "z_good.png")
-    kinds = (".png", ".jpg", ".npy")
+    kinds = (".png", ".jpg", ".npy", ".tif")
     message = rf"{name}.*{words}"
     if early:
         with pytest.raises(BrokenImageError, match=message):
@@ -90,6 +122,25 @@ def test_broken_files_are_named_and_counted(name: str, tmp_path: Path) -> None:
     if name != "dangling.jpg":  # which is a missing file of the list
         listed = ImageList(str(tmp_path / "list.txt"), PIPELINE, str(tmp_path), max_broken=1)
         assert listed[0]["sample"]["path"] == str(tmp_path / "z_good.png")
+
+
+def test_members_of_zip_files_that_are_bombs_or_of_unknown_compression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = write_image(tmp_path / "x.png").read_bytes()
+    monkeypatch.setattr(files, "MAX_BYTES", 10**6)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", content + b"\0" * 10**6)
+        archive.writestr("good.png", content)
+    data = ImageArchive(str(tmp_path / "x.zip"), PIPELINE, max_broken=1)
+    assert data[0]["sample"]["path"].endswith("good.png")
+    assert data.broken == [f"{tmp_path}/x.zip/bomb.png"]
+    changed = bytearray((tmp_path / "x.zip").read_bytes())
+    for start, place in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        changed[changed.find(start) + place] = 99
+    (tmp_path / "y.zip").write_bytes(changed)
+    with pytest.raises(BrokenImageError, match=r"bomb.png in .*y.zip cannot be read .*compression"):
+        ImageArchive(str(tmp_path / "y.zip"), PIPELINE)
 
 
 def test_huge_images_are_read_where_that_is_wanted(
@@ -156,7 +207,11 @@ def test_hidden_files_and_loops_of_folders_are_left_out_and_logged(
             write_image(tmp_path / name)
     (tmp_path / "cat" / "again").symlink_to(tmp_path)
     (tmp_path / "cat" / "linked").symlink_to(linked)
-    expected = [str(good), str(tmp_path / "cat/linked/2.png")]
+    for here, there in (("deep", "other"), ("other", "deep")):  # each leads into the other
+        (tmp_path / "cat" / here).mkdir(exist_ok=True)
+        (tmp_path / "cat" / here / "across").symlink_to(tmp_path / "cat" / there)
+    expected = [str(good), str(tmp_path / "cat/linked/2.png"),
+                str(tmp_path / "cat/other/across/1.png")]  # fmt: skip
     assert list_images(tmp_path) == expected
     assert "hidden" in logged[0] and ".git" in logged[0]
     assert "again" in logged[1] and "links" in logged[1]

@@ -16,7 +16,7 @@ import pytest
 
 from mmvitssl.datasets import ImageFolder, PackedImages, ShardedImages, files
 from mmvitssl.datasets.images import BrokenImageError
-from mmvitssl.datasets.shards import index_of
+from mmvitssl.datasets.shard_index import index_of
 from tests.test_checkpoint.mutations import OF_BYTES
 from tests.test_datasets.test_shards import NUMBER, PIPELINE, write, write_images
 

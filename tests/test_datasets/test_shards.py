@@ -24,8 +24,8 @@ from mmvitssl.datasets import (
     collate_views,
 )
 from mmvitssl.datasets.images import BrokenImageError, ImageFiles
+from mmvitssl.datasets.shard_index import index_of, read_index
 from mmvitssl.datasets.shard_writer import ShardWriter, index_folder, verify_folder
-from mmvitssl.datasets.shards import index_of, read_index
 
 PIPELINE = [
     dict(type="LoadImage"),

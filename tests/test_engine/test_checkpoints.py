@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
+from mmengine.evaluator import BaseMetric
 from torch.utils.data import DataLoader
 
 import mmvitssl.engine  # noqa: F401  (registers hooks and loops)
@@ -25,11 +26,14 @@ from mmvitssl.checkpoint.durable import (
     save,
 )
 from mmvitssl.datasets.sampler import EpochSampler, SampleKey
+from mmvitssl.engine import stopping
+from mmvitssl.engine.errors import UserError
+from mmvitssl.engine.folder_lock import lock_folder
 from mmvitssl.engine.guards import set_guards
 from mmvitssl.engine.hooks import FiniteCheckpointHook
 from mmvitssl.engine.loops import ExactEpochLoop, _SkippingIterator, skipping
 from mmvitssl.engine.watchdog import Limits
-from tests.test_engine.test_non_finite import train
+from tests.test_engine.test_non_finite import Data, train
 
 
 def content(iteration: int) -> dict[str, Any]:
@@ -158,6 +162,53 @@ def test_checkpoints_by_time_in_an_epoch_and_what_stays(tmp_path: Path) -> None:
         names = {path.name for path in folder.glob("iter_*.pth")}
         assert names == {f"iter_{int(n[5]) - 1}.pth" for n in expected}
         assert load_file(folder / "last.pth")["meta"]["position"]["batches"] == 7
+
+
+class SignalInValidation(BaseMetric):
+    """A signal comes with the first batch."""
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        stopping._received.append("SIGUSR1")
+
+    def compute_metrics(self, results: Any) -> dict[str, float]:
+        return {}
+
+
+@pytest.mark.parametrize("interval", [1, -1])
+def test_a_signal_in_validation_saves_what_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: int
+) -> None:
+    monkeypatch.setattr(stopping, "_received", [])
+    checkpoint = dict(
+        type="mmvitssl.FiniteCheckpointHook", interval=interval, save_last=False, minutes=0
+    )
+    with pytest.raises(stopping.Preempted, match="SIGUSR1 after iteration 8; saved"):
+        train(
+            tmp_path, loop=dict(type="mmvitssl.ExactEpochLoop", max_epochs=3),
+            checkpoint=checkpoint, val_dataloader=DataLoader(Data(()), batch_size=2),
+            val_cfg=dict(), val_evaluator=[SignalInValidation()],
+        )  # fmt: skip
+    name = "epoch_1.pth" if interval == 1 else "iter_8.pth"
+    assert [path.name for path in tmp_path.glob("[!l]*.pth")] == [name]
+    meta = load_file(tmp_path / "last.pth")["meta"]
+    assert (meta["epoch"], meta["iter"], meta["position"]["batches"]) == (1, 8, 0)
+
+
+def test_a_work_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file/run", Path("/proc/run")):
+        with pytest.raises(UserError, match=f"{folder} cannot be written to .*--work-dir"):
+            lock_folder(folder)
+
+
+@pytest.mark.parametrize("number", stopping.SIGNALS)
+def test_a_signal_before_the_first_iteration_asks_for_a_requeue(number: int) -> None:
+    child = os.fork()
+    if not child:
+        with stopping.nothing_to_save():
+            os.kill(os.getpid(), number)
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == stopping.PREEMPTED
 
 
 def test_older_ones_go_after_the_newer_one_is_there(

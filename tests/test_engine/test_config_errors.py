@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,28 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("log_processor.window_size", 0, r"log_processor\.window_size=0 must be .* from 1 on"),
     ("model.balancer.initial", float("nan"), r"model\.balancer\.initial is NaN"),
     ("train_cfg", None, "has no train_cfg"),
+    ("train_cfg.max_epochs", "3", r"train_cfg\.max_epochs='3' must be a whole number from 1 on"),
+    ("train_cfg.val_interval", 0, r"train_cfg\.val_interval=0 must be .* from 1 on"),
+    ("auto_scale_lr.base_batch_size", 0, r"base_batch_size=0 must be a whole number from 1 on"),
+    ("auto_scale_lr.base_batchsize", 64, r"auto_scale_lr sets 'base_batchsize'.*base_batch_size"),
+    ("resume", "x", r"resume='x' must be True or False"),
+    ("param_scheduler.0.by_epoch", "yes", r"param_scheduler\.0\.by_epoch='yes' must be True or"),
+    ("param_scheduler.0.begin", -1, r"param_scheduler\.0\.begin=-1 must be .* from 0 on"),
+    ("optim_wrapper.optimizer.type", "AdamWW", r"AdamWW is no optimizer: did you mean 'AdamW'"),
+    ("optim_wrapper.optimizer.lr", float("inf"), r"optimizer\.lr=inf must be a number"),
+    ("optim_wrapper.clip_grad", dict(max_nrm=1.0), r"clip_grad sets 'max_nrm'.*'max_norm'"),
+    ("optim_wrapper.clip_grad", dict(max_norm=-1.0), r"max_norm=-1\.0 must be a number above 0"),
+    ("optim_wrapper.accumulative_counts", "2", r"accumulative_counts='2' must be a whole number"),
+    ("optim_wrapper.paramwise_cfg.custom_keys.balancer.lr_mul", 2, "sets 'lr_mul'.*'lr_mult'"),
+    ("default_hooks.checkpoint.rule", "most", r"checkpoint\.rule='most' must be 'greater' or"),
+    ("default_hooks.checkpoint.out_dir", 5, r"checkpoint\.out_dir=5 must be a folder's name"),
+    ("default_hooks.checkpoint.filename_tmpl", "x.pth", r"filename_tmpl='x.pth' must be a name"),
+    ("train_dataloader.sampler.seed", -3, r"EpochSampler\.seed=-3 must not be negative"),
+    ("train_dataloader.dataset.max_broken", -1, r"ImageFolder needs max_broken and check from 0"),
+    ("model.tasks.reconstruction.neck.width", 0, r"neck\.width=0 .* from 1 on"),
+    ("model.seed", -1, r"Pretrainer\.seed=-1 must not be negative"),
+    ("model.encoder.drop_path", 2.0, r"drop_path=2\.0 must lie in \[0, 1\)"),
+    ("model.target.drop_path", -0.1, r"drop_path=-0\.1 must lie in \[0, 1\)"),
 ]  # fmt: skip
 
 
@@ -91,14 +114,16 @@ def set_in(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return changed
 
 
-@pytest.mark.parametrize(("key", "value", "words"), MISTAKES, ids=[m[0] for m in MISTAKES])
+@pytest.mark.parametrize(
+    ("key", "value", "words"), MISTAKES, ids=[f"{key}={value}" for key, value, _ in MISTAKES]
+)
 def test_a_mistake_is_named_by_its_place(
     config: dict[str, Any], tmp_path: Path, key: str, value: Any, words: str
 ) -> None:
     changed = set_in(config, key, value)
     path = tmp_path / "config.py"
     text = "\n".join(f"{name} = {part!r}" for name, part in changed.items())
-    path.write_text(text.replace(": nan", ": float('nan')"))
+    path.write_text(re.sub(r": (nan|inf)", r": float('\1')", text))
     args = training.parser("").parse_args([str(path), "--work-dir", str(tmp_path / "work")])
     with pytest.raises(UserError, match=words), building():
         training.prepare(args)

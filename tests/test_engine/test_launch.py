@@ -133,6 +133,16 @@ def test_half_precision_needs_a_gpu() -> None:
 
 
 @needs_no_gpu
+def test_the_number_of_workers_can_be_changed_alone() -> None:
+    loader = dict(num_workers=0, persistent_workers=True, prefetch_factor=2, batch_size=4)
+    kept = dict(num_workers=2, persistent_workers=True)
+    config = Config(dict(train_dataloader=loader, val_dataloader=kept))
+    (note,) = launch.follow_workers(config)
+    assert "persistent_workers and prefetch_factor" in note
+    assert config.train_dataloader == dict(num_workers=0, batch_size=4)
+    assert config.val_dataloader == kept
+
+
 def test_synchronised_norms_are_replaced_on_cpus() -> None:
     norm = dict(type="SyncBN", requires_grad=True)
     config = Config(dict(model=dict(neck=[dict(norm_cfg=norm)], head=dict(norm_cfg=norm))))
@@ -176,7 +186,6 @@ def test_a_rate_is_used_as_it_is_where_that_is_said() -> None:
     assert launch.set_learning_rate(scaled, True) and scaled.optim_wrapper.optimizer.lr < 1e-5
     with pytest.raises(launch.UserError, match="base_batch_size"):
         launch.set_learning_rate(Config({}), True)
-
 
 
 def test_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -21,7 +23,8 @@ from torch.multiprocessing import start_processes
 from torch.utils.data import DataLoader
 
 import mmvitssl.engine  # noqa: F401  (registers hooks and wrappers)
-from mmvitssl.engine.dump import own_model, plain
+from mmvitssl.checkpoint import CheckpointError
+from mmvitssl.engine.dump import own_model, plain, replay
 from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.guards import set_guards
 from mmvitssl.engine.hooks import FiniteCheckpointHook, NonFiniteError, NonFiniteHook
@@ -109,6 +112,15 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def weights(path: Path) -> dict[str, Tensor]:
     return torch.load(path, weights_only=False)["state_dict"]
+
+
+def test_the_norm_of_gradients_is_logged_without_clipping_too(tmp_path: Path) -> None:
+    norms = []
+    for name, clip in (("free", None), ("clipped", dict(max_norm=1e9))):
+        train(tmp_path / name, wrapper_settings=dict(clip_grad=clip))
+        (log,) = (tmp_path / name).glob("*/vis_data/scalars.json")
+        norms.append([json.loads(line)["grad_norm"] for line in log.read_text().splitlines()])
+    assert len(norms[0]) == 2 and norms[0] == pytest.approx(norms[1])
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -347,6 +359,23 @@ def test_every_config_gets_the_guards() -> None:
     assert "finite" not in own.default_hooks
 
 
+class PoisonAverage(Hook):
+    """From the sixth iteration on, the averaged weights are no numbers."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter == 5:
+            (average,) = [hook.ema_model for hook in runner.hooks if hasattr(hook, "ema_model")]
+            next(average.parameters()).data.fill_(math.nan)
+
+
+def test_averaged_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match=r"EMA: module\.norm\.weight.*No checkpoint was"):
+        train(tmp_path, custom_hooks=[dict(type="EMAHook"), PoisonAverage()])
+    (kept,) = tmp_path.glob("iter_*.pth")
+    assert kept.name == "iter_4.pth"
+    assert all(value.isfinite().all() for value in weights(kept).values())
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -354,6 +383,8 @@ def test_every_config_gets_the_guards() -> None:
         ("model = dict(type='Pretrainer', tasks=dict(a=dict(type='subprocess.run')))", "none of"),
         ("model = dict(type='Pretrainer', encoder=dict(type='torch.nn.Linear'))", "none of"),
         ("model = dict(type='Pretrainer', target=dict(path='https://a.b/c.pth'))", "not fetched"),
+        ("model = dict(type='Pretrainer', encoder=dict(type='ViT', _scope_='evil'))", "none of"),
+        ("model = dict(type='Pretrainer', encoder=dict(type=['os.system']))", "none of"),
         ("import os; model = os.system('touch marker')", "--config"),
         ("encoder = dict(type='ViT')", "--config"),
     ],
@@ -362,6 +393,26 @@ def test_a_dump_builds_models_of_this_package_alone(text: str, words: str, tmp_p
     with pytest.raises(UserError, match=words):
         own_model(text, tmp_path / "a.dump")
     assert not Path("marker").exists()
+
+
+WHOLE = dict(step=1, rank=0, seed=0, message="", precision="fp32")
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({}, "lacks step, rank, seed, message, precision, cfg"),
+        ({**WHOLE, "cfg": "model = dict(type='ViT', patch_size=0)"}, "model cannot be built"),
+        ({**WHOLE, "cfg": "model = dict(type='ViT', arch='tiny')"}, "of no training"),
+    ],
+)  # fmt: skip
+def test_a_dump_that_is_not_whole_is_explained(
+    meta: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    content = {"meta": {"dump": 1, **meta}, "state_dict": {}, "batch": {}}
+    torch.save(content, tmp_path / "a.dump")
+    with pytest.raises(CheckpointError, match=words):
+        replay(tmp_path / "a.dump")
 
 
 def test_a_dump_holds_no_objects() -> None:

@@ -59,6 +59,11 @@ def test_augmentation(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", devices())
+def test_images_on_the_device(device: str) -> None:
+    checked(augment.resident_images, device)
+
+
+@pytest.mark.parametrize("device", devices())
 def test_collectives(device: str) -> None:
     checked(collectives.collectives, device)
 

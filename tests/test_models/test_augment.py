@@ -18,10 +18,12 @@ from mmvitssl.datasets import (
     GaussianBlur,
     RandomFlip,
     RandomGrayscale,
+    RandomResizedCrop,
     SampleKey,
     Solarize,
+    arrays,
 )
-from mmvitssl.models import augment
+from mmvitssl.models import augment, device_crop
 from mmvitssl.models.augment import DeviceAugment, uniforms
 from mmvitssl.models.data_preprocessor import ViewPreprocessor
 from mmvitssl.registry import TRANSFORMS
@@ -115,6 +117,61 @@ def test_grey_solarised_and_mirrored_are_pillows() -> None:
     assert differences(inverted, [F.solarize(image, 100) for image in PILLOW]).max() == 0
     mirrored = augment.flip(floats(PICTURES), RandomFlip(1.0), always)
     assert differences(mirrored, [F.hflip(image) for image in PILLOW]).max() == 0
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [48, (64, 40), 16])
+def test_crops_are_the_pipelines(size: Any, mode: str) -> None:
+    transform = RandomResizedCrop(size, scale=(0.05, 1.0), interpolation=mode)
+    pictures = [PICTURES[number % 6][:56].copy() for number in range(48)]
+    drawn = np.random.default_rng(0).random((48, device_crop.NUMBERS))
+    boxes = device_crop.crop_boxes(transform, 64, 56, drawn)
+    expected = [
+        Image.fromarray(
+            arrays.resized_crop(picture, *box, list(transform.size), transform.interpolation)
+        )
+        for picture, box in zip(pictures, boxes.tolist(), strict=True)
+    ]
+    got = augment.crop(floats(pictures), transform, drawn)
+    difference = differences(got, expected)
+    assert difference.max() <= 2 and difference.mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    "settings", [dict(scale=(0.2, 1.0)), dict(scale=(0.5, 1.0), clip=True), dict(ratio=(3.0, 4.0))]
+)
+def test_boxes_are_distributed_as_the_pipelines(settings: Any) -> None:
+    transform = RandomResizedCrop(8, **settings)
+    width, height, number = 48, 32, 3000
+    drawn = np.random.default_rng(1).random((number, device_crop.NUMBERS))
+    got = device_crop.crop_boxes(transform, width, height, drawn)
+    rng = np.random.default_rng(2)
+    expected = np.array([transform.box(width, height, rng) for _ in range(number)])
+    top, left, rows, columns = got.T
+    assert top.min() >= 0 and left.min() >= 0 and rows.min() > 0 and columns.min() > 0
+    assert (top + rows).max() <= height and (left + columns).max() <= width
+    noise = np.random.default_rng(0).random((2, number))  # the tests are of continuous numbers
+    for one, other in zip(got.T, expected.T, strict=True):
+        assert stats.ks_2samp(one + noise[0], other + noise[1]).pvalue > 1e-3
+
+
+def test_a_box_that_never_fits_is_centred() -> None:
+    transform = RandomResizedCrop(8, scale=(1.0, 1.0), ratio=(1.0, 1.0))
+    drawn = np.random.default_rng(0).random((5, device_crop.NUMBERS))
+    got = device_crop.crop_boxes(transform, 40, 20, drawn)
+    assert got.tolist() == [list(transform.box(40, 20, np.random.default_rng(0)))] * 5
+
+
+def test_a_crop_at_another_size_is_the_same_part() -> None:
+    views = [dict(transforms=[dict(type="RandomResizedCrop", size=32), *VIEW1[3:]])]
+    views.append(dict(transforms=[dict(type="RandomResizedCrop", size=16), *VIEW1[3:]], same_as=0))
+    device = DeviceAugment(views)
+    batch = [batch_of(PICTURES)] * 2
+    assert device.sizes(batch) == [(32, 32), (16, 16)]
+    large, small = device(batch, samples_of(6))
+    halved = torch.nn.functional.avg_pool2d(large, 2)
+    assert small.shape[-2:] == (16, 16) and (halved - small).abs().mean() < 4
+    assert (halved - small.flip(0)).abs().mean() > 20
 
 
 def test_every_image_has_its_own_order_and_factors() -> None:
@@ -248,17 +305,20 @@ def test_same_as_draws_the_same_numbers() -> None:
 
 def test_nothing_waits_for_the_device() -> None:
     """On the meta device there are no values: reading one back, or a shape from one, fails."""
-    device = DeviceAugment([dict(transforms=VIEW1), dict(transforms=VIEW2, num=2)])
-    views = [torch.empty(16, 3, 32, 48, dtype=torch.uint8, device="meta")] * 3
-    out = device(views, samples_of(16))
-    assert [tuple(view.shape) for view in out] == [(16, 3, 32, 48)] * 3
+    crop = dict(type="RandomResizedCrop", size=24)
+    views = [dict(transforms=VIEW1), dict(transforms=[crop, *VIEW2], num=2)]
+    device = DeviceAugment(views)
+    images = [torch.empty(16, 3, 32, 48, dtype=torch.uint8, device="meta")] * 3
+    out = device(images, samples_of(16))
+    assert [tuple(view.shape[2:]) for view in out] == [(32, 48), (24, 24), (24, 24)]
     with pytest.raises((RuntimeError, NotImplementedError)):
         out[0].max().item()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cuda_gives_the_cpus_pixels_without_waiting() -> None:
-    device = DeviceAugment([dict(transforms=VIEW1), dict(transforms=VIEW2)])
+    crop = dict(type="RandomResizedCrop", size=48)
+    device = DeviceAugment([dict(transforms=[crop, *VIEW1]), dict(transforms=VIEW2)])
     views = [batch_of(PICTURES)] * 2
     expected = device(views, samples_of(6))
     on_gpu = [view.cuda() for view in views]
@@ -294,8 +354,11 @@ def test_the_preprocessor_augments_for_training_only() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="RandomResizedCrop does not run on the device"):
-        DeviceAugment([dict(transforms=[dict(type="RandomResizedCrop", size=8)])])
+    with pytest.raises(ValueError, match="CenterCrop does not run on the device"):
+        DeviceAugment([dict(transforms=[dict(type="CenterCrop", size=8)])])
+    lanczos = dict(type="RandomResizedCrop", size=8, interpolation="lanczos")
+    with pytest.raises(ValueError, match="interpolation='lanczos' does not run on the device"):
+        DeviceAugment([dict(transforms=[lanczos])])
     with pytest.raises(ValueError, match=r"DeviceAugment.views entries have"):
         DeviceAugment([dict(steps=[])])
     with pytest.raises(ValueError, match="describes 1 views, but the pipeline makes 2"):

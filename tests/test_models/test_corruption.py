@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmvitssl.models.corruption import Need, allocate, fills
+from mmvitssl.models.corruption import Need, allocate, blocks, fills
 from mmvitssl.models.corruption.allocate import NEIGHBOURS
 from mmvitssl.models.corruption.harmonise import put, take
 
@@ -96,3 +96,46 @@ def test_places_without_position_do_not_tell_the_direction() -> None:
         assert set(pair.tolist()) <= set(places.tolist()) and len(places.unique()) == 9
         shown.setdefault(tuple(places.tolist()), set()).add(int(direction))
     assert len(shown) == 2 and all(len(directions) == 8 for directions in shown.values())
+
+
+def changed(modes: tuple[str, ...], images: torch.Tensor) -> torch.Tensor:
+    """(B, H, W) bool, pixels that blocks of these corruptions alter."""
+    draw, noise = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    return (blocks.distort(images, modes, draw, noise) != images).any(dim=1)
+
+
+@pytest.mark.parametrize(
+    ("modes", "covered"),
+    [(("grey",), 0.14), (("blur",), 0.14), (("noise",), 0.15), (("noise", "other"), 0.28)],
+)
+def test_blocks_cover_what_those_of_the_first_code_of_sit_cover(
+    modes: tuple[str, ...], covered: float
+) -> None:
+    images = torch.randn(600, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    area = changed(modes, images).float().mean().item()
+    assert area == pytest.approx(covered, abs=0.02)
+
+
+def test_a_block_is_blurred_apart_from_what_surrounds_it() -> None:
+    images = torch.randn(12, 3, 48, 56, generator=torch.Generator().manual_seed(2))
+    draw = torch.Generator().manual_seed(3)
+    weights = blocks._weights(12, draw)
+    block = blocks._Blocks(images, 1, 1.0, draw)
+    blurred = blocks.distort(images, ("blur",), torch.Generator().manual_seed(3), draw)
+    for i, kernel in enumerate(weights):
+        (top, bottom), (left, right) = block.rows[:, i, 0].tolist(), block.columns[:, i, 0].tolist()
+        expected = images[i].clone()
+        if min(bottom - top, right - left) > blocks.REACH:
+            part = images[i : i + 1, :, top:bottom, left:right]
+            padded = torch.nn.functional.pad(part, [blocks.REACH] * 4, mode="reflect")
+            across = (kernel[:, None] * kernel).expand(3, 1, -1, -1)
+            part = torch.nn.functional.conv2d(padded, across, groups=3)
+            expected[:, top:bottom, left:right] = part[0]
+            torch.testing.assert_close(blurred[i], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_blocks_of_another_image_come_from_the_same_place() -> None:
+    images = torch.arange(6.0)[:, None, None, None].expand(6, 3, 32, 32)
+    draw, noise = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    altered = blocks.distort(images, ("other",), draw, noise)
+    assert set(altered.unique().tolist()) <= set(range(6)) and not torch.equal(altered, images)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,21 +30,20 @@ from mmvitssl.engine.optim import AutocastOptimWrapper
 from mmvitssl.engine.sharding import unit_policy
 from mmvitssl.engine.wrappers import CPUDistributedDataParallel
 from mmvitssl.models.algorithms import Pretrainer
-from mmvitssl.models.masking import BlockMasking, GivenMasking, RandomMasking, WindowMasking
 from mmvitssl.registry import MODELS
-from mmvitssl.structures import TokenPlan
 from tests.test_models.test_distributed import WORLD, free_port
 
 BATCH = 4  # of a process; one process has WORLD times as many
 STEPS = 2
 SIZE = 32
-GRID = (4, 4)
 
+DEPTH = dict(drop_path=0.4)
 VIT = dict(
     type="ViT",
     arch=dict(embed_dim=32, depth=2, num_heads=2),
     image_size=SIZE,
     patch_size=8,
+    **DEPTH,
     position="sincos_row_first",
     initialisation="mocov3",  # timm's makes blocks of this width do nearly nothing
 )
@@ -55,6 +53,7 @@ SWIN = dict(
     arch=dict(embed_dim=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8)),
     image_size=SIZE,
     window_size=2,
+    **DEPTH,
 )
 BEFORE = dict(momentum=0.9, end=1.0, schedule="cosine", when="before_forward")
 AFTER = {**BEFORE, "when": "after_step"}
@@ -83,7 +82,6 @@ def mocov3(encoder: dict[str, Any], width: int) -> dict[str, Any]:
 
 
 def moby(encoder: dict[str, Any], width: int) -> dict[str, Any]:
-    """Without stochastic depth, which each process draws for itself."""
     settings = dict(bias=True, last_norm=False)
     task = dict(
         type="Contrastive",
@@ -91,7 +89,7 @@ def moby(encoder: dict[str, Any], width: int) -> dict[str, Any]:
         predictor=mlp(16, **settings),
         head=dict(type="QueueInfoNCE", channels=16, size=24, queues=2),
     )
-    return pretrainer(encoder, task, {**BEFORE, "drop_path": 0.0})
+    return pretrainer(encoder, task, {**BEFORE, "drop_path": 0.0})  # as published
 
 
 def byol(norm: bool) -> dict[str, Any]:
@@ -168,15 +166,51 @@ LOMAR = dict(
     target=PIXELS,
     head=L2,
 )
-NO_DROP = dict(width=32, depth=1, num_heads=2, drop_path=0.0)
+SIMMIM = dict(
+    type="MaskedModeling",
+    masking=dict(type="RandomMasking", ratio=0.6, mode="replace", unit=2),
+    neck=dict(type="TokenPredictor", in_channels=32, out_channels=192),
+    target=PIXELS,
+    head=L2,
+)
+SMALL = dict(width=32, depth=2, num_heads=2, **DEPTH)
 CAE = dict(
     type="ContextAutoencoding",
     masking=dict(type="BlockMasking", num_masked=8, exact=True, mode="drop", min_block=2),
-    regressor=dict(type="ContextRegressor", **NO_DROP),
-    decoder=dict(type="ContextDecoder", out_channels=192, **NO_DROP),
+    regressor=dict(type="ContextRegressor", **SMALL),
+    decoder=dict(type="ContextDecoder", out_channels=192, **SMALL),
     target={**PIXELS, "normalise": False},
     head=L2,
 )
+IBOT = dict(
+    distillation={
+        **DINO, "masked_by": "masked", "projector": {**DINO["projector"], "fixed_lengths": False}
+    },
+    masked=dict(
+        type="MaskedModeling",
+        views=(0, 1),
+        average="images",
+        masking=dict(type="MixedRatioMasking", ratios=(0.3,), variances=(0.2,)),
+        neck=dict(type="PatchProjector", projector="distillation"),
+        target=dict(type="PrototypeTarget", prototypes=24),
+        head=dict(type="DistributionLoss"),
+    ),
+)  # fmt: skip
+# contexts that are not cut to the smallest of a batch, which is another in each process
+IJEPA = dict(
+    type="MaskedModeling",
+    masking=dict(type="MultiBlockMasking", min_keep=0, overlap=True),
+    neck=dict(type="BlockPredictor", in_channels=32, width=16, depth=1, num_heads=2),
+    target=dict(type="FeatureTarget"),
+    head=dict(type="LatentLoss"),
+)
+PATCHES = dict(
+    rotation=dict(type="Rotation", in_channels=32, views=(0, 1), token="rotation"),
+    jigsaw=dict(type="Jigsaw", in_channels=32, patches=4, cells=16, position="slot"),
+    paint=dict(type="Inpainting", in_channels=32, patches=3, patch_size=8, part=0.5,
+               modes=("noise", "blur", "grey")),
+    relative=dict(type="RelativePosition", in_channels=32),
+)  # fmt: skip
 METHODS = {
     "mocov3": mocov3(MOCO_VIT, 32),
     "mocov3-swin": mocov3({**SWIN, "freeze_patch_embed": True}, 128),
@@ -196,36 +230,25 @@ METHODS = {
     "lomar": pretrainer(
         {**VIT, "position": "none", "mask_token": True, "relative_position": "irpe"}, LOMAR
     ),
+    "simmim": pretrainer({**VIT, "mask_token": True}, SIMMIM),
     "cae": pretrainer({**VIT, "qkv_bias": "qv", "layer_scale": 0.1}, CAE),
-}
-PLANNED = ("mae", "lomar", "cae")
+    "ibot": dict(
+        type="Pretrainer", encoder={**VIT, "mask_token": True}, tasks=IBOT, target=AFTER,
+        packed=True,
+    ),
+    "ijepa": pretrainer({**VIT, "class_token": False}, IJEPA, CONSTANT),
+    "patches": dict(
+        type="Pretrainer", encoder={**MOCO_VIT, "prefix_tokens": ("rotation",)}, tasks=PATCHES
+    ),
+}  # fmt: skip
+MASKED = ("mae", "lomar", "simmim", "cae")
 # a loss that is a mean over samples, each by itself: no batch norm, negatives, queue or centre
-SAMPLE_WISE = ("byol-plain", *PLANNED)
+SAMPLE_WISE = ("byol-plain", *MASKED)
+# metrics that are no means over samples: a deviation, and means over all masked patches
+OF_BATCH = ("target_deviation", "masked_agreement", "masked_teacher_entropy",
+            "masked_teacher_entropy_share")  # fmt: skip
 # without a momentum target or learned weights of losses, which FSDP cannot cut as it must
-SHARDED = ("simclr", "simclr-swin", "simsiam", *PLANNED)
-
-
-def whole_plan(name: str) -> TokenPlan:
-    """One plan for the batch of all processes."""
-    masker = {
-        "mae": RandomMasking(0.75),
-        "lomar": WindowMasking(3, 2, 0.6),
-        "cae": BlockMasking(8, exact=True, mode="drop", min_block=2),
-    }[name]
-    return masker(GRID, WORLD * BATCH, torch.Generator().manual_seed(2))
-
-
-def part_of_plan(plan: TokenPlan, part: slice) -> TokenPlan:
-    """The rows of a plan that belong to some images, counted from the first of these."""
-    total = WORLD * BATCH
-    rows = torch.arange(total) if plan.image_index is None else plan.image_index
-    chosen = (rows >= part.start) & (rows < part.stop)
-    tensors = ("tokens", "masked", "dropped")
-    kept = {
-        key: None if getattr(plan, key) is None else getattr(plan, key)[chosen] for key in tensors
-    }
-    index = None if plan.image_index is None else rows[chosen] - part.start
-    return replace(plan, image_index=index, **kept)
+SHARDED = ("simclr", "simclr-swin", "simsiam", *MASKED)
 
 
 def make_batch(step: int, part: slice) -> dict[str, Any]:
@@ -300,9 +323,6 @@ def train(
     logs, moved = [], []
     for step in range(STEPS):
         for part in parts:
-            if name in PLANNED:
-                plan = part_of_plan(whole_plan(name), part)
-                model.tasks["task"].masking = GivenMasking(plan)
             before = [parameter.detach().clone() for parameter in model.encoder.parameters()]
             momentum.before_train_iter(runner, runner.iter)
             outputs = network.train_step(make_batch(step, part), wrapper)
@@ -327,20 +347,6 @@ def network_state(network: Any) -> dict[str, Tensor]:
     return network.state_dict()
 
 
-def drawn_masks(rank: int) -> dict[str, Any]:
-    """MAE with its own masker: its masks of the same samples, and the state after two steps."""
-    model = build("mae")
-    data = model.data_preprocessor(make_batch(0, slice(0, BATCH)))
-    step = model.start(**data)
-    dropped = model.tasks["task"].masks(step)[0].dropped
-    network: Any = CPUDistributedDataParallel(model, broadcast_buffers=False)
-    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    for iteration in range(STEPS):
-        part = slice(rank * BATCH, (rank + 1) * BATCH)
-        network.train_step(make_batch(iteration, part), wrapper)
-    return {"masks": dropped, "state": model.state_dict()}
-
-
 def halves(part: slice) -> list[slice]:
     middle = (part.start + part.stop) // 2
     return [slice(part.start, middle), slice(middle, part.stop)]
@@ -359,7 +365,6 @@ def worker(rank: int, port: int, folder: str) -> None:
         results[f"{name} accumulated"] = train(name, halves(part), "copies")
     for name in SHARDED:
         results[f"{name} sharded"] = train(name, [part], "shards", seed=rank)
-    results["drawn"] = drawn_masks(rank)
     torch.save(results, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
     gc.collect()  # wrapped models keep gloo's threads, which may abort the exit of a process
@@ -408,12 +413,10 @@ def movement(name: str, state: dict[str, Tensor]) -> float:
 def test_losses_of_two_processes_are_those_of_one(
     name: str, double: list[dict[str, Any]], single: dict[str, dict[str, Any]]
 ) -> None:
-    """All that is logged, averaged over processes.
+    """All that is logged, averaged over processes; masks and stochastic depth are of each sample.
 
-    The masked methods get the parts of one plan: left alone, each process draws masks from its
-    rank and its samples (see below). Their losses are means over masked patches, so processes
-    must mask as many; BEiT's number varies, and the mean of its means is not that of the whole.
-    Stochastic depth is 0, for each process draws its own.
+    Losses of masked methods are means over masked patches, so processes must mask as many: BEiT's
+    number varies, and the mean of its means is not that of the whole.
     """
     expected = alone(single, name)["logs"]
     assert len(expected) == STEPS
@@ -421,6 +424,8 @@ def test_losses_of_two_processes_are_those_of_one(
         for mine, theirs in zip(result[name]["logs"], expected, strict=True):
             assert mine.keys() == theirs.keys()
             for key, value in theirs.items():
+                if key.endswith(OF_BATCH):
+                    continue
                 torch.testing.assert_close(
                     mine[key].float(), value.float(), rtol=1e-4, atol=1e-5,
                     msg=lambda text, key=key: f"{key}: {text}",
@@ -443,7 +448,7 @@ def test_weights_of_two_processes_are_those_of_one(
     first, second = (result[name]["state"] for result in double)
     for key, value in first.items():
         assert torch.equal(value, second[key]), key
-    assert movement(name, expected) > 5e-3
+    assert movement(name, expected) > 3e-3
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -490,15 +495,6 @@ def test_shards_train_as_one_process_does(
         assert_same_state(name, result[f"{name} sharded"]["state"], alone(single, name)["state"])
 
 
-def test_processes_draw_masks_of_their_own(double: list[dict[str, Any]]) -> None:
-    """The same samples are masked differently, and yet the processes keep the same weights."""
-    first, second = (result["drawn"] for result in double)
-    assert first["masks"].shape == second["masks"].shape == (BATCH, 12)
-    assert not torch.equal(first["masks"], second["masks"])
-    for key, value in first["state"].items():
-        assert torch.equal(value, second["state"][key]), key
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_every_trained_parameter_gets_a_gradient(name: str) -> None:
     """And one that is not zero, but for biases, some of which a later norm takes out again."""
@@ -517,7 +513,7 @@ def test_every_trained_parameter_gets_a_gradient(name: str) -> None:
 def test_accumulated_gradients_are_those_of_the_double_batch(
     name: str, double: list[dict[str, Any]], single: dict[str, dict[str, Any]]
 ) -> None:
-    """In one process and in two, where the loss is a mean over samples; masks as above."""
+    """In one process and in two, where the loss is a mean over samples."""
     expected = alone(single, name)["state"]
     accumulated = train(name, halves(WHOLE))
     assert accumulated["moved"] == [False, True, False, True]

@@ -102,6 +102,29 @@ COMBINATIONS: dict[str, Any] = {
         ),
         {**ENCODER, "class_token": False, "position": "sincos_column_first", "mask_token": False},
     ),
+    "data2vec and repre": (
+        dict(masked=patches(dict(type="FeatureTarget", top=2)), reconstruction=RECONSTRUCTION),
+        ENCODER,
+    ),
+    "gradients of lomar's windows": (
+        dict(
+            masked=patches(
+                dict(type="HOGTarget"),
+                masking=dict(type="WindowMasking", window=3, views=2, ratio=0.6),
+                head=dict(type="PixelLoss"),
+                neck=dict(type="TokenPredictor", in_channels=32, out_channels=108),
+            )
+        ),
+        ENCODER,
+    ),
+    "ibot and patch tasks": (
+        self_distillation(
+            place=dict(type="RelativePosition", in_channels=32, pairs=1),
+            paint=dict(type="Inpainting", in_channels=32, patches=2, patch_size=8,
+                       modes=("noise",)),
+        ),
+        ENCODER,
+    ),
 }  # fmt: skip
 
 
@@ -169,6 +192,13 @@ def test_tasks_that_are_not_there_are_named(change: dict[str, str], message: str
     tasks = self_distillation()
     tasks["distillation"].update(change)
     with pytest.raises(ValueError, match=message):
+        build(tasks)
+
+
+def test_windows_have_no_class_token_of_the_whole_image() -> None:
+    tasks = self_distillation()
+    tasks["masked"]["masking"] = dict(type="WindowMasking", window=2, views=2, ratio=0.5)
+    with pytest.raises(ValueError, match="masked_by='masked': WindowMasking encodes windows"):
         build(tasks)
 
 
@@ -286,7 +316,7 @@ def test_grids_that_are_too_small_for_blocks_say_so() -> None:
 
 def test_hog_tells_edges_by_their_direction() -> None:
     """A vertical edge and a horizontal one vote in bins that are a right angle apart."""
-    target = MODELS.build(dict(type="HOGTarget", window=0, patch_size=8))
+    target = MODELS.build(dict(type="HOGTarget", cell=8, window=0, patch_size=8))
     assert target.out_channels == 3 * 9
     image = torch.zeros(1, 3, 32, 32)
     image[..., 12:] = 1
@@ -295,7 +325,7 @@ def test_hog_tells_edges_by_their_direction() -> None:
     assert all(float(one.max()) > 0.9 for one in bins)
     assert abs(winners[0] - winners[1]) in (4, 5)
     model = build(
-        dict(masked=patches(dict(type="HOGTarget", window=8), head=dict(type="PixelLoss"),
+        dict(masked=patches(dict(type="HOGTarget", cell=8), head=dict(type="PixelLoss"),
                             neck=dict(type="TokenPredictor", in_channels=32, out_channels=27)))
     )  # fmt: skip
     assert torch.isfinite(model(views(), make_samples(), mode="loss")["loss_masked"])

@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.balancers.pareto import least_norm_weights
-from mmvitssl.models.corruption import fills
+from mmvitssl.models.corruption import blocks, fills
 from mmvitssl.models.corruption.harmonise import take
 from mmvitssl.models.targets.lab import ab_bins, rgb_to_lab, soft_bins
-from mmvitssl.models.targets.patches import grid_view
+from mmvitssl.models.targets.patches import grid_view, take_patches
 from mmvitssl.models.tasks.rotation import turn
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
@@ -87,6 +87,23 @@ def test_part_of_a_patch_is_altered_and_restored() -> None:
     prediction = task._predicted(step, 0)[0].view_as(clean)
     wanted = (prediction - clean).abs()[changed].mean()
     assert task.loss(step).loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_blocks_of_the_whole_view_are_altered_and_everything_is_restored() -> None:
+    paint = dict(TASKS["paint"], modes=blocks.MODES, on="all", blocks=True)
+    model = MODELS.build(dict(type="Pretrainer", encoder=ENCODER, tasks=dict(paint=paint)))
+    step = model.start(views(), make_samples())
+    model.prepare_views(step)
+    task, view = model.tasks["paint"], step.view(0)
+    changed = (view.seen != view.images).any(1)
+    assert 0.05 < changed.float().mean() < 0.95
+    # no whole patches: blocks begin and end anywhere
+    assert bool((grid_view(changed[:, None], 8).float().flatten(3).mean(-1) % 1 > 0).any())
+    prediction, places = task._predicted(step, 0)
+    wanted = (prediction - take_patches(view.images, 8, places)).abs().mean()
+    assert task.loss(step).loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    with pytest.raises(ValueError, match="blocks needs on='all'"):
+        MODELS.build(dict(paint, on="corrupted", in_channels=32, patch_size=8))
 
 
 class Operations(TorchDispatchMode):

@@ -46,7 +46,6 @@ def masked(masking: dict[str, Any]) -> dict[str, Any]:
 
 CONFIGS: dict[str, Any] = {
     **METHODS,
-    "simmim": masked(dict(type="RandomMasking", ratio=0.6, mode="replace")),
     "beit": masked(BLOCKS),
     "sit": dict(
         type="Pretrainer", tasks=MULTITASK,
@@ -78,6 +77,7 @@ def build(name: str, seed: int) -> tuple[Pretrainer, torch.optim.Optimizer]:
 
 def advance(model: Pretrainer, optimizer: torch.optim.Optimizer, steps: range) -> None:
     for step in steps:
+        model.iteration = step  # as StepSeedHook does
         losses = model(**model.data_preprocessor(make_batch(step, slice(0, 4)), True))
         terms = [value for name, value in losses.items() if name.startswith("loss")]
         optimizer.zero_grad()

@@ -23,7 +23,7 @@ from mmvitssl.checkpoint.durable import damage_of
 from mmvitssl.datasets import ImageFolder, ImageList, LabelledFolder, PackedImages, ShardedImages
 from mmvitssl.datasets.decode import EncodedImage
 from mmvitssl.datasets.files import BrokenImageError
-from mmvitssl.datasets.shards import index_of
+from mmvitssl.datasets.shard_index import index_of
 from tests.test_checkpoint import test_mutations as checkpoints
 from tests.test_checkpoint.mutations import OF_BYTES, UNSEEN, NotApplicableError, truncated
 from tests.test_datasets.test_damaged_data import pack

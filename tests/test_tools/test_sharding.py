@@ -51,9 +51,9 @@ def write_config(folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return path
 
 
-def train(config: Path, work_dir: Path, *options: str) -> str:
+def train(config: Path, work_dir: Path, *options: str, ok: bool = True) -> str:
     return programs.run(
-        ROOT / "tools/dist_train.sh", config, "2", "--work-dir", work_dir, *options,
+        ROOT / "tools/dist_train.sh", config, "2", "--work-dir", work_dir, *options, ok=ok,
         PATH=f"{BIN}:/usr/bin:/bin",
     ).stdout  # fmt: skip
 
@@ -62,7 +62,7 @@ def train(config: Path, work_dir: Path, *options: str) -> str:
 def test_shards_train_as_copies_do_and_are_taken_up_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes with FSDP against two with DDP, in float32; masks are those of the rank."""
+    """Two processes with FSDP against two with DDP, in float32."""
     sharded = write_config(tmp_path, data, monkeypatch)
     precision = ("--cfg-options", "optim_wrapper.precision=fp32")
     train(sharded, tmp_path / "shards", *precision)
@@ -95,6 +95,41 @@ def test_shards_train_as_copies_do_and_are_taken_up_again(
     train(sharded, tmp_path / "again", "--resume", "auto", *precision)
     assert [line["loss"] for line in logged(tmp_path / "again")] == pytest.approx(losses[0][2:])
     assert_same(load_file(tmp_path / "again/last.pth")["state_dict"], shards["state_dict"])
+
+
+@pytest.mark.long
+def test_a_killed_training_in_shards_ends_bit_equal(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both processes are killed in the middle of the second epoch, with stochastic depth.
+
+    What is logged and saved after it is that of a training without interruption, bit for bit, and
+    the samples of the rest of the epoch are read once.
+    """
+    config = Config.fromfile(write_config(tmp_path, data, monkeypatch))
+    config.model.encoder.drop_path = 0.5
+    config.default_hooks.checkpoint.update(by_epoch=False, interval=1)
+    config.custom_imports = dict(imports=["tests.test_tools.troubles"])
+    config.train_dataloader.dataset.update(type="NotedFolder", note=str(tmp_path / "read.txt"))
+    config.dump(tmp_path / "uncut.py")
+    kill = dict(type="SignalAt", iteration=4, name="SIGKILL")
+    config.custom_hooks = [*config.custom_hooks, kill]
+    config.dump(tmp_path / "killed.py")
+    train(tmp_path / "uncut.py", tmp_path / "uncut")
+    output = train(tmp_path / "killed.py", tmp_path / "run", ok=False)
+    assert load_file(tmp_path / "run/last.pth")["meta"]["iter"] == 3, output[-3000:]
+    (tmp_path / "read.txt").unlink()
+    train(tmp_path / "uncut.py", tmp_path / "run", "--resume")
+    rest = (tmp_path / "read.txt").read_text().splitlines()
+    rest = [line for line in rest if line != "0 0"]  # which is looked at before training
+    assert len(rest) == len(set(rest)) == 8 and all(line.startswith("1 ") for line in rest)
+    mine, theirs = ([line["loss"] for line in logged(tmp_path / run)] for run in ("run", "uncut"))
+    assert mine == theirs[3:] and len(mine) == 1
+    ours, whole = (load_file(tmp_path / name / "last.pth") for name in ("run", "uncut"))
+    assert ours["meta"]["iter"] == whole["meta"]["iter"] == 4
+    states = [(one["state_dict"], one["optimizer"]["state"]) for one in (ours, whole)]
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+    assert ours["optimizer"]["param_groups"] == whole["optimizer"]["param_groups"]
 
 
 def assert_same(state: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from mmvitssl.models.tokenizers import save_tokenizer
+from mmvitssl.registry import MODELS
 from tests.marks import some
 from tests.test_tools import programs
 from tests.test_tools.programs import ENVIRONMENT, ROOT
@@ -110,14 +112,18 @@ def test_what_is_recorded_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--resident",)], ids=["pipeline", "resident"])
+def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
     write_images(tmp_path / "images.npz")
     (tmp_path / "study.py").write_text(STUDY.replace("STEPS", "32"))
-    programs.run(sys.executable, TOOL, *arguments(tmp_path, "whole"), "--only", "mae")
+    options = ("--only", "mae", "--device", "cpu", *options)
+    programs.run(sys.executable, TOOL, *arguments(tmp_path, "whole"), *options)
     whole = records(tmp_path, "whole")
     assert set(whole) == {"mae_0"}
 
-    command = [sys.executable, str(TOOL), *arguments(tmp_path, "killed"), "--only", "mae"]
+    command = [sys.executable, str(TOOL), *arguments(tmp_path, "killed"), *options]
     study = subprocess.Popen(command, env=ENVIRONMENT, cwd=ROOT, start_new_session=True,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     folder = tmp_path / "killed" / "study" / "mae_0"
@@ -127,7 +133,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -
     os.killpg(study.pid, signal.SIGKILL)
     study.wait()
     assert not records(tmp_path, "killed")
-    programs.run(sys.executable, TOOL, *arguments(tmp_path, "killed"), "--only", "mae")
+    programs.run(sys.executable, TOOL, *arguments(tmp_path, "killed"), *options)
     resumed = records(tmp_path, "killed")["mae_0"]
     assert resumed["metrics"] == whole["mae_0"]["metrics"]
     compute = resumed["compute"]
@@ -148,6 +154,8 @@ def test_unknown_keys_and_runs_are_named(tmp_path: Path) -> None:
 def record(run: str, seed: int, linear: float) -> dict[str, object]:
     return {
         "run": run, "seed": seed, "commit": "0123456789", "metrics": {"linear": linear},
+        "health": {"rankme": linear + seed, "alpha_req": 1 / linear},
+        "gradient_cosines": {"contrast_rotation": -0.25 + 0.01 * seed},
         "machine": {"processor": "P", "torch": "T"},
         "compute": {"iterations": 10, "images": 80, "flops": 2e12, "processor_seconds": 60.0},
     }  # fmt: skip
@@ -166,11 +174,14 @@ def test_tables_and_plots_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     marks = report.BEGIN.format("study"), report.END.format("study")
     page.write_text(f"Before.\n\n{marks[0]}\n{marks[1]}\nAfter.\n")
     report.write(study, tmp_path, tmp_path)
-    first = page.read_bytes(), (tmp_path / "plots/study.svg").read_bytes()
+    written = [page, tmp_path / "plots/study.svg", tmp_path / "plots/study-compute.svg"]
+    first = [path.read_bytes() for path in written]
     report.write(study, tmp_path, tmp_path)
-    assert first == (page.read_bytes(), (tmp_path / "plots/study.svg").read_bytes())
+    assert first == [path.read_bytes() for path in written]
     # t(0.975, 2) = 4.303, standard errors 1 / sqrt(3) each, their difference sqrt(2 / 3)
     assert "| mae | 3 | 10 | 80 | 2 | 1 | 41.0 ± 2.5 (+12 SE) |" in first[0].decode()
+    assert "| mae | contrast, rotation | 3 | -0.240 ± 0.025 |" in first[0].decode()
+    assert "+1.00 for RankMe and -1.00 for alpha-ReQ" in first[0].decode()
     assert first[0].decode().startswith("Before.\n") and first[0].decode().endswith("\nAfter.\n")
 
 
@@ -188,7 +199,9 @@ def pretrainings() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "pair", some(pretrainings(), lambda pair: pair[1] in ("mae", "mtssl")), ids="-".join
+    "pair",
+    some(pretrainings(), lambda pair: pair[1] in ("mae", "mtssl", "cae", "four-naive")),
+    ids="-".join,
 )
 def test_every_run_of_every_study_trains(pair: tuple[str, str], tmp_path: Path) -> None:
     """Its model is built, takes images of its data and has a gradient."""
@@ -203,6 +216,11 @@ def test_every_run_of_every_study_trains(pair: tuple[str, str], tmp_path: Path) 
         for number in range(4):
             pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(Path(dataset.root) / f"{number}.png")
+    run = grid.find(name)
+    if run.tokenizer:
+        tokenizer = MODELS.build(Config.fromfile(ROOT / run.tokenizer["config"]).model)
+        file = save_tokenizer(tokenizer, tmp_path / "dvae.safetensors")
+        config.merge_from_dict({run.tokenizer["key"]: str(file)})
     config.train_dataloader.batch_size = 4
     set_iterations(config, 40)
     assert step_flops(config) > 1e6

@@ -86,7 +86,9 @@ def test_it_trains_and_is_evaluated(path: Path, data: Path, tmp_path: Path) -> N
         change = before[PARTS[source] + name] - after[f"backbone.encoder.{name}"]
         return change.abs().max().item()
 
-    assert 0 < moved("patch_embed.proj.weight") < 1e-3 and moved("norm.weight") == 0
+    trained = Config.fromfile(config).model.backbone.get("final_norm", False)
+    assert 0 < moved("patch_embed.proj.weight") < 1e-3
+    assert (moved("norm.weight") > 0) == trained
     output = programs.test(
         config, run / "last.pth", "--work-dir", tmp_path / "test",
         "--out", tmp_path / "results.pkl", "--show-dir", tmp_path / "show",

@@ -48,6 +48,9 @@ RECIPES = {
     **{name.format("large"): (1e-4, 0.1, 0.8, 0.4, 64, (23,)) for name in (DET100, DET25, CASCADE)},
     **dict.fromkeys(SWINS, (0.0001, 0.05, None, 0.2, 16, (0, 1, 2, 3))),
 }
+P14 = {f"mask-rcnn_dinov2-{kind}vit-{size}-p14_16xb2-1x_coco": VIT.format(size)
+       for kind in ("", "reg4-") for size in ("small", "base", "large")}  # fmt: skip
+ALIKE.update(P14)
 RECIPES.update({name: RECIPES[recipe] for name, recipe in ALIKE.items()})
 # milestones, end, steps of the warm-up, whether they count epochs
 SCHEDULES = {
@@ -211,15 +214,35 @@ def test_caes_detectors_fit_caes_encoder() -> None:
     assert read(DET100.format("base")).model.train_cfg.rpn_proposal.max_per_img == 1000
 
 
+@pytest.mark.parametrize("name", P14)
+def test_published_dinov2_has_maps_of_its_own_strides(name: str) -> None:
+    model: Any = build(name)
+    encoder, registers = model.backbone.encoder, 4 if "reg4" in name else 0
+    assert encoder.patch_size == 14 and len(encoder.prefix_tokens) == registers
+    assert encoder.num_heads * 64 == encoder.embed_dim
+    assert encoder.interpolate_antialias == bool(registers)
+    strides = [3.5, 7, 14, 28]
+    assert [pair[0] for pair in model.rpn_head.prior_generator.strides] == [*strides, 56]
+    assert model.roi_head.bbox_roi_extractor.featmap_strides == strides
+    assert model.roi_head.mask_roi_extractor.featmap_strides == strides
+
+
 @pytest.mark.parametrize("name", VITAE)
 def test_vitaes_detector(name: str) -> None:
-    """Full-width pyramid, final norm and scaled queries: the column of LoMaR's table 2."""
+    """Full-width pyramid, final norm, scaled queries, norms in the RPN: LoMaR's table 2."""
     model: Any = build(name)
     rescaled = [level[0] for level in model.neck.levels[:2]]
     assert [(layer.in_channels, layer.out_channels) for layer in rescaled] == [(768, 768)] * 2
     assert model.backbone.encoder.norm.weight.requires_grad and not model.backbone.unused_state
     assert model.backbone.positions[0].scale == 64**-0.5
+    kinds = [type(layer).__name__ for layer in model.rpn_head.rpn_conv.modules()]
+    assert kinds.count("LayerNorm2d") == kinds.count("Conv2d") == kinds.count("ReLU") == 2
+    after = [*model.rpn_head.modules(), *model.roi_head.modules(), *model.neck.levels[2].modules()]
+    assert {norm.eps for norm in after if isinstance(norm, nn.LayerNorm)} == {1e-5}
+    assert read(name).param_scheduler[0].start_factor == 0.067
     relative = "irpe" if "lomar" in name else None
+    if relative is None:  # a table of its own, of 64 x 64 patches and the class token
+        assert model.backbone.encoder.pos_embed.shape == (1, 4097, 768)
     assert model.backbone.encoder.relative_position == relative
     plain: Any = build(DET25.format("base"))
     assert not plain.backbone.encoder.norm.weight.requires_grad

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +42,12 @@ UPERNETS = {
     "dinov2-vit-base": (2e-4, 0.65, 0.1, 1e-5, "learned", None, 512),
     "ijepa-vit-base": (2e-4, 0.65, 0.1, None, "sincos_column_first", None, 512),
 }
+# the published DINOv2, with patches of 14 pixels
+RATES = {"small": (2e-4, 0.65, 0.1), "base": (2e-4, 0.65, 0.1), "large": (4e-5, 0.95, 0.15)}
+UPERNETS.update({
+    f"dinov2-{kind}vit-{size}-p14": (*rates, 1e-5, "learned", None, 518)
+    for size, rates in RATES.items() for kind in ("", "reg4-")
+})  # fmt: skip
 SWIN = TRANSFER / f"ade20k/{ADE.format('swin-tiny', '512x512')}.py"
 # blocks that are read, and for how many of them there is an auxiliary head
 TAPS = {
@@ -94,23 +101,43 @@ def groups(path: Path) -> dict[str, tuple[float, float]]:
 
 def test_every_config_is_looked_at() -> None:
     assert set(ADE20K) == {*map(path_of, UPERNETS), SWIN}
-    named = [path.name.split("_") for path in CITYSCAPES if "deit" not in path.name]
-    sizes = {(name[0][5:], name[1].partition("-")[2]) for name in named}
-    assert sizes == set(TAPS)
+    named = [path for path in CITYSCAPES if "deit" not in path.name]
+    assert {named_in(path) for path in named} == set(TAPS)
+
+
+def named_in(path: Path) -> tuple[str, str]:
+    """Head and size of a SETR, such as ('pup', 'base')."""
+    head, encoder = path.name.split("_")[:2]
+    return head[5:], encoder.removesuffix("-p14").rpartition("-")[2]
+
+
+P14 = [*map(path_of, (name for name in UPERNETS if "p14" in name)),
+       *(path for path in CITYSCAPES if "p14" in path.name)]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", P14, ids=lambda path: path.stem)
+def test_published_dinov2_has_its_tokens_and_rule_of_positions(path: Path) -> None:
+    encoder: Any = build(path).backbone.encoder
+    registers = 4 if "reg4" in path.stem else 0
+    assert len(encoder.prefix_tokens) == registers and encoder.patch_size == 14
+    rule = (0.0, True) if registers else (0.1, False)
+    assert (encoder.interpolate_offset, encoder.interpolate_antialias) == rule
+    assert encoder.num_heads * 64 == encoder.embed_dim
 
 
 @pytest.mark.parametrize("name", UPERNETS)
 def test_upernets_encoders(name: str) -> None:
     _, _, drop, scale, position, relative, side = UPERNETS[name]
     config, model = read(path_of(name)), build(path_of(name))
-    size = name.split("-")[-1]
+    size = name.removesuffix("-p14").split("-")[-1]
+    patch = 14 if name.endswith("p14") else 16
     encoder = config.model.backbone.encoder
     assert model.backbone.levels == BLOCKS[size]
     assert (encoder.drop_path, encoder.get("layer_scale")) == (drop, scale)
     assert encoder.get("position", "learned") == position
     assert encoder.get("relative_position") == relative
     built = model.backbone.encoder
-    assert (built.embed_dim, built.grid) == (WIDTHS[size], (side // 16, side // 16))
+    assert (built.embed_dim, built.grid) == (WIDTHS[size], (side // patch, side // patch))
     if relative == "block_bias":
         rows = (2 * (side // 16) - 1) ** 2 + 3
         tables = [block.attn.relative_position_bias_table for block in built.blocks]
@@ -121,7 +148,7 @@ def test_upernets_encoders(name: str) -> None:
 @pytest.mark.parametrize("name", UPERNETS)
 def test_upernets_rates_decay_by_layer(name: str) -> None:
     rate, decay, _, scale, position, relative, _ = UPERNETS[name]
-    found, depth = groups(path_of(name)), 24 if name.endswith("large") else 12
+    found, depth = groups(path_of(name)), 24 if "large" in name else 12
     encoder = "backbone.encoder."
     assert found["decode_head.conv_seg.weight"] == (rate, 0.05)
     assert found["neck.rescale.0.0.weight"] == (rate, 0.05)
@@ -146,7 +173,7 @@ def test_upernets_rates_decay_by_layer(name: str) -> None:
 def test_upernets_heads_data_and_schedule(path: Path) -> None:
     config = read(path)
     swin = path == SWIN
-    side = 640 if "640" in path.stem else 512
+    side = int(path.stem.rpartition("x")[2])
     model = config.model
     head, auxiliary = model.decode_head, model.auxiliary_head
     assert head.type == "UPerHead" and head.pool_scales == (1, 2, 3, 6)
@@ -154,9 +181,8 @@ def test_upernets_heads_data_and_schedule(path: Path) -> None:
     assert (head.dropout_ratio, auxiliary.loss_decode.loss_weight) == (0.1, 0.4)
     assert (auxiliary.in_index, auxiliary.num_convs, auxiliary.channels) == (2, 1, 256)
     assert auxiliary.num_classes == 150
-    slide = dict(
-        mode="slide", crop_size=(side, side), stride=(341,) * 2 if side == 512 else (426,) * 2
-    )
+    stride = {512: 341, 518: 345, 640: 426}[side]
+    slide = dict(mode="slide", crop_size=(side, side), stride=(stride, stride))
     assert model.test_cfg == (dict(mode="whole") if swin else slide)
     steps = {step["type"]: step for step in config.train_dataloader.dataset.pipeline}
     assert steps["LoadAnnotations"].reduce_zero_label
@@ -187,12 +213,13 @@ def test_upernet_on_swin() -> None:
 
 @pytest.mark.parametrize("path", CITYSCAPES, ids=lambda path: path.stem)
 def test_setrs_taps_and_heads(path: Path) -> None:
-    head, size = path.name.split("_")[0][5:], path.name.split("_")[1].partition("-")[2]
+    head, size = named_in(path)
     levels, auxiliaries = TAPS[head, size]
     model = build(path)
     width = WIDTHS[size]
     assert model.backbone.levels == levels and len(model.auxiliary_head) == auxiliaries
-    assert model.backbone.encoder.grid == (48, 48) and model.backbone.encoder.embed_dim == width
+    side = 55 if "p14" in path.stem else 48
+    assert model.backbone.encoder.grid == (side, side) and model.backbone.encoder.embed_dim == width
     assert model.backbone.encoder.interpolation == "bilinear"
     assert [part.in_index for part in model.auxiliary_head] == list(range(auxiliaries))
     if head == "mla":
@@ -221,11 +248,12 @@ def test_setrs_optimiser_data_and_schedule(path: Path) -> None:
     (poly,) = config.param_scheduler
     assert (poly.power, poly.eta_min, poly.end, poly.by_epoch) == (0.9, 1e-4, iterations, False)
     assert config.train_cfg.max_iters == iterations and config.train_dataloader.batch_size == 1
-    assert config.model.test_cfg == dict(mode="slide", crop_size=(768, 768), stride=(512, 512))
+    crop, stride = ((770, 770), (513, 513)) if "p14" in path.stem else ((768, 768), (512, 512))
+    assert config.model.test_cfg == dict(mode="slide", crop_size=crop, stride=stride)
     steps = {step["type"]: step for step in config.train_dataloader.dataset.pipeline}
     assert steps["RandomResize"].scale == (2049, 1025)
     assert steps["RandomResize"].ratio_range == (0.5, 2.0)
-    assert steps["RandomCrop"].crop_size == (768, 768) and steps["RandomCrop"].cat_max_ratio == 0.75
+    assert steps["RandomCrop"].crop_size == crop and steps["RandomCrop"].cat_max_ratio == 0.75
     assert steps["RandomFlip"].prob == 0.5 and "PhotoMetricDistortion" in steps
 
 

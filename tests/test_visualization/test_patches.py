@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,16 +54,42 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         cluster_patches(halves(), 49)
 
 
-@pytest.mark.parametrize("kind", ["ViT", "SwinTransformer"])
-def test_features_of_patches_have_the_grid_of_the_image(kind: str) -> None:
-    arch = dict(embed_dim=24, depth=2, num_heads=3)
-    if kind == "SwinTransformer":
-        arch = dict(embed_dim=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 6))
-    size = dict(image_size=64, patch_size=8) if kind == "ViT" else dict(window_size=4)
-    encoder = MODELS.build(dict(type=kind, arch=arch, **size))
-    assert patch_features(encoder, torch.rand(1, 3, 64, 64)).shape[:3] == (
-        (1, 8, 8) if kind == "ViT" else (1, 2, 2)
-    )
+SMALL = dict(embed_dim=24, depth=2, num_heads=3)
+STAGES = dict(embed_dim=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 6))
+# backbone, (height, width), expected grid
+GRIDS: dict[str, tuple[dict[str, Any], tuple[int, int], tuple[int, int]]] = {
+    "vit": (dict(type="ViT", arch=SMALL, image_size=64, patch_size=8), (40, 72), (5, 9)),
+    "registers": (
+        dict(type="ViT", arch=SMALL, image_size=64, patch_size=8,
+             prefix_tokens=("register_0", "register_1")), (72, 40), (9, 5),
+    ),
+    "rotary": (
+        dict(type="ViT", arch=SMALL, image_size=64, patch_size=8, position="none",
+             relative_position="rope", prefix_tokens=("register_0",)), (24, 64), (3, 8),
+    ),
+    "no-class-token": (
+        dict(type="ViT", arch=SMALL, image_size=64, patch_size=8, class_token=False),
+        (16, 24), (2, 3),
+    ),
+    "swin": (dict(type="SwinTransformer", arch=STAGES, window_size=4), (64, 64), (2, 2)),
+    "swin-odd": (dict(type="SwinTransformer", arch=STAGES, window_size=4), (75, 130), (3, 5)),
+    "timm-stages": (
+        dict(type="TimmBackbone", model="convnext_atto",
+             model_args=dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))), (96, 160), (3, 5),
+    ),
+    "timm-vit": (
+        dict(type="TimmBackbone", model="vit_tiny_patch16_224", image_size=64,
+             model_args=dict(depth=1)), (64, 64), (4, 4),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_features_of_patches_have_the_grid_of_the_image(name: str) -> None:
+    settings, size, grid = GRIDS[name]
+    encoder = MODELS.build(settings)
+    features = patch_features(encoder, torch.rand(2, 3, *size))
+    assert features.shape == (2, *grid, encoder.spec.embed_dim)
 
 
 def test_a_patch_has_the_class_of_most_of_its_pixels() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmvitssl.engine.provenance import CONFIGS, find_recipe
 from mmvitssl.visualization.run_report import charts, read_run, spread, verdict, write_run_report
 from tests.test_tools.programs import train, write_config
 
@@ -60,8 +61,13 @@ def test_a_run_leaves_a_page_that_needs_no_network(run: Path) -> None:
     points = page.charts["loss"][0]["points"]
     assert [x for x, _ in points] == list(range(1, 10))
     assert {"health/rankme", "lr", "time", "raw_contrastive"} <= set(page.charts)
-    for words in ("views, step", "reconstruction, step", "neighbours, step", "Effective rank"):
+    assert "base_lr" not in page.charts  # the same curve
+    for words in ("views, step", "reconstruction, step", "neighbours, step", "Effective rank",
+                  "Gradient norm"):  # fmt: skip
         assert words in text
+    # at the start, in the middle and at the end
+    for name in ("reconstruction", "attention"):
+        assert re.findall(rf">{name}, step (\d+)<", text) == ["0", "4", "9"]
     assert "9 iterations of 4 images per process" in text and "on 12 images" in text
 
 
@@ -94,6 +100,15 @@ def test_changes_from_the_recipe_are_listed(run: Path, tmp_path: Path) -> None:
     assert changed["train_dataloader.batch_size"] == "4" and changed["train_cfg.max_iters"] == "2"
     assert changed["train_dataloader.dataset.type"] == "'ImageFolder'"
     assert not [key for key in changed if key.startswith(("model.", "default_hooks."))]
+
+
+def test_a_config_that_stands_alone_names_its_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "config.py"
+    name = "study/cifar10/mae_vit-p4_cifar10.py"
+    for line, found in ((f"# Recipe: {name}", name), ("# Recipe: gone.py", None), ("", None)):
+        file.write_text(f"# made to fit\n{line}\nmodel = dict()\n")
+        recipe = find_recipe(file)
+        assert (recipe and str(recipe.relative_to(CONFIGS.resolve()))) == found
 
 
 def logged(folder: Path, losses: list[float], warning: str = "", **facts: object) -> Path:

@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
 
 from benchmark.configs import view_sizes
-from benchmark.flops import StepFlops
+from benchmark.flops import StepFlops, count_flops
 from benchmark.memory import can_measure, growth
 from mmvitssl.models.targets import TokenTarget
 from mmvitssl.models.tokenizers import DalleTokenizer
@@ -73,10 +73,8 @@ class Bench(ABC):
             torch.cuda.synchronize(self.device)
 
     def flops(self) -> StepFlops:
-        """Operations of one step, which is made; compiled parts run eagerly in it."""
-        with torch.compiler.set_stance("force_eager"), StepFlops() as counter:
-            self.step()
-        return counter
+        """Operations of one step, which is made."""
+        return StepFlops(count_flops(self.step))
 
     def state_bytes(self) -> int:
         """Bytes that stay between steps: parameters, buffers, frozen parts, optimizer."""
@@ -151,6 +149,17 @@ class StepBench(Bench):
 
     def hidden_modules(self) -> list[nn.Module]:
         return self._tokenizers
+
+    def flops(self) -> StepFlops:
+        """Operations of one step; where it checkpoints, the same step is made without, too."""
+        whole, encoder = count_flops(self.step), self.model.encoder
+        if not getattr(encoder, "gradient_checkpointing", False):
+            return StepFlops(whole)
+        encoder.gradient_checkpointing = False
+        self.steps -= 1  # with the same masks
+        total = count_flops(self.step)
+        encoder.gradient_checkpointing = True
+        return StepFlops(total, whole - total)
 
     def step(self) -> None:
         """One training step; the samples' epoch counts up, so that masks differ."""

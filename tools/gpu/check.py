@@ -69,6 +69,7 @@ def run_methods(group: str, device: str, folder: Path) -> None:
         item(*check)
     if masked:
         item("DeviceAugment", partial(augment.device_augment, device))
+        item("ResidentImages", partial(augment.resident_images, device))
     else:
         item("collectives", partial(collectives.collectives, device))
         item("mocov3 in a group", partial(collectives.distributed_step, "mocov3", device))

@@ -3,16 +3,10 @@
 _base_ = './imagenet_cae.py'
 
 jitter = dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4)
+views = [
+    dict(transforms=[jitter, *_base_.view]),
+    dict(transforms=[jitter, *_base_.tokenizer_view], same_as=0),
+]
+pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
 
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(
-                type='MultiView',
-                views=[
-                    dict(transforms=[jitter, *_base_.view]),
-                    dict(transforms=[jitter, *_base_.tokenizer_view], same_as=0),
-                ]),
-            dict(type='PackViews'),
-        ]))
+train_dataloader = dict(dataset=dict(pipeline=pipeline))

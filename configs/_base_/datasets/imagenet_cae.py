@@ -1,6 +1,6 @@
 """ImageNet, without its labels: the encoder's view, and the same crop at half size for the tokenizer."""
 
-data_root = 'data/imagenet/train'
+_base_ = './imagenet.py'
 
 view = [
     dict(type='RandomFlip', p=0.5),
@@ -11,22 +11,8 @@ tokenizer_view = [
     dict(type='RandomFlip', p=0.5),
     dict(type='RandomResizedCrop', per_patch=8, scale=(0.08, 1.0), interpolation='lanczos'),
 ]
+views = [dict(transforms=view), dict(transforms=tokenizer_view, same_as=0)]
+pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
 
 # 8 processes x 256 = 2048
-train_dataloader = dict(
-    batch_size=256,
-    num_workers=8,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
-    collate_fn=dict(type='mmvitssl.collate_views'),
-    dataset=dict(
-        type='ImageFolder',
-        root=data_root,
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(
-                type='MultiView',
-                views=[dict(transforms=view), dict(transforms=tokenizer_view, same_as=0)]),
-            dict(type='PackViews'),
-        ]))
+train_dataloader = dict(batch_size=256, dataset=dict(pipeline=pipeline))

@@ -1,6 +1,6 @@
 """ImageNet, without its labels, as DINO's two global and eight local crops."""
 
-data_root = 'data/imagenet/train'
+_base_ = './imagenet.py'
 
 colour = [
     dict(type='RandomFlip', p=0.5),
@@ -19,25 +19,8 @@ global2 = [
 ]
 local = [local_crop, *colour, dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5)]
 
+views = [dict(transforms=global1), dict(transforms=global2), dict(transforms=local, num=8)]
+pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
+
 # 8 processes x 128 = 1024
-train_dataloader = dict(
-    batch_size=128,
-    num_workers=10,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
-    collate_fn=dict(type='mmvitssl.collate_views'),
-    dataset=dict(
-        type='ImageFolder',
-        root=data_root,
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(
-                type='MultiView',
-                views=[
-                    dict(transforms=global1),
-                    dict(transforms=global2),
-                    dict(transforms=local, num=8),
-                ]),
-            dict(type='PackViews'),
-        ]))
+train_dataloader = dict(num_workers=10, dataset=dict(pipeline=pipeline))

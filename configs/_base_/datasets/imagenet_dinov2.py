@@ -10,18 +10,12 @@ local_crop = dict(
     type='RandomResizedCrop', of_image=3 / 7, scale=(0.05, 0.32), interpolation='bicubic')
 blur = dict(type='GaussianBlur', sigma=(0.1, 2.0))
 solarize = dict(type='Solarize', threshold=128, p=0.2)
+views = [
+    dict(transforms=[global_crop, *_base_.colour]),
+    dict(transforms=[global_crop, *_base_.colour, dict(**blur, p=0.9), solarize]),
+    dict(transforms=[local_crop, *_base_.colour, dict(**blur, p=0.5)], num=8),
+]
+pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
+
 # 32 processes x 64 = 2048
-train_dataloader = dict(
-    batch_size=64,
-    dataset=dict(
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(
-                type='MultiView',
-                views=[
-                    dict(transforms=[global_crop, *_base_.colour]),
-                    dict(transforms=[global_crop, *_base_.colour, dict(**blur, p=0.9), solarize]),
-                    dict(transforms=[local_crop, *_base_.colour, dict(**blur, p=0.5)], num=8),
-                ]),
-            dict(type='PackViews'),
-        ]))
+train_dataloader = dict(batch_size=64, dataset=dict(pipeline=pipeline))

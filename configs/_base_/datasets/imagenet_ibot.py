@@ -1,21 +1,5 @@
 """ImageNet, without its labels, as iBOT's two global and ten local crops."""
-_base_ = './imagenet_dino.py'
+_base_ = './imagenet_dino_10crops.py'
 
-global_crop = dict(type='RandomResizedCrop', scale=(0.25, 1.0), interpolation='bicubic')
-local_crop = dict(
-    type='RandomResizedCrop', of_image=3 / 7, scale=(0.05, 0.25), interpolation='bicubic')
 # 16 processes x 64 = 1024
-train_dataloader = dict(
-    batch_size=64,
-    dataset=dict(
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(
-                type='MultiView',
-                views=[
-                    dict(transforms=[global_crop, *_base_.global1[1:]]),
-                    dict(transforms=[global_crop, *_base_.global2[1:]]),
-                    dict(transforms=[local_crop, *_base_.local[1:]], num=10),
-                ]),
-            dict(type='PackViews'),
-        ]))
+train_dataloader = dict(batch_size=64)

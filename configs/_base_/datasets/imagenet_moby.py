@@ -17,13 +17,8 @@ view2 = [
     dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.1),
     dict(type='Solarize', threshold=128, p=0.2),
 ]
+views = [dict(transforms=view1), dict(transforms=view2)]
+pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
 
 # 8 processes x 64 = 512
-train_dataloader = dict(
-    batch_size=64,
-    dataset=dict(
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(type='MultiView', views=[dict(transforms=view1), dict(transforms=view2)]),
-            dict(type='PackViews'),
-        ]))
+train_dataloader = dict(batch_size=64, dataset=dict(pipeline=pipeline))

@@ -1,6 +1,6 @@
 """ImageNet, without its labels, through MoCo v3's two asymmetric augmentations."""
 
-data_root = 'data/imagenet/train'
+_base_ = './imagenet.py'
 
 view1 = [
     dict(type='RandomResizedCrop', scale=(0.08, 1.0)),
@@ -17,20 +17,8 @@ view2 = [
     dict(type='Solarize', threshold=128, p=0.2),
     dict(type='RandomFlip', p=0.5),
 ]
+views = [dict(transforms=view1), dict(transforms=view2)]
+pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
 
 # 32 processes x 128 = 4096
-train_dataloader = dict(
-    batch_size=128,
-    num_workers=8,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
-    collate_fn=dict(type='mmvitssl.collate_views'),
-    dataset=dict(
-        type='ImageFolder',
-        root=data_root,
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(type='MultiView', views=[dict(transforms=view1), dict(transforms=view2)]),
-            dict(type='PackViews'),
-        ]))
+train_dataloader = dict(dataset=dict(pipeline=pipeline))

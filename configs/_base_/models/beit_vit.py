@@ -1,21 +1,11 @@
 """BEiT (Bao et al., 2022), ViT-B: ids of masked blocks, relative bias shared by all blocks."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
-        arch=dict(base='base'),
-        image_size=224,
-        patch_size=16,
-        position='none',
-        relative_position='shared_bias',
-        mask_token=True,
-        qkv_bias='qv',
-        layer_scale=0.1,
-        drop_path=0.1,
-        initialisation='beit'),
+        arch=dict(base='base'), position='none', relative_position='shared_bias', mask_token=True,
+        qkv_bias='qv', layer_scale=0.1, drop_path=0.1, initialisation='beit'),
     tasks=dict(
         masked=dict(
             type='MaskedModeling',

@@ -1,17 +1,11 @@
 """BYOL (Grill et al., 2020) on ViT-S with MoCo v3's recipe: no negatives, a predictor and a slow target."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
-        arch=dict(base='small', num_heads=12),
-        image_size=224,
-        patch_size=16,
-        position='sincos_row_first',
-        initialisation='mocov3',
-        freeze_patch_embed=True),
+        arch=dict(base='small', num_heads=12), position='sincos_row_first',
+        initialisation='mocov3', freeze_patch_embed=True),
     target=dict(momentum=0.99, end=1.0, schedule='cosine', when='after_step'),
     tasks=dict(
         contrastive=dict(

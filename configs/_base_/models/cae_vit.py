@@ -1,19 +1,11 @@
 """CAE (Chen et al., 2022), ViT-B: latents of masked patches, then ids from those latents alone."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
-        arch=dict(base='base'),
-        image_size=224,
-        patch_size=16,
-        position='sincos_row_first',
-        qkv_bias='qv',
-        layer_scale=0.1,
-        drop_path=0.1,
-        initialisation='cae'),
+        arch=dict(base='base'), position='sincos_row_first', qkv_bias='qv', layer_scale=0.1,
+        drop_path=0.1, initialisation='cae'),
     tasks=dict(
         context=dict(
             type='ContextAutoencoding',

@@ -1,14 +1,10 @@
 """DINO (Caron et al., 2021), ViT-S: two global and eight local crops, 65536 prototypes."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
         arch=dict(base='small'),
-        image_size=224,
-        patch_size=16,
         position='learned',
         initialisation='deit',
         interpolate_offset=0.1,  # as the official code resizes positions for small crops

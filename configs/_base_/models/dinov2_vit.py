@@ -1,21 +1,11 @@
 """DINOv2 (Oquab et al., 2024) as its code trains ViT-L/16 on ImageNet: shared heads, centred."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
-        arch=dict(base='large'),
-        image_size=224,
-        patch_size=16,
-        position='learned',
-        interpolate_offset=0.1,
-        mask_token=True,
-        layer_scale=1e-5,
-        initialisation='dinov2',
-        drop_path=0.3,
-        uniform_drop_path=True),
+        arch=dict(base='large'), position='learned', interpolate_offset=0.1, mask_token=True,
+        layer_scale=1e-5, initialisation='dinov2', drop_path=0.3, uniform_drop_path=True),
     target=dict(momentum=0.992, end=1.0, schedule='cosine', when='after_step', drop_path=0.0),
     tasks=dict(
         distillation=dict(

@@ -1,14 +1,10 @@
 """iBOT (Zhou et al., 2022), ViT-S: DINO, and the teacher's view of masked patches; shared heads."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
         arch=dict(base='small'),
-        image_size=224,
-        patch_size=16,
         position='learned',
         interpolate_offset=0.1,  # as DINO's code resizes positions for small crops
         mask_token=True,

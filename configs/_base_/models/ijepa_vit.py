@@ -1,16 +1,9 @@
 """I-JEPA (Assran et al., 2023), ViT-B: features of target blocks, from a context block alone."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-    encoder=dict(
-        type='ViT',
-        arch=dict(base='base'),
-        image_size=224,
-        patch_size=16,
-        position='sincos_column_first',
-        class_token=False),
+    encoder=dict(arch=dict(base='base'), position='sincos_column_first', class_token=False),
     target=dict(momentum=0.996, end=1.0, schedule='linear', when='after_step'),
     tasks=dict(
         masked=dict(

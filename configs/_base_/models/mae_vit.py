@@ -1,16 +1,9 @@
 """MAE (He et al., 2022), ViT-B: three quarters of the patches dropped, a light decoder."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-    encoder=dict(
-        type='ViT',
-        arch=dict(base='base'),
-        image_size=224,
-        patch_size=16,
-        position='sincos_column_first',
-        initialisation='xavier'),
+    encoder=dict(arch=dict(base='base'), position='sincos_column_first', initialisation='xavier'),
     tasks=dict(
         masked=dict(
             type='MaskedModeling',

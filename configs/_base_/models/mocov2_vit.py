@@ -4,18 +4,10 @@ Temperature, momentum, queue and the three layers are theirs (github.com/faceboo
 issue 34); the widths of the projector are those of DINO's, which they do not state.
 """
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-    encoder=dict(
-        type='ViT',
-        arch=dict(base='small'),
-        image_size=224,
-        patch_size=16,
-        position='learned',
-        initialisation='deit',
-        drop_path=0.1),
+    encoder=dict(arch=dict(base='small'), position='learned', initialisation='deit', drop_path=0.1),
     target=dict(
         momentum=0.996, end=1.0, schedule='cosine', when='before_forward', drop_path=0.0),
     tasks=dict(

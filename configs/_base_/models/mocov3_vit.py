@@ -1,16 +1,9 @@
 """MoCo v3 on a Vision Transformer (Chen et al., 2021): heads and target; the arch is for you to set."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-    encoder=dict(
-        type='ViT',
-        image_size=224,
-        patch_size=16,
-        position='sincos_row_first',
-        initialisation='mocov3',
-        freeze_patch_embed=True),
+    encoder=dict(position='sincos_row_first', initialisation='mocov3', freeze_patch_embed=True),
     target=dict(momentum=0.99, end=1.0, schedule='cosine', when='before_forward'),
     tasks=dict(
         contrastive=dict(

@@ -1,5 +1,7 @@
 """Multi-task ViT, ViT-S: many pretext tasks in one forward of each view; six tasks to choose from."""
 
+_base_ = './vit.py'
+
 contrast = dict(
     type='Contrastive',
     token='contrast',
@@ -17,16 +19,8 @@ jigsaw = dict(type='Jigsaw', views=(0, 1), patches=16 / 196, position='slot')
 paint = dict(type='Inpainting', views=(0, 1), patches=40 / 196, modes=('mask', ), distance='l1')
 
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
-        arch=dict(base='small'),
-        image_size=224,
-        patch_size=16,
-        position='learned',
-        prefix_tokens=('contrast', 'rotation')),
+        arch=dict(base='small'), position='learned', prefix_tokens=('contrast', 'rotation')),
     target=dict(momentum=0.99, end=1.0, schedule='cosine', when='before_forward'),
     # the paper's figure 1
     tasks=dict(contrast=contrast, rotation=rotation, colour=colour, place=place))

@@ -1,17 +1,11 @@
 """SimCLR (Chen et al., 2020) on ViT-S: shared weights, gradient through all embeddings."""
 
+_base_ = './vit.py'
+
 model = dict(
-    type='Pretrainer',
-    data_preprocessor=dict(
-        type='ViewPreprocessor', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     encoder=dict(
-        type='ViT',
-        arch=dict(base='small', num_heads=12),
-        image_size=224,
-        patch_size=16,
-        position='sincos_row_first',
-        initialisation='mocov3',
-        freeze_patch_embed=True),
+        arch=dict(base='small', num_heads=12), position='sincos_row_first',
+        initialisation='mocov3', freeze_patch_embed=True),
     tasks=dict(
         contrastive=dict(
             type='Contrastive',

@@ -1,6 +1,7 @@
 """ImageNet with its labels: crops and flips, tested on the middle of 256 pixels; all bicubic."""
 
 data_root = 'data/imagenet'
+load, pack = dict(type='LoadImage'), dict(type='PackViews')
 
 train_view = [
     dict(type='RandomResizedCrop', interpolation='bicubic'),
@@ -22,11 +23,7 @@ train_dataloader = dict(
     dataset=dict(
         type='LabelledFolder',
         root=data_root + '/train',
-        pipeline=[
-            dict(type='LoadImage'),
-            dict(type='MultiView', views=[dict(transforms=train_view)]),
-            dict(type='PackViews'),
-        ]))
+        pipeline=[load, dict(type='MultiView', views=[dict(transforms=train_view)]), pack]))
 val_dataloader = dict(
     batch_size=256,
     num_workers=8,
@@ -36,11 +33,7 @@ val_dataloader = dict(
     dataset=dict(
         type='LabelledFolder',
         root=data_root + '/val',
-        pipeline=[
-            dict(type='LoadImage'),
-            dict(type='MultiView', views=[dict(transforms=test_view)]),
-            dict(type='PackViews'),
-        ]))
+        pipeline=[load, dict(type='MultiView', views=[dict(transforms=test_view)]), pack]))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='ClassAccuracy')
 test_evaluator = val_evaluator

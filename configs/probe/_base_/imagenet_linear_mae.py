@@ -6,11 +6,6 @@ train_view = [
     dict(type='RandomResizedCrop', interpolation='bicubic', clip=True),
     dict(type='RandomFlip'),
 ]
+pipeline = [_base_.load, dict(type='MultiView', views=[dict(transforms=train_view)]), _base_.pack]
 
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type='LoadImage'),
-            dict(type='MultiView', views=[dict(transforms=train_view)]),
-            dict(type='PackViews'),
-        ]))
+train_dataloader = dict(dataset=dict(pipeline=pipeline))

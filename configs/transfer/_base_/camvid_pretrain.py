@@ -1,5 +1,7 @@
 """Pretraining on CamVid's training images: minutes on a CPU core; all methods see as many images."""
 
+_base_ = '../../_base_/default_runtime.py'
+
 size = 112
 iterations = 200
 warmup = 20
@@ -41,3 +43,6 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=warmup),
 ]
 custom_hooks = [dict(type='MomentumUpdateHook'), dict(type='ReduceLogsHook')]
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=iterations))
+log_processor = dict(by_epoch=False, window_size=20)

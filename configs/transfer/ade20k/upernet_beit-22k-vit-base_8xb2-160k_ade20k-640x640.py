@@ -3,8 +3,7 @@
 _base_ = [
     '../_base_/upernet_vit.py',
     'mmseg::_base_/datasets/ade20k_640x640.py',
-    'mmseg::_base_/default_runtime.py',
-    'mmseg::_base_/schedules/schedule_160k.py',
+    '../_base_/upernet_160k.py',
 ]
 
 model = dict(
@@ -16,14 +15,4 @@ model = dict(
     test_cfg=dict(crop_size=(640, 640), stride=(426, 426)))
 
 train_dataloader = dict(batch_size=2)
-optim_wrapper = dict(
-    _delete_=True,
-    type='AmpOptimWrapper',
-    constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=3e-5, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(decay_rate=0.9))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, by_epoch=False),
-]
-auto_scale_lr = dict(base_batch_size=16)
+optim_wrapper = dict(optimizer=dict(lr=3e-5), paramwise_cfg=dict(decay_rate=0.9))

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.formats.base import Format, Imported
 from mmvitssl.checkpoint.formats.cae import CAE, CAE_A
 from mmvitssl.checkpoint.formats.contrastive import DINO, MOBY, MOCOV3
-from mmvitssl.checkpoint.formats.dinov3 import DINOV3, TIMM_DINOV3
+from mmvitssl.checkpoint.formats.dinov3 import DINOV3, TIMM_DINOV3, TRANSFORMERS_DINOV3
 from mmvitssl.checkpoint.formats.latent import DINOV2_TRAINING, IBOT, IJEPA
 from mmvitssl.checkpoint.formats.masked import BEIT, LOMAR, MAE
 from mmvitssl.checkpoint.formats.mmpretrain import MMPRETRAIN_BEIT, MMPRETRAIN_CAE, MMPRETRAIN_MAE
@@ -22,7 +23,6 @@ from mmvitssl.checkpoint.formats.transformers import (
     TRANSFORMERS_VITMAE,
 )
 
-# from the most telling signature to the least
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
@@ -32,6 +32,7 @@ FORMATS: dict[str, Format] = {
         TRANSFORMERS_VITMAE,
         TRANSFORMERS_DINOV2,
         TRANSFORMERS_VIT,
+        TRANSFORMERS_DINOV3,
         DINOV3,
         TIMM_DINOV3,
         CAE_A,
@@ -58,22 +59,39 @@ FORMATS: dict[str, Format] = {
 
 
 def recognise(state: Mapping[str, Tensor]) -> Format | None:
-    """The format of a state dict; None if it is of this package or of none that is known."""
-    return next((format for format in FORMATS.values() if format.recognises(state)), None)
+    """The format of a state dict; None if it is of this package or of none that is known.
+
+    Where several fit, it is the one that knows the most keys, and of these the one that states the
+    most conditions. The order of :data:`FORMATS` decides nothing.
+
+    Raises:
+        CheckpointError: two formats fit equally well.
+    """
+    if any(key.endswith("qkv_lora.a") for key in state):  # of an encoder of this package
+        return None
+    fitting = [format for format in FORMATS.values() if format.recognises(state)]
+    if len(fitting) < 2:
+        return fitting[0] if fitting else None
+    ranks = {format.name: format.specificity(state) for format in fitting}
+    best = [format for format in fitting if ranks[format.name] == max(ranks.values())]
+    if len(best) > 1:
+        raise CheckpointError(
+            f"This checkpoint fits the formats {' and '.join(sorted(f.name for f in best))} "
+            f"equally well: name one by --format."
+        )
+    return best[0]
 
 
 __all__ = ["FORMATS", "Format", "Imported", "recognise", "register_format"]
 
 
 def register_format(format: Format) -> Format:
-    """Add a format of your own; it is looked for before those of this package.
+    """Add a format of your own, which is then recognised as those of this package are.
 
     Raises:
         ValueError: there is one of this name.
     """
     if format.name in FORMATS:
         raise ValueError(f"There is a format '{format.name}' already: choose another name.")
-    others = dict(FORMATS)
-    FORMATS.clear()
-    FORMATS.update({format.name: format, **others})
+    FORMATS[format.name] = format
     return format

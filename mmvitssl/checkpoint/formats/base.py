@@ -154,6 +154,14 @@ class Format:
 
         return all(map(has, self.signature)) and not any(map(has, self.absent))
 
+    def specificity(self, state: Mapping[str, Tensor]) -> tuple[int, int]:
+        """How well it fits a state dict that it recognises: keys it knows, then its conditions."""
+        conditions = len(self.signature) + len(self.absent)
+        try:
+            return -len(self._placed(state, None)[1]), conditions
+        except (CheckpointError, LookupError, ValueError, RuntimeError):  # of another model
+            return -len(state) - 1, conditions
+
     def _extra(self, key: str) -> Extra | None:
         return next((extra for extra in self.extras if re.fullmatch(extra.pattern, key)), None)
 
@@ -174,6 +182,20 @@ class Format:
         why = None if self.refuse is None else self.refuse(state)
         if why is not None:
             raise CheckpointError(why)
+        imported, unknown = self._placed(state, grid)
+        if unknown:
+            more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+            raise CheckpointError(
+                f"This is no checkpoint of the format '{self.name}' ({self.words}): it does not "
+                f"know {len(unknown)} of its keys: {', '.join(unknown[:SHOWN])}{more}."
+            )
+        _check_indices(state)
+        return imported
+
+    def _placed(
+        self, state: Mapping[str, Tensor], grid: tuple[int, int] | None
+    ) -> tuple[Imported, list[str]]:
+        """What becomes of a state dict, and the keys that the format does not know."""
         ours: State = {}
         carried: State = {}
         reasons: dict[str, str] = {}
@@ -194,15 +216,8 @@ class Format:
                 ours[name] = tensor if self.decode is None else self.decode(name, tensor)
             else:
                 unknown.append(key)
-        if unknown:
-            more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-            raise CheckpointError(
-                f"This is no checkpoint of the format '{self.name}' ({self.words}): it does not "
-                f"know {len(unknown)} of its keys: {', '.join(unknown[:SHOWN])}{more}."
-            )
-        _check_indices(state)
         ours.update({key: tensor.clone() for key, tensor in self.fresh.items()})
-        return Imported(ours, carried, reasons, used)
+        return Imported(ours, carried, reasons, used), unknown
 
     def export_state(
         self,

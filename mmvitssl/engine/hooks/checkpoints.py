@@ -108,14 +108,27 @@ class FiniteCheckpointHook(CheckpointHook):
         agreed = self._agreement.later(self._wish())
         if agreed == stopping.GO_ON or self.is_last_train_iter(runner):
             return
-        if self._saved_at != runner.iter + 1:
-            self._save_timed(runner)
+        self._save_timed(runner, runner.iter + 1)
         if agreed == stopping.STOP:
-            runner.visualizer.close()
-            raise stopping.Preempted(
-                f"Stopped by {stopping.received() or 'a signal to another process'} after "
-                f"iteration {runner.iter + 1}; saved {self.last_ckpt}. Go on with --resume."
-            )
+            self._stop(runner, runner.iter + 1)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Raises Preempted after a signal; where there are several processes they go on first.
+
+        They do not all validate as many batches, and could not agree.
+        """
+        if self._agreement is not None and world_size() == 1 and stopping.received():
+            self._save_timed(runner, runner.iter)
+            self._stop(runner, runner.iter)
+
+    def _stop(self, runner: Runner, step: int) -> None:
+        runner.visualizer.close()
+        raise stopping.Preempted(
+            f"Stopped by {stopping.received() or 'a signal to another process'} after "
+            f"iteration {step}; saved {self.last_ckpt}. Go on with --resume."
+        )
 
     def _wish(self) -> int:
         if stopping.received():
@@ -150,8 +163,10 @@ class FiniteCheckpointHook(CheckpointHook):
             self.keep_ckpt_ids = deque(stay)
             self._remove(self.filename_tmpl.format(n) for n in kept[: -len(stay)])
 
-    def _save_timed(self, runner: Runner) -> None:
-        step = runner.iter + 1
+    def _save_timed(self, runner: Runner, step: int) -> None:
+        """Write a checkpoint of ``step`` iterations, unless there is one."""
+        if self._saved_at == step:
+            return
         runner.logger.info(f"Saving checkpoint at {step} iterations")
         kept = [*self._timed, step]
         stay = kept[-1:] if self.max_keep_ckpts == 1 else kept[-2:]

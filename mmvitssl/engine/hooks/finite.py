@@ -41,11 +41,15 @@ def non_finite(tensors: dict[str, Tensor]) -> list[str]:
 
 
 def held_tensors(runner: Runner) -> dict[str, Tensor]:
-    """Parameters and buffers of the model and states of its optimizers, by name."""
+    """Parameters and buffers of the model and of its average, and states of optimizers, by name."""
     model = bare_model(runner)
     tensors = {name: p.detach() for name, p in model.named_parameters()}
     names = {p: name for name, p in model.named_parameters()}
     tensors.update(model.named_buffers())
+    for hook in runner.hooks:  # of averaged weights, which are saved in place of the trained
+        average = getattr(hook, "ema_model", None)
+        if isinstance(average, nn.Module):
+            tensors.update({f"EMA: {n}": p.detach() for n, p in average.named_parameters()})
     wrapper = runner.optim_wrapper
     wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     for one in wrappers:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -20,7 +21,7 @@ from mmvitssl.evaluation.spectrum import alpha_req, nearest, neighbour_accuracy,
 from mmvitssl.randomness import all_seeded
 from mmvitssl.registry import HOOKS
 from mmvitssl.visualization.curves import HEALTH
-from mmvitssl.visualization.sheets import side_by_side
+from mmvitssl.visualization.sheets import captioned, enlarged
 
 CHUNK = 64  # images per forward pass
 LEAST = 16  # images that a spectrum needs
@@ -141,4 +142,5 @@ class HealthHook(Hook):
         columns = {"query": views[: self.queries].float() / 255}
         for place in range(found.shape[1]):
             columns[f"neighbour {place + 1}"] = views[found[:, place]].float() / 255
-        runner.visualizer.add_image("neighbours", side_by_side(columns, self.queries), step=step)
+        sheet = np.asarray(captioned(enlarged(columns), self.queries))
+        runner.visualizer.add_image("neighbours", sheet, step=step)

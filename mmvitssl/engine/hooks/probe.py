@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.evaluation.cache import fill
 from mmvitssl.evaluation.probes import FeatureProbe
+from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.randomness import all_seeded
 from mmvitssl.registry import DATASETS, HOOKS
@@ -102,7 +103,7 @@ class OnlineProbeHook(Hook):
         model = _bare(runner)
         encoder = model.encoder
         if self.branch == "target":
-            if getattr(model, "target", None) is None:
+            if not isinstance(model, Pretrainer) or model.target is None:
                 raise ValueError("OnlineProbeHook.branch='target', but the model has no target.")
             encoder = model.target["encoder"]
         # a preprocessor of its own: the model's must not be moved

@@ -15,10 +15,14 @@ from mmengine.runner import Runner
 
 from mmvitssl.engine.provenance import describe_run
 from mmvitssl.engine.sharding import is_sharded
+from mmvitssl.evaluation.features import evaluating
 from mmvitssl.models.algorithms.pretrainer import Pretrainer, draw_pictures
+from mmvitssl.models.display import displayed
+from mmvitssl.randomness import all_seeded
 from mmvitssl.registry import HOOKS
+from mmvitssl.visualization.attention import attention_pictures
 from mmvitssl.visualization.run_report import FACTS, write_run_report
-from mmvitssl.visualization.sheets import captioned
+from mmvitssl.visualization.sheets import captioned, enlarged
 
 PAGE = "report.html"
 
@@ -28,8 +32,10 @@ class ReportHook(Hook):
     """Write ``report.html`` into the work folder when the training ends.
 
     Before the first step, ``run.json`` is written beside the log: config, recipe, command, code,
-    machine. At the end, views and pictures of each pretext task are drawn of the first images of
-    the training. A run that was cut off has no page; ``mmvitssl report FOLDER`` writes it.
+    machine. Of the first images of the training are drawn: the views; before the first step, in the
+    middle and at the end the pictures of each pretext task, such as reconstructions, and the
+    attention of the class token. The training does not notice: modes and random states are
+    restored. A run that was cut off has no page; ``mmvitssl report FOLDER`` writes it.
 
     Args:
         rows: images per picture.
@@ -53,12 +59,21 @@ class ReportHook(Hook):
                 "views": [view[: self.rows].cpu() for view in data_batch["views"]],
                 "samples": {key: value[: self.rows] for key, value in samples},
             }
+            self._draw_views(runner, self._batch["views"])
+            self._draw(runner, self._batch, runner.iter)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        done = runner.iter + 1
+        if self._batch is not None and done == runner.max_iters // 2:
+            self._draw(runner, self._batch, done)
 
     def after_train(self, runner: Runner) -> None:
         if not is_main_process():
             return
         if self._batch is not None:
-            self._draw(runner, self._batch)
+            self._draw(runner, self._batch, runner.iter)
         path = write_run_report([Path(runner.work_dir)], Path(runner.work_dir) / PAGE)
         runner.logger.info(f"Report: {path}")
 
@@ -66,19 +81,32 @@ class ReportHook(Hook):
     def _draws(runner: Runner) -> bool:
         return isinstance(_bare(runner), Pretrainer) and not is_sharded(runner.model)
 
-    def _draw(self, runner: Runner, batch: dict[str, Any]) -> None:
+    def _draw_views(self, runner: Runner, views: list[torch.Tensor]) -> None:
+        """Draw the views that are as large as the first."""
+        pictures = {
+            f"view {number + 1}": displayed(view.float() / 255)
+            for number, view in enumerate(views)
+            if view.shape == views[0].shape
+        }
+        self._add(runner, "views", pictures, runner.iter)
+
+    def _draw(self, runner: Runner, batch: dict[str, Any], step: int) -> None:
+        """Draw what the tasks make of the images, and the attention of the class token."""
         model = _bare(runner)
         assert isinstance(model, Pretrainer)
-        views = {
-            f"view {number + 1}": view.float() / 255 for number, view in enumerate(batch["views"])
-        }
-        first = batch["views"][0].shape
-        same = {name: view for name, view in views.items() if view.shape == first}
-        pictures = {"views": same if first[1] == 3 else {}, **draw_pictures(model, batch)}
-        for name, columns in pictures.items():
-            if columns:
-                sheet = np.asarray(captioned(columns, self.rows))
-                runner.visualizer.add_image(name, sheet, step=runner.iter)
+        encoder = model.get_submodule("encoder")
+        with evaluating(model), all_seeded(0, next(model.parameters()).device):
+            for name, columns in draw_pictures(model, batch).items():
+                self._add(runner, name, columns, step)
+            if model.encoder.spec.has_attention and model.encoder.spec.has_class_token:
+                view = model.data_preprocessor(batch, False)["views"][0]
+                columns = attention_pictures(encoder, view.pixels, view.images)
+                self._add(runner, "attention", columns, step)
+
+    def _add(self, runner: Runner, name: str, columns: dict[str, torch.Tensor], step: int) -> None:
+        if columns:
+            sheet = np.asarray(captioned(enlarged(columns), self.rows))
+            runner.visualizer.add_image(name, sheet, step=step)
 
 
 def _bare(runner: Runner) -> torch.nn.Module:

@@ -113,6 +113,8 @@ class AutocastOptimWrapper(OptimWrapper):
             parameter.grad = None
         if self.guard is not None:
             self.guard.look(self.optimizer)
+            if self.defer_logs and not self.clip_grad_kwargs:
+                self.last_grad_norm = self.guard.norm
         if self.clip_norm is not None:
             groups = self.optimizer.param_groups
             clip_each((p for group in groups for p in group["params"]), self.clip_norm)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmvitssl.distributed import world_size
+from mmvitssl.engine.sharding import is_sharded
 
 
 def any_process(flags: Tensor) -> Tensor:
@@ -67,6 +68,8 @@ class StepGuard:
         self._saved = [buffer.clone() for buffer in self._buffers]
         self._losses: Losses | None = None
         self._decision: Decision | None = None
+        self._whole = not is_sharded(model)
+        self.norm: Tensor | None = None  # of all gradients of the last step; None: in shards
         self._handles: list[Any] = [
             model.register_forward_pre_hook(self._save, with_kwargs=True),
             model.register_forward_hook(self._keep_losses, with_kwargs=True),
@@ -120,7 +123,9 @@ class StepGuard:
             return
         norms = torch._foreach_norm([parameter.grad for parameter in held])
         device = norms[0].device
-        finite = torch.stack([norm.to(device, torch.float32) for norm in norms]).isfinite()
+        lengths = torch.stack([norm.to(device, torch.float32) for norm in norms])
+        finite = lengths.isfinite()
+        self.norm = lengths.norm() if self._whole else None
         bad = ~finite.all()
         if self._losses is not None:
             bad = bad | ~self._losses.values.isfinite().all().to(device)

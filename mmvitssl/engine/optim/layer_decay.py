@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
@@ -13,7 +13,15 @@ from mmvitssl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 KEYS = {"decay_rate", "no_decay", "one_dimensional_decay", "custom_keys"}
 
 
-def encoder_of(model: nn.Module) -> tuple[str, Any]:
+@runtime_checkable
+class Layered(Protocol):
+    """A module that knows the layers of its parameters: a backbone, or what holds one."""
+
+    def get_layer_depth(self, name: str) -> tuple[int, int]:
+        """Layer of a parameter, and number of layers."""
+
+
+def encoder_of(model: nn.Module) -> tuple[str, Layered]:
     """Name prefix and module that knows its layer depths.
 
     Raises:
@@ -21,7 +29,7 @@ def encoder_of(model: nn.Module) -> tuple[str, Any]:
     """
     for name in ("backbone", "encoder"):
         module = getattr(model, name, None)
-        if hasattr(module, "get_layer_depth"):
+        if isinstance(module, Layered):
             return f"{name}.", module
     raise ValueError(
         f"LayerDecayOptimWrapperConstructor needs a model whose backbone or encoder has "

@@ -18,6 +18,7 @@ from mmvitssl.evaluation.features import check_readout, encode_features, readout
 from mmvitssl.models.backbones.contract import Normed, check_backbone
 from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.sizes import build_part
+from mmvitssl.models.stochastic_depth import number_layers, rows_drawn, sample_depths
 from mmvitssl.randomness import all_seeded, batch_seed
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import View
@@ -105,6 +106,7 @@ class ImageClassifier(BaseModel):
             self.augment = MODELS.build({**default, **augment})
         if frozen:
             self.encoder.requires_grad_(False).eval()
+        self.depth_layers = number_layers(self)
 
     def _take_norm(self) -> nn.LayerNorm:
         """A norm for after the pooling; the encoder's own one leaves the model."""
@@ -182,7 +184,9 @@ class ImageClassifier(BaseModel):
         """
         if mode == "loss":
             device = next(self.head.parameters()).device
-            with all_seeded(batch_seed(self.seed, samples), device):  # stochastic depth, dropout
+            depths = sample_depths(self.seed, samples, self.depth_layers, device)
+            # dropout of users' modules draws from the global generators
+            with all_seeded(batch_seed(self.seed, samples), device), rows_drawn(depths):
                 return self._loss(samples, views, features)
         logits = self.head(self._read(views) if features is None else features)
         if mode == "tensor":

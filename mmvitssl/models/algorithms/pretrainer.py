@@ -24,6 +24,7 @@ from mmvitssl.models.data_preprocessor import build_preprocessor
 from mmvitssl.models.display import displayed
 from mmvitssl.models.precision import full_precision
 from mmvitssl.models.sizes import build_part
+from mmvitssl.models.stochastic_depth import number_layers, rows_drawn, sample_depths
 from mmvitssl.models.targets.momentum import as_config
 from mmvitssl.models.targets.tokens import HasFrozenFiles
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
@@ -86,8 +87,10 @@ class Pretrainer(BaseModel):
         super().__init__(data_preprocessor=build_preprocessor(data_preprocessor))
         if not tasks:
             raise ValueError("Pretrainer.tasks is empty: name at least one pretext task.")
+        if seed < 0:
+            raise ValueError(f"Pretrainer.seed={seed} must not be negative.")
         self.seed, self.packed = seed, packed
-        self.iteration = 0  # set by MomentumUpdateHook, as the next
+        self.iteration = 0  # of the training; StepSeedHook sets it
         self.update_after_forward: float | None = None  # the progress, where that is due
         self.watch_gradients = False  # set by GradientCosineHook
         self.observers: list[Callable[[dict[str, TaskResult]], None]] = []
@@ -114,6 +117,7 @@ class Pretrainer(BaseModel):
         self.target = None
         if target is not None:
             self.target = MODELS.build({**as_config(target), "online": self.momentum_modules()})
+        self.depth_layers = number_layers(self)
 
     def named_tasks(self) -> list[tuple[str, PretextTask]]:
         """Tasks in the order of the config."""
@@ -195,9 +199,10 @@ class Pretrainer(BaseModel):
         """A step in which nothing has run yet."""
         names = {task: name for name, task in self.tasks.items()}
         pairs = [pair for _, task in self.named_tasks() for pair in task.paired_views()]
+        layers = self.depth_layers if self.training else 0
         return PretrainStep(
             views, samples, self.encoder, self.target, names, self.seed, pairs,
-            self.iteration, self.packed,
+            self.iteration, self.packed, layers,
         )  # fmt: skip
 
     def prepare_views(self, step: PretrainStep) -> None:
@@ -243,13 +248,16 @@ class Pretrainer(BaseModel):
             ValueError: an unknown mode.
         """
         if mode == "loss":
-            # stochastic depth and dropout draw from the global generators
-            with all_seeded(batch_seed(self.seed, samples), views[0].images.device):
+            device = views[0].images.device
+            depths = sample_depths(self.seed, samples, self.depth_layers, device)
+            # dropout of users' modules draws from the global generators
+            with all_seeded(batch_seed(self.seed, samples), device), rows_drawn(depths):
                 step = self.begin(views, samples)
                 results = self.ask(step)
                 if self.update_after_forward is not None:
                     self.update_target(self.update_after_forward)
                     self.update_after_forward = None
+                self.iteration += 1
                 return self._log(results, step.levels)
         if mode == "predict":
             with each_alone():

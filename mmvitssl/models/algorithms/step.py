@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmvitssl.models.backbones.contract import Backbone
+from mmvitssl.models.backbones.contract import Backbone, Packs
 from mmvitssl.models.corruption.allocate import Assigned
+from mmvitssl.models.stochastic_depth import rows_drawn
 from mmvitssl.models.targets.momentum import MomentumTarget
-from mmvitssl.randomness import batch_seed
+from mmvitssl.randomness import SampleDraws, batch_seed
 from mmvitssl.structures import Encoded, TokenPlan, View
 
 ONLINE, TARGET = "online", "target"
@@ -60,6 +61,7 @@ class PretrainStep:
         pairs: views that show the same crop, two by two; see :meth:`transform`.
         iteration: of the training, zero-based.
         packed: whether the online passes run as one sequence where the encoder can.
+        layers: of stochastic depth in all modules.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class PretrainStep:
         pairs: Iterable[tuple[int, int]] = (),
         iteration: int = 0,
         packed: bool = False,
+        layers: int = 0,
     ) -> None:
+        self.layers = layers
         self.views = list(views)
         self._pairs = tuple(pairs)
         self.samples = samples
@@ -83,8 +87,10 @@ class PretrainStep:
         self._task_names = task_names or {}
         self._seed = seed
         self._generators: dict[tuple[nn.Module, str], torch.Generator] = {}
+        self._draws: dict[tuple[nn.Module, str, str], SampleDraws] = {}
         self._kept: dict[tuple[nn.Module, str], Any] = {}
         self._cache: dict[Pass, Encoded] = {}
+        self._plans: dict[TokenPlan, int] = {}  # in the order of their first passes
         self.assigned: dict[tuple[str, int], Assigned] = {}
         self.levels: list[Tensor] = []  # of the online encoder's blocks, that tasks read
 
@@ -100,7 +106,7 @@ class PretrainStep:
         """Randomness of a task in this step, a function of (seed, rank, samples, task) only.
 
         The same batch in the same epoch draws the same numbers after a resume, and tasks do not
-        disturb each other's.
+        disturb each other's. What is drawn per sample should come from :meth:`draws`.
         """
         key = (task, str(device))
         if key not in self._generators:
@@ -108,6 +114,40 @@ class PretrainStep:
             seed = batch_seed(self._seed, self.samples, name)
             self._generators[key] = torch.Generator(device).manual_seed(seed)
         return self._generators[key]
+
+    def draws(
+        self, task: nn.Module, name: str = "", device: str | torch.device = "cpu"
+    ) -> SampleDraws:
+        """Randomness of a task per sample, a function of (seed, epoch, sample, task, name) only.
+
+        It does not depend on the batch that a sample is in, nor on the rank.
+
+        Args:
+            task: that draws.
+            name: of what is drawn, where the number of draws may differ between batches.
+            device: of the numbers.
+        """
+        key = (task, name, str(device))
+        if key not in self._draws:
+            owner = self._task_names.get(task, type(task).__name__)
+            self._draws[key] = self._sample_draws(f"{owner} {name}", device)
+        return self._draws[key]
+
+    def _sample_draws(self, name: str, device: str | torch.device) -> SampleDraws:
+        return SampleDraws.of(self._seed, self.samples, name, device, self.iteration)
+
+    def _depths(self, keys: list[Pass], plan: TokenPlan | None) -> Tensor | None:
+        """(layers, R) in [0, 1), what the rows of a pass draw for stochastic depth."""
+        if not self.layers:
+            return None
+        number = 0 if plan is None else self._plans.setdefault(plan, len(self._plans) + 1)
+        parts = []
+        for branch, view, _ in keys:
+            drawn = self._sample_draws(f"depth {branch} {view} {number}", self.device)
+            if plan is not None and plan.image_index is not None:
+                drawn = drawn.rows(plan.image_index)
+            parts.append(drawn.uniform(len(drawn.keys), self.layers))
+        return torch.cat(parts).t()
 
     def once(self, task: nn.Module, name: str, make: Callable[[], T]) -> T:
         """The value that ``make`` gave when this task first asked for ``name`` in this step."""
@@ -221,18 +261,26 @@ class PretrainStep:
 
     def _may_pack(self, keys: list[Pass], plan: TokenPlan | None) -> bool:
         """Whether a pass may run with others as one sequence."""
-        can = getattr(self._encoder, "can_pack", None)
+        encoder = self._encoder
         unplaced = any(self.view(index).unplaced is not None for _, index, _ in keys)
-        return self.packed and keys[0][0] != TARGET and not unplaced and bool(can and can(plan))
+        return (
+            self.packed
+            and keys[0][0] != TARGET
+            and not unplaced
+            and (isinstance(encoder, Packs) and encoder.can_pack(plan))
+        )
 
     def _run_packed(self, runs: list[Run]) -> None:
         batches = [self._batches(keys) for keys, _, _ in runs]
         passes = [(torch.cat(images), plan, levels)
                   for images, (_, plan, levels) in zip(batches, runs, strict=True)]  # fmt: skip
-        encoder: Any = self._encoder
-        for images, (keys, _, _), encoded in zip(
-            batches, runs, encoder.forward_packed(passes), strict=True
-        ):
+        encoder = self._encoder
+        assert isinstance(encoder, Packs)
+        depths = [self._depths(keys, plan) for keys, plan, _ in runs]
+        drawn = [depth for depth in depths if depth is not None]
+        with rows_drawn(torch.cat(drawn, dim=1) if drawn else None):
+            outputs = encoder.forward_packed(passes)
+        for images, (keys, _, _), encoded in zip(batches, runs, outputs, strict=True):
             self._keep(keys, images, encoded)
 
     def _batches(self, keys: list[Pass]) -> list[Tensor]:
@@ -246,7 +294,9 @@ class PretrainStep:
         batches = self._batches(keys)
         images = batches[0] if len(batches) == 1 else torch.cat(batches)
         unplaced = self._unplaced(views) if branch == ONLINE else None
-        self._keep(keys, batches, self._forward(branch, images, plan, levels, unplaced))
+        with rows_drawn(self._depths(keys, plan)):
+            encoded = self._forward(branch, images, plan, levels, unplaced)
+        self._keep(keys, batches, encoded)
 
     def _keep(self, keys: list[Pass], batches: list[Tensor], encoded: Encoded) -> None:
         """Store the features of a pass, view by view."""

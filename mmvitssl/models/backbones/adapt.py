@@ -57,9 +57,7 @@ def adapt_positions(
     old = told if told is not None and known else infer_grid(patches, grid)
     if old == grid:
         return state, []
-    resized = resized_positions(
-        theirs, old, grid, offset, interpolation, antialias
-    )
+    resized = resized_positions(theirs, old, grid, offset, interpolation, antialias)
     note = f"pos_embed {old[0]}x{old[1]} -> {grid[0]}x{grid[1]} ({interpolation})"
     if not known:
         note += "; the file does not say its grid, which is guessed from the number of rows"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmvitssl.arguments import check_choice
+
 ARCHITECTURES: dict[str, dict[str, int]] = {
     "tiny": dict(embed_dim=192, depth=12, num_heads=3),
     "small": dict(embed_dim=384, depth=12, num_heads=6),
@@ -29,8 +31,7 @@ def architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
             if type(value) is not int or value < 1:
                 raise ValueError(f"ViT.arch.{key}={value!r} must be a whole number from 1 on.")
         return settings
-    if arch not in ARCHITECTURES:
-        raise ValueError(f"ViT.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}.")
+    check_choice("ViT.arch", arch, ARCHITECTURES)
     return dict(ARCHITECTURES[arch])
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, GluMlp, LayerScale, Mlp
+from timm.layers import GluMlp, LayerScale, Mlp
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice
+from mmvitssl.models.backbones.lora import LowRank
 from mmvitssl.models.backbones.relative import (
     ContextualKeys,
     bias_rows,
@@ -17,6 +20,7 @@ from mmvitssl.models.backbones.relative import (
     rotated,
 )
 from mmvitssl.models.backbones.windows import Windows
+from mmvitssl.models.stochastic_depth import DropPath, dropped, recomputed
 
 BIAS_KINDS = ("qkv", "qv", "none")
 MLP_KINDS = ("gelu", "swiglu")
@@ -45,6 +49,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     return out.to(q.dtype)
 
 
+def run(block: nn.Module, recompute: bool, *inputs: Any) -> Tensor:
+    """A block's output, which may be computed anew in the backward pass to save memory."""
+    if recompute and torch.is_grad_enabled():
+        return recomputed(block, *inputs)
+    return block(*inputs)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention.
 
@@ -56,6 +67,7 @@ class Attention(nn.Module):
             queries and keys, whose angles come with the call as ``index``) or None; a
             shared bias comes with the call.
         grid: of the bias table.
+        lora: rank and alpha of a low-rank update of queries, keys and values; None: none.
 
     Raises:
         ValueError: the heads do not divide the channels, or an unknown ``bias``.
@@ -68,6 +80,7 @@ class Attention(nn.Module):
         bias: str = "qkv",
         relative: str | None = None,
         grid: Grid = (1, 1),
+        lora: tuple[int, float] | None = None,
     ) -> None:
         super().__init__()
         if dim % num_heads:
@@ -76,6 +89,7 @@ class Attention(nn.Module):
             raise ValueError(f"The bias of attention is one of {BIAS_KINDS}, not '{bias}'.")
         self.num_heads, self.grid = num_heads, grid
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias == "qkv")
+        self.qkv_lora = LowRank(dim, 3 * dim, *lora) if lora else None
         self.q_bias = nn.Parameter(torch.zeros(dim)) if bias == "qv" else None
         self.v_bias = nn.Parameter(torch.zeros(dim)) if bias == "qv" else None
         self.relative_position_bias_table = (
@@ -107,8 +121,7 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Queries, keys and values (R, heads, L, d), and what is added to the scaled logits."""
         rows, length, _ = x.shape
-        qkv = F.linear(x, self.qkv.weight, self._bias())
-        qkv = qkv.view(rows, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = self.joint(x).view(rows, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
         if self.rotary:
             assert index is not None
@@ -120,7 +133,8 @@ class Attention(nn.Module):
 
     def joint(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., 3 * C) queries, keys and values."""
-        return F.linear(x, self.qkv.weight, self._bias())
+        qkv = F.linear(x, self.qkv.weight, self._bias())
+        return qkv if self.qkv_lora is None else qkv + self.qkv_lora(x)
 
     def attended(self, qkv: Tensor) -> Tensor:
         """(R, L, 3 * C) of :meth:`joint` -> (R, L, C), without relative positions."""
@@ -173,8 +187,7 @@ def build_mlp(kind: str, dim: int, hidden: int) -> nn.Module:
     Raises:
         ValueError: an unknown kind.
     """
-    if kind not in MLP_KINDS:
-        raise ValueError(f"ViT.mlp='{kind}' is unknown; use one of {MLP_KINDS}.")
+    check_choice("ViT.mlp", kind, MLP_KINDS)
     if kind == "gelu":
         return Mlp(dim, hidden)
     width = (int(hidden * 2 / 3) + 7) // 8 * 8  # of the gate and of the values
@@ -185,7 +198,7 @@ class Block(nn.Module):
     """Pre-norm transformer block: attention and MLP, residual scales, stochastic depth.
 
     Args:
-        dim, num_heads, bias, relative, grid: see :class:`Attention`.
+        dim, num_heads, bias, relative, grid, lora: see :class:`Attention`.
         mlp_ratio: hidden width of the MLP over ``dim``.
         drop_path: rate of stochastic depth.
         layer_scale: initial value of the residual scales; None: none.
@@ -205,10 +218,11 @@ class Block(nn.Module):
         layer_scale: float | None = None,
         norm_eps: float = 1e-6,
         mlp: str = "gelu",
+        lora: tuple[int, float] | None = None,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
-        self.attn = Attention(dim, num_heads, bias, relative, grid)
+        self.attn = Attention(dim, num_heads, bias, relative, grid, lora)
         self.ls1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
@@ -258,6 +272,8 @@ class Block(nn.Module):
             self.attn.attended(qkv) for qkv in cut(self.attn.joint(self.norm1(joined(parts))))
         ]
         first = cut(self.ls1(self.attn.proj(joined(attended))))
-        parts = [part + self.drop_path1(one) for part, one in zip(parts, first, strict=True)]
+        first = dropped(self.drop_path1, first)
+        parts = [part + one for part, one in zip(parts, first, strict=True)]
         second = cut(self.ls2(self.mlp(self.norm2(joined(parts)))))
-        return [part + self.drop_path2(one) for part, one in zip(parts, second, strict=True)]
+        second = dropped(self.drop_path2, second)
+        return [part + one for part, one in zip(parts, second, strict=True)]

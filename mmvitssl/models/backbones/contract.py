@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmvitssl.structures import Encoded, TokenPlan
 
 Size = tuple[int, int]
+Pass = tuple[Tensor, TokenPlan | None, Sequence[int]]  # images, plan and levels
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,14 @@ class BackboneSpec:
         return tuple(self.level_channels[level] for level in levels)
 
 
+class HasSpec(Protocol):
+    """What has sizes and abilities."""
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """Sizes and abilities."""
+
+
 class IsModule(Protocol):
     """What callers use of ``torch.nn.Module``, which a protocol cannot inherit."""
 
@@ -108,7 +117,7 @@ class IsModule(Protocol):
 
 
 @runtime_checkable
-class Backbone(IsModule, Protocol):
+class Backbone(IsModule, HasSpec, Protocol):
     """An image encoder. Every member is needed; :class:`BackboneModule` has defaults.
 
     Attributes:
@@ -117,10 +126,6 @@ class Backbone(IsModule, Protocol):
     """
 
     optional_state: tuple[str, ...]
-
-    @property
-    def spec(self) -> BackboneSpec:
-        """Sizes and abilities."""
 
     def forward(
         self,
@@ -173,6 +178,25 @@ class Normed(Protocol):
 
     def take_norm(self) -> nn.LayerNorm:
         """Replace the final norm by an identity, and return it."""
+
+
+@runtime_checkable
+class Packs(Protocol):
+    """A backbone that can encode images of several sizes as one sequence."""
+
+    def can_pack(self, plan: TokenPlan | None) -> bool:
+        """Whether a pass may share a sequence with others."""
+
+    def forward_packed(self, passes: Sequence[Pass]) -> list[Encoded]:
+        """``forward`` of each pass (images, plan, levels)."""
+
+
+def pop_norm(backbone: Any) -> nn.LayerNorm:
+    """:meth:`Normed.take_norm` of a backbone whose final norm is ``norm``; files may have it."""
+    norm: nn.LayerNorm = backbone.norm
+    backbone.norm = nn.Identity()
+    backbone.optional_state = (*backbone.optional_state, "norm.")
+    return norm
 
 
 @runtime_checkable

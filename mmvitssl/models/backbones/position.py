@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
+
 SINCOS_AXES = {"sincos_row_first": ("row", "column"), "sincos_column_first": ("column", "row")}
 POSITION_KINDS = ("learned", *SINCOS_AXES, "none")
 INTERPOLATIONS = ("bicubic", "bilinear")
@@ -51,8 +53,7 @@ def sincos_table(grid: tuple[int, int], channels: int, order: str) -> Tensor:
 
 def check_interpolation(kind: str) -> str:
     """The name of an interpolation, or ValueError."""
-    if kind not in INTERPOLATIONS:
-        raise ValueError(f"ViT.interpolation='{kind}' is unknown; use one of {INTERPOLATIONS}.")
+    check_choice("ViT.interpolation", kind, INTERPOLATIONS)
     return kind
 
 

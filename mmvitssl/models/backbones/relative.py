@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from scipy.interpolate import RectBivariateSpline
 from torch import Tensor, nn
 
+from mmvitssl.structures import TokenPlan
+
 RELATIVE_KINDS = ("shared_bias", "block_bias", "irpe", "rope")
 ROTARY_BASE = 100.0  # DINOv3's
 IRPE_ALPHA, IRPE_BETA, IRPE_GAMMA = 1.9, 3.8, 15.2
@@ -30,6 +32,23 @@ def grid_coordinates(grid: tuple[int, int], device: torch.device | None = None) 
 def patch_coordinates(patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """(R, K) patch indices -> (R, K, 2) coordinates."""
     return torch.stack([patches // grid[1], patches % grid[1]], dim=-1)
+
+
+def places_of(
+    plan: TokenPlan | None, grid: tuple[int, int], device: torch.device, late: bool
+) -> Tensor:
+    """(1 or R, K, 2) coordinates of the tokens of a plan; ``late``: of its unmasked tokens only."""
+    if plan is not None and plan.window is not None and plan.dropped is None:
+        places = grid_coordinates(plan.window, device)
+    elif plan is not None and plan.tokens is not None:
+        places = patch_coordinates(plan.tokens, grid)
+    else:
+        places = grid_coordinates(grid, device)
+    if late:
+        assert plan is not None
+        slots = plan.visible_slots()[..., None].expand(-1, -1, 2)
+        places = places.expand(slots.shape[0], -1, -1).gather(1, slots)
+    return places
 
 
 def _offsets(coordinates: Tensor) -> Tensor:

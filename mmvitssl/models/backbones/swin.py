@@ -11,16 +11,18 @@ from timm.layers import resize_rel_pos_bias_table_simple, to_2tuple
 from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 from torch.nn import init
-from torch.utils.checkpoint import checkpoint
 
+from mmvitssl.arguments import check_choice, check_drop_path
 from mmvitssl.models.backbones.adapt import adapt_channels
 from mmvitssl.models.backbones.architectures import input_channels
+from mmvitssl.models.backbones.blocks import run
 from mmvitssl.models.backbones.contract import (
     BackboneModule,
     BackboneSpec,
     check_levels,
+    pop_norm,
 )
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
 from mmvitssl.models.backbones.swin_blocks import SwinBlock
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
@@ -35,10 +37,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 def swin_architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
     """``embed_dim``, ``depths`` and ``num_heads`` of a named or described architecture."""
     if isinstance(arch, str):
-        if arch not in ARCHITECTURES:
-            raise ValueError(
-                f"SwinTransformer.arch='{arch}' is unknown; use one of {sorted(ARCHITECTURES)}."
-            )
+        check_choice("SwinTransformer.arch", arch, ARCHITECTURES)
         return dict(ARCHITECTURES[arch])
     settings = dict(arch)
     base = settings.pop("base", None)
@@ -132,6 +131,7 @@ class SwinTransformer(BackboneModule):
         in_chans: int | None = None,
     ) -> None:
         super().__init__()
+        check_drop_path("SwinTransformer.drop_path", drop_path)
         settings = swin_architecture(arch)
         self.depths: tuple[int, ...] = tuple(settings["depths"])
         self.depth = len(self.depths)
@@ -231,11 +231,6 @@ class SwinTransformer(BackboneModule):
         state, channels = adapt_channels({**state, **resized}, self.in_channels)
         return state, [*([note] if resized else []), *channels]
 
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False)
-        return block(x)
-
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """(B, C_i, h_i, w_i) of some stages only; later stages and the norm do not run."""
         check_levels(self, levels)
@@ -253,7 +248,7 @@ class SwinTransformer(BackboneModule):
             stage: Any = self.layers[index]
             x = stage.downsample(x)
             for block in stage.blocks:
-                x = self._run(block, x)
+                x = run(block, self.gradient_checkpointing and self.training, x)
             if index in levels:
                 hierarchy[index] = x.permute(0, 3, 1, 2)  # channels-last strides
         return x, hierarchy
@@ -320,11 +315,7 @@ class SwinTransformer(BackboneModule):
 
     def take_norm(self) -> nn.LayerNorm:
         """Replace the final norm by an identity, and return it; files may have it still."""
-        norm = self.norm
-        assert isinstance(norm, nn.LayerNorm)
-        self.norm = nn.Identity()
-        self.optional_state = (*self.optional_state, "norm.")
-        return norm
+        return pop_norm(self)
 
     def units(self) -> Sequence[nn.Module]:
         """The blocks of all stages."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp
+from timm.layers import Mlp
 from timm.models.swin_transformer import (
     get_relative_position_index,
     window_partition,
     window_reverse,
 )
 from torch import Tensor, nn
+
+from mmvitssl.models.stochastic_depth import DropPath
 
 
 class WindowAttention(nn.Module):

@@ -13,6 +13,7 @@ from timm.layers import to_2tuple
 from timm.models import adapt_input_conv, group_parameters
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_no_weights
 from mmvitssl.models.backbones.contract import (
     BackboneModule,
     BackboneSpec,
@@ -20,7 +21,8 @@ from mmvitssl.models.backbones.contract import (
     check_levels,
     refuse_plan,
 )
-from mmvitssl.models.backbones.embedding import check_channels
+from mmvitssl.models.backbones.patch_tokens import check_channels
+from mmvitssl.models.stochastic_depth import per_sample
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
@@ -87,6 +89,7 @@ class TimmBackbone(BackboneModule):
     ) -> None:
         super().__init__()
         arguments = dict(model_args or {})
+        check_no_weights("TimmBackbone.model_args", arguments)
         accepted = _accepted(model, arguments)
         size: Size = to_2tuple(image_size)
         arguments.update({"img_size": size} if "img_size" in accepted else {})
@@ -95,6 +98,7 @@ class TimmBackbone(BackboneModule):
         self.name, self.image_size, self.in_channels = model, size, in_channels
         self.any_size = "img_size" not in accepted or bool(accepted & set(SIZED))
         self.model: Any = timm.create_model(model, num_classes=0, in_chans=in_channels, **arguments)
+        per_sample(self.model)
         if gradient_checkpointing:
             self.model.set_grad_checkpointing(True)
         self.layout: str = getattr(self.model, "output_fmt", "NCHW")

@@ -5,42 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from timm.layers import PatchEmbed, to_2tuple
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from mmvitssl.models.backbones.adapt import (
-    adapt_channels,
-    adapt_positions,
-    adapt_tables,
-    add_new,
-)
+from mmvitssl.arguments import check_choice, check_drop_path
+from mmvitssl.models.backbones.adapt import adapt_channels, adapt_positions, adapt_tables, add_new
 from mmvitssl.models.backbones.architectures import architecture, input_channels
-from mmvitssl.models.backbones.blocks import Block
-from mmvitssl.models.backbones.contract import BackboneModule, BackboneSpec, check_levels
-from mmvitssl.models.backbones.embedding import (
-    check_channels,
-    embed_chosen,
-    hide,
-    join_masked,
-    leave_masked,
+from mmvitssl.models.backbones.blocks import Block, run
+from mmvitssl.models.backbones.contract import (
+    BackboneModule,
+    BackboneSpec,
+    Pass,
+    Size,
+    check_levels,
+    pop_norm,
 )
 from mmvitssl.models.backbones.initialisation import INITIALISERS
-from mmvitssl.models.backbones.position import (
-    POSITION_KINDS,
-    SINCOS_AXES,
-    check_interpolation,
-    resized_table,
-    sincos_table,
-)
+from mmvitssl.models.backbones.lora import fit_updates, train_only_updates
+from mmvitssl.models.backbones.patch_tokens import PatchTokens, join_masked, leave_masked
+from mmvitssl.models.backbones.position import POSITION_KINDS, check_interpolation
 from mmvitssl.models.backbones.relative import (
     RELATIVE_KINDS,
     RelativeBias,
     bias_index,
-    grid_coordinates,
     irpe_index,
-    patch_coordinates,
+    places_of,
     rotary_table,
 )
 from mmvitssl.registry import MODELS
@@ -49,13 +38,11 @@ from mmvitssl.structures import Encoded, TokenPlan
 # beginnings of the names of what stands before the first block
 EMBEDDING = ("patch_embed.", "cls_token", "pos_embed", "prefix_tokens.", "mask_token", "unknown_")
 # what a block is told of relative positions: (bias, index, grid of the index)
-Relative = tuple[Tensor | None, Tensor | None, tuple[int, int] | None]
-Pass = tuple[Tensor, TokenPlan | None, Sequence[int]]  # images, plan and levels
-NO_RELATIVE: Relative = (None, None, None)
+Relative = tuple[Tensor | None, Tensor | None, Size | None]
 
 
 @MODELS.register_module()
-class ViT(BackboneModule):
+class ViT(PatchTokens, BackboneModule):
     """Vision Transformer on timm layers, with timm's parameter names.
 
     The encoder knows nothing of pretraining methods: it obeys a
@@ -102,6 +89,10 @@ class ViT(BackboneModule):
         freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
             paper: it steadies training).
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
+        lora_rank: rank of low-rank updates of queries, keys and values in every block (Hu et al.,
+            2021), which start from zero. Then only they and the tokens of pretraining tasks are
+            trained. Checkpoints with and without them load into encoders without and with them.
+        lora_alpha: the updates are multiplied by ``lora_alpha / lora_rank``; None: by 1.
         in_channels: channels of the images. Checkpoints for three adapt to others: see
             :func:`~mmvitssl.models.backbones.adapt.adapt_channels`.
         in_chans: timm's name for ``in_channels``.
@@ -113,11 +104,11 @@ class ViT(BackboneModule):
     def __init__(
         self,
         arch: str | Mapping[str, Any] = "base",
-        image_size: int | tuple[int, int] = 224,
+        image_size: int | Size = 224,
         patch_size: int = 16,
         position: str = "learned",
         relative_position: str | None = None,
-        relative_grid: int | tuple[int, int] | None = None,
+        relative_grid: int | Size | None = None,
         new_relative: bool = False,
         prefix_tokens: Sequence[str] = (),
         unknown_position: bool = False,
@@ -136,23 +127,21 @@ class ViT(BackboneModule):
         initialisation: str = "timm",
         freeze_patch_embed: bool = False,
         gradient_checkpointing: bool = False,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         in_channels: int = 3,
         in_chans: int | None = None,
     ) -> None:
         super().__init__()
         settings = architecture(arch)
-        if position not in POSITION_KINDS:
-            raise ValueError(f"ViT.position='{position}' is unknown; use one of {POSITION_KINDS}.")
+        check_choice("ViT.position", position, POSITION_KINDS)
+        check_drop_path("ViT.drop_path", drop_path)
         if relative_position not in (None, *RELATIVE_KINDS):
             raise ValueError(
                 f"ViT.relative_position='{relative_position}' is unknown; use None or one of "
                 f"{RELATIVE_KINDS}."
             )
-        if initialisation not in INITIALISERS:
-            raise ValueError(
-                f"ViT.initialisation='{initialisation}' is unknown; use one of "
-                f"{sorted(INITIALISERS)}."
-            )
+        check_choice("ViT.initialisation", initialisation, INITIALISERS)
         self.embed_dim: int = settings["embed_dim"]
         self.depth: int = settings["depth"]
         self.num_heads: int = settings["num_heads"]
@@ -162,7 +151,7 @@ class ViT(BackboneModule):
         self.interpolate_offset = interpolate_offset
         self.interpolate_antialias = interpolate_antialias
         self.gradient_checkpointing = gradient_checkpointing
-        self.image_size: tuple[int, int] = to_2tuple(image_size)
+        self.image_size: Size = to_2tuple(image_size)
         self.grid = self.grid_of(self.image_size)
         self.relative_position = relative_position
         self.new_relative = new_relative
@@ -170,19 +159,12 @@ class ViT(BackboneModule):
         self.relative_grid = (side, side) if isinstance(side, int) else (side[0], side[1])
 
         self.patch_embed = PatchEmbed(
-            None,
-            patch_size,
-            self.in_channels,
-            self.embed_dim,
-            strict_img_size=False,
-            dynamic_img_pad=False,
+            None, patch_size, self.in_channels, self.embed_dim, strict_img_size=False
         )
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim)) if class_token else None
-        self.prefix_tokens = nn.ParameterDict(
-            {name: nn.Parameter(torch.zeros(1, 1, self.embed_dim)) for name in prefix_tokens}
-        )
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim)) if mask_token else None
-        self.pos_embed = self._position_table()
+        self.cls_token = self.token() if class_token else None
+        self.prefix_tokens = nn.ParameterDict({name: self.token() for name in prefix_tokens})
+        self.mask_token = self.token() if mask_token else None
+        self.pos_embed = self.position_table()
         self.unknown_position = None
         if unknown_position:
             if position == "none" or relative_position is not None:
@@ -190,12 +172,10 @@ class ViT(BackboneModule):
                     "ViT.unknown_position needs absolute positions and no relative ones, which "
                     "would tell where a patch is."
                 )
-            self.unknown_position = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
-        self.rel_pos_bias = (
-            RelativeBias(self.relative_grid, settings["num_heads"])
-            if relative_position == "shared_bias"
-            else None
-        )
+            self.unknown_position = self.token()
+        self.rel_pos_bias = None
+        if relative_position == "shared_bias":
+            self.rel_pos_bias = RelativeBias(self.relative_grid, self.num_heads)
         self.blocks = nn.ModuleList(
             Block(
                 self.embed_dim,
@@ -208,6 +188,7 @@ class ViT(BackboneModule):
                 drop_path=drop_path * (1 if uniform_drop_path else i / max(self.depth - 1, 1)),
                 norm_eps=norm_eps,
                 mlp=mlp,
+                lora=None if lora_rank is None else (lora_rank, lora_alpha or lora_rank),
             )
             for i in range(self.depth)
         )
@@ -215,6 +196,8 @@ class ViT(BackboneModule):
         INITIALISERS[initialisation](self)
         if freeze_patch_embed:
             self.patch_embed.requires_grad_(False)
+        if lora_rank is not None:
+            train_only_updates(self, self.optional_state)
         self.spec = BackboneSpec(
             embed_dim=self.embed_dim,
             depth=self.depth,
@@ -233,52 +216,11 @@ class ViT(BackboneModule):
             has_attention=True,
         )
 
-    def _position_table(self) -> nn.Parameter | None:
-        if self.position == "none":
-            return None
-        if self.position in SINCOS_AXES:
-            table = sincos_table(self.grid, self.embed_dim, self.position)
-            return nn.Parameter(table, requires_grad=False)
-        return nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], self.embed_dim))
-
-    @property
-    def num_prefix_tokens(self) -> int:
-        """Tokens before the patches, the class token included."""
-        return int(self.cls_token is not None) + len(self.prefix_tokens)
-
-    def grid_of(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of patches of an image of (height, width) pixels.
-
-        Raises:
-            ValueError: the patch does not divide the image.
-        """
-        height, width = image_size
-        if height % self.patch_size or width % self.patch_size:
-            fit = [side - side % self.patch_size or self.patch_size for side in (height, width)]
-            raise ValueError(
-                f"An image of {height}x{width} pixels cannot be cut into patches of "
-                f"{self.patch_size}: use a crop size that patch_size divides, such as "
-                f"{fit[0]}x{fit[1]}, or another ViT.patch_size."
-            )
-        return height // self.patch_size, width // self.patch_size
-
-    def resized_position(self, grid: tuple[int, int]) -> Tensor:
-        """The position table for ``grid``: (1, 1 + N, C), interpolated where the grid differs.
-
-        Without antialiasing, as the official MAE, DINO and BEiT resize, unless asked for.
-        """
-        assert self.pos_embed is not None
-        if grid == self.grid:
-            return self.pos_embed
-        offset, kind = self.interpolate_offset, self.interpolation
-        smooth = self.interpolate_antialias
-        return resized_table(self.pos_embed, self.grid, grid, offset, kind, smooth)
-
     def adapt_state(
         self,
         state: dict[str, Tensor],
-        grid: tuple[int, int] | None = None,
-        relative_grid: tuple[int, int] | None = None,
+        grid: Size | None = None,
+        relative_grid: Size | None = None,
     ) -> tuple[dict[str, Tensor], list[str]]:
         """Fit a state dict of this architecture to this model's grid, relative positions, channels.
 
@@ -294,13 +236,14 @@ class ViT(BackboneModule):
             ValueError: nothing tells the grid of a table.
         """
         how = self.interpolation, self.interpolate_antialias, self.interpolate_offset
+        state, merged = fit_updates(state, self.state_dict())
         state, notes = adapt_positions(state, self.pos_embed, self.grid, *how, grid)
         state, more = adapt_tables(
             state, self.relative_position, self.relative_grid, self.depth, relative_grid
         )
         state, fresh = add_new(state, self.state_dict(), self.new_relative)
         state, channels = adapt_channels(state, self.in_channels)
-        return state, notes + more + fresh + channels
+        return state, merged + notes + more + fresh + channels
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Layer of a parameter for layer-wise learning-rate decay.
@@ -317,89 +260,40 @@ class ViT(BackboneModule):
             return int(name.split(".")[1]) + 1, self.depth + 2
         return (0 if name.startswith(EMBEDDING) else self.depth + 1), self.depth + 2
 
-    def embed(
-        self, images: Tensor, plan: TokenPlan | None = None, unplaced: Tensor | None = None
-    ) -> Tensor:
-        """Patch tokens with positions, before the first block: (R, K, C).
-
-        Only the patches of the plan are projected, so the cost follows the plan, not the image.
-        """
-        grid = self.grid_of((images.shape[-2], images.shape[-1]))
-        check_channels(self, images)
-        if plan is None or plan.tokens is None:
-            tokens = self.patch_embed(images)
-        else:
-            tokens = embed_chosen(images, plan, grid, self.patch_embed.proj)
-        if plan is not None and plan.masked is not None:
-            if self.mask_token is None:
-                raise ValueError("This plan masks tokens: build the encoder with mask_token=True.")
-            tokens = torch.where(plan.masked[..., None], self.mask_token.to(tokens.dtype), tokens)
-        if self.pos_embed is not None:
-            position = self.resized_position(grid)[:, 1:]
-            chosen = None if plan is None else plan.tokens
-            position = position if chosen is None else position[0][chosen]
-            if unplaced is not None:
-                position = hide(position, plan, unplaced, self.unknown_position)
-            tokens = tokens + position
-        return tokens
-
-    def with_prefix(self, tokens: Tensor) -> Tensor:
-        """Put the class token (with its position) and the named tokens before (R, K, C)."""
-        rows, prefix = tokens.shape[0], list(self.prefix_tokens.values())
-        if self.cls_token is not None:
-            table = self.pos_embed
-            prefix.insert(0, self.cls_token if table is None else self.cls_token + table[:, :1])
-        return torch.cat([token.expand(rows, -1, -1) for token in prefix] + [tokens], dim=1)
-
-    def _relative(self, plan: TokenPlan | None, grid: tuple[int, int], late: bool) -> Relative:
+    def _relative(self, plan: TokenPlan | None, grid: Size, late: bool) -> Relative:
         """Relative positions of the tokens of a plan; ``late``: of its unmasked tokens only."""
         if self.relative_position is None:
-            return NO_RELATIVE
+            return None, None, None
         device = self.patch_embed.proj.weight.device  # the norm may have been taken out
-        span = grid
-        if plan is not None and plan.window is not None and plan.dropped is None:
-            places = grid_coordinates(plan.window, device)
-        elif plan is not None and plan.tokens is not None:
-            places = patch_coordinates(plan.tokens, grid)
-        else:
-            places = grid_coordinates(grid, device)
-        if late:
-            assert plan is not None
-            slots = plan.visible_slots()[..., None].expand(-1, -1, 2)
-            places = places.expand(slots.shape[0], -1, -1).gather(1, slots)
+        places, prefix = places_of(plan, grid, device, late), self.num_prefix_tokens
         if self.relative_position == "irpe":
-            return None, irpe_index(places, self.num_prefix_tokens), None
+            return None, irpe_index(places, prefix), None
         if self.relative_position == "rope":
-            places = places if places.ndim == 3 else places[None]
             channels = self.embed_dim // self.num_heads
-            return None, rotary_table(places, grid, channels, self.num_prefix_tokens), None
+            return None, rotary_table(places, grid, channels, prefix), None
+        span = grid
         if plan is not None and plan.window is not None:
-            self._check_window(plan.window)
             span = self.relative_grid  # offsets inside a window are rows of the table as they are
-        index = bias_index(places, span, self.num_prefix_tokens)
+            if any(side > most for side, most in zip(plan.window, span, strict=True)):
+                raise ValueError(
+                    f"Windows of {plan.window} patches do not fit bias tables for {span}: raise "
+                    f"ViT.relative_grid."
+                )
+        index = bias_index(places, span, prefix)
         if self.rel_pos_bias is None:
             return None, index, span
         return self.rel_pos_bias(index, self.relative_grid, span), None, None
 
-    def _check_window(self, window: tuple[int, int]) -> None:
-        if window[0] > self.relative_grid[0] or window[1] > self.relative_grid[1]:
-            raise ValueError(
-                f"Windows of {window} patches do not fit bias tables for {self.relative_grid}: "
-                f"raise ViT.relative_grid."
-            )
-
     def run_block(self, index: int, tokens: Tensor, relative: tuple[Any, ...]) -> Tensor:
         """One block; ``relative``: what :meth:`Block.forward` takes after the tokens."""
-        block = self.blocks[index]
-        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, tokens, *relative, use_reentrant=False)
-        return block(tokens, *relative)
+        recompute = self.gradient_checkpointing and self.training
+        return run(self.blocks[index], recompute, tokens, *relative)
 
     def _run_blocks(
         self,
         tokens: Tensor,
         plan: TokenPlan | None,
-        grid: tuple[int, int],
+        grid: Size,
         levels: Sequence[int],
         stop: int,
         attention: Sequence[int] = (),
@@ -450,7 +344,7 @@ class ViT(BackboneModule):
                 token.
         """
         check_levels(self, (*levels, *attention), 0 if plan is None else plan.mask_at)
-        grid = self.grid_of((images.shape[-2], images.shape[-1]))
+        grid = self.grid_of_images(images)
         tokens = self.with_prefix(self.embed(images, plan, unplaced))
         tokens, outputs, maps = self._run_blocks(tokens, plan, grid, levels, self.depth, attention)
         if norm_levels:
@@ -480,24 +374,18 @@ class ViT(BackboneModule):
             assert isinstance(block, Block)
             parts = block.packed(parts)
             for part, output, (_, _, levels) in zip(parts, outputs, passes, strict=True):
-                if index in levels:
-                    output[index] = part
-        grids = [self.grid_of((images.shape[-2], images.shape[-1])) for images, _, _ in passes]
-        return [self._encoded(part, output, grid, plan, {})
-                for part, output, grid, (_, plan, _) in zip(
-                    parts, outputs, grids, passes, strict=True)]  # fmt: skip
-
-    def _pooled(self, tokens: Tensor) -> Tensor:
-        """(R, C) the class token, or the mean of the patches."""
-        if self.cls_token is not None:
-            return tokens[:, 0]
-        return tokens[:, self.num_prefix_tokens :].mean(dim=1)
+                output.update({index: part} if index in levels else {})
+        together = zip(parts, outputs, passes, strict=True)
+        return [
+            self._encoded(part, output, self.grid_of_images(images), plan, {})
+            for part, output, (images, plan, _) in together
+        ]
 
     def _encoded(
         self,
         tokens: Tensor,
         outputs: dict[int, Tensor],
-        grid: tuple[int, int],
+        grid: Size,
         plan: TokenPlan | None,
         maps: dict[int, Tensor],
     ) -> Encoded:
@@ -505,21 +393,21 @@ class ViT(BackboneModule):
         tokens, prefix = self.norm(tokens), self.num_prefix_tokens
         first, names = prefix - len(self.prefix_tokens), self.prefix_tokens.keys()
         return Encoded(
-            cls=self._pooled(tokens),
+            cls=self.pooled(tokens),
             prefix={name: tokens[:, first + i] for i, name in enumerate(names)},
             patches=tokens[:, prefix:],
             hierarchy={level: output[:, prefix:] for level, output in outputs.items()},
             grid=grid,
             plan=plan,
             tokens=tokens,
-            level_cls={level: self._pooled(output) for level, output in outputs.items()},
+            level_cls={level: self.pooled(output) for level, output in outputs.items()},
             attention=maps,
         )
 
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """Raw patch outputs (B, N, C) of some blocks only; later blocks and the norm do not run."""
         check_levels(self, levels)
-        grid = self.grid_of((images.shape[-2], images.shape[-1]))
+        grid = self.grid_of_images(images)
         tokens = self.with_prefix(self.embed(images))
         outputs = self._run_blocks(tokens, None, grid, levels, max(levels) + 1)[1]
         prefix = self.num_prefix_tokens
@@ -532,11 +420,7 @@ class ViT(BackboneModule):
 
     def take_norm(self) -> nn.LayerNorm:
         """Replace the final norm by an identity, and return it; files may have it still."""
-        norm = self.norm
-        assert isinstance(norm, nn.LayerNorm)
-        self.norm = nn.Identity()
-        self.optional_state = (*self.optional_state, "norm.")
-        return norm
+        return pop_norm(self)
 
     def units(self) -> Sequence[nn.Module]:
         """The blocks."""

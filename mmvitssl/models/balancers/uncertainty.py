@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.balancers.base import Balanced
 from mmvitssl.models.balancers.gradients import Trunk
 from mmvitssl.registry import MODELS
@@ -39,11 +40,7 @@ class UncertaintyWeights(nn.Module):
     def __init__(self, likelihoods: Mapping[str, str], initial: float = 0.0) -> None:
         super().__init__()
         for task, kind in likelihoods.items():
-            if kind not in LIKELIHOODS:
-                raise ValueError(
-                    f"UncertaintyWeights.likelihoods['{task}']='{kind}' is unknown; "
-                    f"use one of {sorted(LIKELIHOODS)}."
-                )
+            check_choice(f"UncertaintyWeights.likelihoods['{task}']", kind, LIKELIHOODS)
         self.likelihoods = dict(likelihoods)
         self.log_variance = nn.ParameterDict(
             {task: nn.Parameter(torch.full((), float(initial))) for task in likelihoods}

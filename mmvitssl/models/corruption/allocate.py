@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmvitssl.models.sizes import share_of
+from mmvitssl.randomness import Draws, integers, uniform
 
 # offsets of the second patch of a pair, in raster order without the middle: the eight classes
 NEIGHBOURS = tuple((r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0))
@@ -103,7 +104,7 @@ def check_needs(needs: Mapping[str, Need], grid: tuple[int, int]) -> None:
 
 
 def draw_pairs(
-    number: int, distance: int, grid: tuple[int, int], batch: int, generator: torch.Generator
+    number: int, distance: int, grid: tuple[int, int], batch: int, generator: Draws
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Disjoint pairs: the grid is cut into square cells at a random offset, a pair in a cell.
 
@@ -115,12 +116,12 @@ def draw_pairs(
     """
     side = 2 * distance + 1
     rows, columns = grid[0] // side, grid[1] // side
-    chosen = torch.rand(batch, rows * columns, generator=generator).argsort(dim=1)[:, :number]
+    chosen = uniform(generator, batch, rows * columns).argsort(dim=1)[:, :number]
     free = torch.tensor([grid[0] % side + 1, grid[1] % side + 1])
-    offset = (torch.rand(batch, 1, 2, generator=generator) * free).long()
+    offset = (uniform(generator, batch, 1, 2) * free).long()
     corner = torch.stack([chosen // columns, chosen % columns], dim=-1) * side + offset
     anchor = corner + distance
-    classes = torch.randint(len(NEIGHBOURS), (batch, number), generator=generator)
+    classes = integers(generator, 0, len(NEIGHBOURS), batch, number)
     offsets = torch.tensor([(0, 0), *NEIGHBOURS]) * distance
     places = anchor[:, :, None] + offsets  # B, p, 9, 2
     around = places[..., 0] * grid[1] + places[..., 1]
@@ -129,7 +130,7 @@ def draw_pairs(
 
 
 def allocate(
-    needs: Mapping[str, Need], grid: tuple[int, int], batch: int, generator: torch.Generator
+    needs: Mapping[str, Need], grid: tuple[int, int], batch: int, generator: Draws
 ) -> dict[str, Assigned]:
     """Give every task its own random patches of each image.
 
@@ -140,7 +141,7 @@ def allocate(
     total_pairs = sum(need.pairs for need in needs.values())
     distance = max((need.distance for need in needs.values() if need.pairs), default=1)
     pairs, classes, around = draw_pairs(total_pairs, distance, grid, batch, generator)
-    scores = torch.rand(batch, grid[0] * grid[1], generator=generator)
+    scores = uniform(generator, batch, grid[0] * grid[1])
     scores = scores.scatter(1, pairs.flatten(1), 2.0)  # last, behind all that are free
     order = scores.argsort(dim=1)
     given: dict[str, Assigned] = {}

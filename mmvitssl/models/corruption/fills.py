@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmvitssl.randomness import Draws, integers, normal, uniform
+
 LUMA = (0.299, 0.587, 0.114)
 MODES = ("mask", "noise", "other", "blur", "grey")
 
@@ -22,21 +24,19 @@ def masked(pixels: Tensor, mean: Tensor | None) -> Tensor:
     return torch.zeros_like(pixels) if mean is None else mean.expand_as(pixels)
 
 
-def noise(
-    pixels: Tensor, mean: Tensor | None, std: Tensor | None, generator: torch.Generator
-) -> Tensor:
+def noise(pixels: Tensor, mean: Tensor | None, std: Tensor | None, generator: Draws) -> Tensor:
     """Normal noise, standard after normalisation."""
-    drawn = torch.randn(pixels.shape, generator=generator, device=pixels.device)
+    drawn = normal(generator, *pixels.shape)
     drawn = drawn if std is None else drawn * std
     return drawn if mean is None else drawn + mean
 
 
-def other(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """The patches of another image of the batch; a batch of one keeps its own."""
+def other(pixels: Tensor, generator: Draws) -> Tensor:
+    """The patches of another image of the batch, drawn for each; a batch of one keeps its own."""
     batch = len(pixels)
     if batch == 1:
         return pixels
-    shift = torch.randint(1, batch, (1,), generator=generator, device=pixels.device)
+    shift = integers(generator, 1, batch, batch)
     return pixels[(torch.arange(batch, device=pixels.device) + shift) % batch]
 
 
@@ -50,9 +50,7 @@ def blur(pixels: Tensor, sigma: float | None = None) -> Tensor:
     return torch.einsum("rs,bnstc,ut->bnruc", kernel, pixels, kernel)
 
 
-def crop_and_jitter(
-    pixels: Tensor, least: float, strength: float, generator: torch.Generator
-) -> Tensor:
+def crop_and_jitter(pixels: Tensor, least: float, strength: float, generator: Draws) -> Tensor:
     """Cut a random part out of each patch and enlarge it, then change its colour.
 
     Args:
@@ -67,8 +65,7 @@ def crop_and_jitter(
     rows = len(flat)
 
     def draw(low: float, high: float, *shape: int) -> Tensor:
-        uniform = torch.rand(rows, *shape, generator=generator, device=pixels.device)
-        return low + (high - low) * uniform
+        return low + (high - low) * uniform(generator, rows, *shape)
 
     scale = draw(least, 1.0, 1)
     shift = draw(-1.0, 1.0, 2) * (1 - scale)

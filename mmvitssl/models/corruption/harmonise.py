@@ -94,7 +94,7 @@ def harmonise(
         if not needs:
             continue
         view = step.view(number)
-        drawn = allocate(needs, step.grid_of(number), view.batch_size, step.generator(owner))
+        drawn = allocate(needs, step.grid_of(number), view.batch_size, step.draws(owner))
         given = {name: assigned.to(step.device) for name, assigned in drawn.items()}
         for name, assigned in given.items():
             step.assigned[name, number] = assigned

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.distributed import sum_over_processes
 from mmvitssl.models.heads.contrastive import check_temperature
 from mmvitssl.registry import MODELS
@@ -73,8 +74,7 @@ class TeacherDistribution(nn.Module):
             check_temperature(self, value)
         if not 0 <= center_momentum <= 1:
             raise ValueError(f"{name}.center_momentum={center_momentum} must lie in [0, 1].")
-        if centering not in CENTERINGS:
-            raise ValueError(f"{name}.centering='{centering}' is unknown; use one of {CENTERINGS}.")
+        check_choice(f"{name}.centering", centering, CENTERINGS)
         if warmup_epochs and warmup_iters:
             raise ValueError(f"{name}: give warmup_epochs or warmup_iters, not both.")
         self.teacher_temperature, self.warmup_temperature = teacher_temperature, warmup_temperature

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.registry import MODELS
 
 DISTANCES: dict[str, Callable[..., Tensor]] = {
@@ -29,10 +30,7 @@ class PixelLoss(nn.Module):
 
     def __init__(self, distance: str = "l1") -> None:
         super().__init__()
-        if distance not in DISTANCES:
-            raise ValueError(
-                f"PixelLoss.distance='{distance}' is unknown; use one of {sorted(DISTANCES)}."
-            )
+        check_choice("PixelLoss.distance", distance, DISTANCES)
         self.distance = distance
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:

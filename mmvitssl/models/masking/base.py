@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
+from mmvitssl.randomness import Draws, uniform
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
 
@@ -20,16 +21,14 @@ MODES = ("drop", "replace")
 class Masking(Protocol):
     """A masker: a pure function of its arguments."""
 
-    def __call__(
-        self, grid: tuple[int, int], batch: int, generator: torch.Generator
-    ) -> TokenPlan: ...
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan: ...
 
 
 @runtime_checkable
 class FeatureMasking(Protocol):
     """A masker that looks at features."""
 
-    def plan_from(self, encoded: Encoded, generator: torch.Generator) -> TokenPlan:
+    def plan_from(self, encoded: Encoded, generator: Draws) -> TokenPlan:
         """A plan, on the CPU.
 
         Args:
@@ -49,14 +48,13 @@ class GivenMasking:
     def __init__(self, plan: TokenPlan) -> None:
         self.plan = plan
 
-    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
         return self.plan
 
 
 def check_mode(owner: object, mode: str) -> None:
     """Raise ValueError unless the mode is known."""
-    if mode not in MODES:
-        raise ValueError(f"{type(owner).__name__}.mode='{mode}' is unknown; use one of {MODES}.")
+    check_choice(f"{type(owner).__name__}.mode", mode, MODES)
 
 
 def check_ratio(owner: object, ratio: float) -> None:
@@ -70,15 +68,13 @@ def masked_of(ratio: float, total: int) -> int:
     return int(total * ratio + 1e-9)
 
 
-def random_subset(
-    batch: int, size: int, chosen: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def random_subset(batch: int, size: int, chosen: int, generator: Draws) -> tuple[Tensor, Tensor]:
     """Split ``0 .. size - 1`` at random in each row.
 
     Returns:
         the ``chosen`` (batch, chosen) and the others (batch, size - chosen), both ascending.
     """
-    order = torch.rand(batch, size, generator=generator).argsort(dim=1)
+    order = uniform(generator, batch, size).argsort(dim=1)
     return order[:, :chosen].sort(dim=1).values, order[:, chosen:].sort(dim=1).values
 
 

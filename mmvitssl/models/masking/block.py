@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.masking.base import check_mode, check_ratio, masked_of, plan_of
+from mmvitssl.randomness import Draws, integers, uniform
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
@@ -34,20 +36,20 @@ class Rectangles:
         self.least, self.most = least, math.inf if most is None else most
         self.log_aspect = -math.log(min_aspect)
 
-    def draw_sizes(self, remaining: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw_sizes(self, remaining: Tensor, generator: Draws) -> tuple[Tensor, Tensor]:
         """Heights and widths (B,) of one rectangle per image, ``remaining`` (B,) patches to go."""
         cap = remaining.clamp(max=self.most).float()
-        share, turn = torch.rand(2, len(remaining), generator=generator)
+        share, turn = uniform(generator, len(remaining), 2).unbind(1)
         area = self.least + (cap - self.least) * share
         aspect = torch.exp((2 * turn - 1) * self.log_aspect)
         return (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
 
     def _place(
-        self, height: Tensor, width: Tensor, grid: tuple[int, int], generator: torch.Generator
+        self, height: Tensor, width: Tensor, grid: tuple[int, int], generator: Draws
     ) -> Tensor:
         """(B, h, w) bool; a size that does not fit strictly gives an empty one."""
         fits = (height < grid[0]) & (width < grid[1])
-        place = torch.rand(2, len(height), generator=generator)
+        place = uniform(generator, len(height), 2).unbind(1)
         spans = []
         for size, side, share in zip((height, width), grid, place, strict=True):
             first = (share * (side - size + 1)).long()
@@ -56,7 +58,7 @@ class Rectangles:
         return spans[0][:, :, None] & spans[1][:, None, :] & fits[:, None, None]
 
     def cover(
-        self, numbers: Tensor, grid: tuple[int, int], generator: torch.Generator, exact: bool
+        self, numbers: Tensor, grid: tuple[int, int], generator: Draws, exact: bool
     ) -> Tensor:
         """Masks of at most ``numbers`` patches.
 
@@ -139,10 +141,10 @@ class BlockMasking:
                 f"{num_masked}, {min_block}, {min_aspect}."
             )
         self.ratio, self.num_masked, self.exact = ratio, num_masked, exact
-        self.mode, self.mask_at = mode, mask_at
+        self._mode, self.mask_at = mode, mask_at
         self.rectangles = Rectangles(min_block, max_block, min_aspect)
 
-    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`."""
         total = grid[0] * grid[1]
         number = self.num_masked or masked_of(self.ratio or 0.0, total)
@@ -154,7 +156,7 @@ class BlockMasking:
             )
         numbers = torch.full((batch,), number)
         masked = self.rectangles.cover(numbers, grid, generator, self.exact)
-        return plan_of(masked, self.mode, self.mask_at)
+        return plan_of(masked, self._mode, self.mask_at)
 
 
 @MODELS.register_module()
@@ -192,23 +194,22 @@ class MixedRatioMasking:
                 raise ValueError(
                     f"MixedRatioMasking: the ratio {ratio} with variance {variance} leaves [0, 1)."
                 )
-        if shape not in SHAPES:
-            raise ValueError(f"MixedRatioMasking.shape='{shape}' is unknown; use one of {SHAPES}.")
+        check_choice("MixedRatioMasking.shape", shape, SHAPES)
         self.ratios, self.variances = tuple(ratios), tuple(variances)
         self.shape, self.min_aspect = shape, min_aspect
 
-    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`."""
         ratios, variances = torch.tensor(self.ratios), torch.tensor(self.variances)
-        chosen = torch.randint(len(ratios), (batch,), generator=generator)
-        spread = 2 * torch.rand(batch, generator=generator) - 1
+        chosen = integers(generator, 0, len(ratios), batch)
+        spread = 2 * uniform(generator, batch) - 1
         ratio = ratios[chosen] + spread * variances[chosen]
         numbers = ratio * grid[0] * grid[1]
         if self.shape == "block":
             least = max((min(grid) // 3) ** 2, 1)
             rectangles = Rectangles(least, min_aspect=self.min_aspect)
             return TokenPlan(masked=rectangles.cover(numbers, grid, generator, exact=False))
-        order = torch.rand(batch, grid[0] * grid[1], generator=generator).argsort(dim=1)
+        order = uniform(generator, batch, grid[0] * grid[1]).argsort(dim=1)
         return TokenPlan(masked=order.argsort(dim=1) < numbers.long()[:, None])
 
 
@@ -220,7 +221,7 @@ class StratifiedMasking:
     of which view it is, is drawn.
 
     Args:
-        share: of all crops of a step that are masked; ``int(share * crops)``.
+        share: of the crops of a process's batch that are masked; ``int(share * crops)``.
         ratio: least and greatest masked share of a masked crop.
         min_block: least area of a rectangle, in patches.
         max_block: greatest area over all patches of a crop.
@@ -246,13 +247,13 @@ class StratifiedMasking:
         self.share, self.ratio = share, (float(ratio[0]), float(ratio[1]))
         self.min_block, self.max_block, self.min_aspect = min_block, max_block, min_aspect
 
-    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`; ``batch``: crops of all views."""
         patches, chosen = grid[0] * grid[1], int(batch * self.share)
         bounds = torch.linspace(*self.ratio, chosen + 1)
-        spread = torch.rand(chosen, generator=generator)
+        score, spread = uniform(generator, batch, 2).unbind(1)
+        crops = score.argsort()[:chosen]
         numbers = torch.zeros(batch, dtype=torch.long)
-        numbers[:chosen] = ((bounds[:-1] + bounds.diff() * spread) * patches).long()
-        numbers = numbers[torch.randperm(batch, generator=generator)]
+        numbers[crops] = ((bounds[:-1] + bounds.diff() * spread[crops]) * patches).long()
         rectangles = Rectangles(self.min_block, int(patches * self.max_block), self.min_aspect)
         return TokenPlan(masked=rectangles.cover(numbers, grid, generator, exact=False))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmvitssl.randomness import Draws, for_batch, for_rows, integers, uniform
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
@@ -27,8 +28,9 @@ def block_size(grid: Grid, scale: float, aspect: float) -> Grid:
 class MultiBlockMasking:
     """Several target blocks, and a large context block without them (I-JEPA, section 3).
 
-    Block sizes are drawn once a batch and places for each image. Target blocks may overlap each
-    other. Contexts are cut to the smallest of the batch, from the end of the raster. As in the
+    Block sizes are drawn once per iteration, the same in all processes, and places for each image.
+    Target blocks may overlap each other. Contexts are cut to the smallest of the process's batch,
+    from the end of the raster. As in the
     official code, one random number sets scale and aspect of the targets, and blocks never reach
     the last row and column.
 
@@ -71,13 +73,13 @@ class MultiBlockMasking:
         self.target_scale, self.target_aspect = tuple(target_scale), tuple(target_aspect)
         self.context_scale, self.min_keep, self.overlap = tuple(context_scale), min_keep, overlap
 
-    def draw_sizes(self, grid: Grid, generator: torch.Generator) -> tuple[Grid, Grid]:
+    def draw_sizes(self, grid: Grid, generator: Draws) -> tuple[Grid, Grid]:
         """Sizes of the target blocks and of the context blocks of a batch.
 
         Raises:
             ValueError: blocks would have ``min_keep`` patches or fewer.
         """
-        shares = torch.rand(2, generator=generator).tolist()
+        shares = uniform(for_batch(generator), 1, 2)[0].tolist()
         aspect = self.target_aspect[0] + shares[0] * (self.target_aspect[1] - self.target_aspect[0])
         sizes = []
         for share, scale, shape in zip(
@@ -93,37 +95,44 @@ class MultiBlockMasking:
         return sizes[0], sizes[1]
 
     @staticmethod
-    def _place(number: int, size: Grid, grid: Grid, generator: torch.Generator) -> Tensor:
+    def _place(number: int, size: Grid, grid: Grid, generator: Draws) -> Tensor:
         """(number, h, w) bool, a block each."""
         spans = []
         for extent, side in zip(size, grid, strict=True):
-            first = torch.randint(side - extent, (number, 1), generator=generator)
+            first = integers(generator, 0, side - extent, number, 1)
             cells = torch.arange(side)
             spans.append((cells >= first) & (cells < first + extent))
         return spans[0][:, :, None] & spans[1][:, None, :]
 
-    def _context(self, blocks: Tensor, size: Grid, generator: torch.Generator) -> Tensor:
-        """(h, w) bool, a context beside the target blocks (targets, h, w) of an image."""
-        grid = blocks.shape[1], blocks.shape[2]
-        for avoided in range(0 if self.overlap else len(blocks), -1, -1):
+    def _contexts(self, blocks: Tensor, size: Grid, generator: Draws) -> Tensor:
+        """(R, h, w) bool, a context beside the target blocks (R, targets, h, w) of each row."""
+        grid, rows = (blocks.shape[2], blocks.shape[3]), len(blocks)
+        contexts = torch.zeros(rows, *grid, dtype=torch.bool)
+        open_ = torch.ones(rows, dtype=torch.bool)
+        for avoided in range(0 if self.overlap else blocks.shape[1], -1, -1):
             for _ in range(TRIES):
-                context = self._place(1, size, grid, generator)[0]
-                context &= ~blocks[:avoided].any(dim=0)
-                if int(context.sum()) > self.min_keep:
-                    return context
+                tried = self._place(rows, size, grid, generator)
+                tried &= ~blocks[:, :avoided].any(dim=1)
+                taken = open_ & (tried.sum(dim=(1, 2)) > self.min_keep)
+                contexts |= tried & taken[:, None, None]
+                open_ &= ~taken
+                if not open_.any():
+                    return contexts
         raise AssertionError("a context block that avoids nothing is large enough")
 
-    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`; R = contexts * batch."""
         target, size = self.draw_sizes(grid, generator)
         blocks = self._place(batch * self.targets, target, grid, generator)
         blocks = blocks.view(batch, self.targets, *grid)
-        rows = [self._context(blocks[i % batch], size, generator).flatten().nonzero()[:, 0]
-                for i in range(self.contexts * batch)]  # fmt: skip
+        image_index = torch.arange(batch).repeat(self.contexts)
+        own = for_rows(generator, image_index)
+        contexts = self._contexts(blocks.repeat(self.contexts, 1, 1, 1), size, own)
+        rows = [context.nonzero()[:, 0] for context in contexts.flatten(1)]
         keep = min(len(row) for row in rows)
         dropped = blocks.flatten(2).nonzero()[:, 2].view(batch, -1)
         return TokenPlan(
-            image_index=torch.arange(batch).repeat(self.contexts),
+            image_index=image_index,
             tokens=torch.stack([row[:keep] for row in rows]),
             dropped=dropped.repeat(self.contexts, 1),
             blocks=self.targets,

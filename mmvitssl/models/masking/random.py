@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mmvitssl.models.masking.base import check_mode, check_ratio, plan_of, random_subset
+from mmvitssl.randomness import Draws
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
@@ -35,13 +36,13 @@ class RandomMasking:
                 f"RandomMasking needs unit >= 1 and mask_at >= 0, and mask_at needs "
                 f"mode='replace'; got unit={unit}, mask_at={mask_at}, mode='{mode}'."
             )
-        self.ratio, self.mode, self.unit, self.mask_at = ratio, mode, unit, mask_at
+        self.ratio, self._mode, self.unit, self.mask_at = ratio, mode, unit, mask_at
 
-    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`."""
         rows, columns = (-(-side // self.unit) for side in grid)
         cut = (rows * self.unit, columns * self.unit) != tuple(grid)
-        if cut and (self.mode == "drop" or self.mask_at):
+        if cut and (self._mode == "drop" or self.mask_at):
             raise ValueError(
                 f"RandomMasking.unit={self.unit} does not divide the grid {grid}, and with "
                 f"mode='drop' or mask_at every image must keep as many patches: set unit=1."
@@ -57,4 +58,4 @@ class RandomMasking:
         masked = masked.view(batch, rows, 1, columns, 1)
         masked = masked.expand(-1, -1, self.unit, -1, self.unit)
         masked = masked.reshape(batch, rows * self.unit, -1)[:, : grid[0], : grid[1]].flatten(1)
-        return plan_of(masked, self.mode, self.mask_at)
+        return plan_of(masked, self._mode, self.mask_at)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.masking.base import check_mode, check_ratio, masked_of, random_subset
+from mmvitssl.randomness import Draws, for_batch, for_rows, integers, uniform
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import TokenPlan
 
@@ -53,12 +55,9 @@ class WindowMasking:
                 f"WindowMasking needs window >= 1, views >= 1 and mask_at >= 0, and mask_at needs "
                 f"mode='replace'; got {window}, {views}, {mask_at}, '{mode}'."
             )
-        if pairing not in PAIRINGS:
-            raise ValueError(
-                f"WindowMasking.pairing='{pairing}' is unknown; use one of {PAIRINGS}."
-            )
+        check_choice("WindowMasking.pairing", pairing, PAIRINGS)
         self.ratio, self.views, self.mask_at, self.pairing = ratio, views, mask_at, pairing
-        self.mode = mode
+        self._mode = mode
         self._number(self.window)
 
     def _number(self, window: tuple[int, int]) -> int:
@@ -76,22 +75,22 @@ class WindowMasking:
         """Height and width of the windows of a grid, which they do not exceed."""
         return min(self.window[0], grid[0]), min(self.window[1], grid[1])
 
-    def _axis(self, places: int, batch: int, generator: torch.Generator) -> Tensor:
+    def _axis(self, places: int, batch: int, generator: Draws) -> Tensor:
         """(batch, views) first rows or columns of windows."""
         if places >= self.views:
-            return torch.rand(batch, places, generator=generator).argsort(dim=1)[:, : self.views]
-        return torch.randint(places, (batch, self.views), generator=generator)
+            return uniform(generator, batch, places).argsort(dim=1)[:, : self.views]
+        return integers(generator, 0, places, batch, self.views)
 
-    def corners(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> Tensor:
+    def corners(self, grid: tuple[int, int], batch: int, generator: Draws) -> Tensor:
         """(batch, views, 2) upper left patches of the windows."""
         places = [side - size + 1 for side, size in zip(grid, self.window_on(grid), strict=True)]
         return torch.stack([self._axis(place, batch, generator) for place in places], dim=-1)
 
-    def __call__(self, grid: tuple[int, int], batch: int, generator: torch.Generator) -> TokenPlan:
+    def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
         """See :class:`~mmvitssl.models.masking.base.Masking`; R = batch * views, image by image."""
         rows = batch * self.views
         if self.pairing == "published":
-            corners = self.corners(grid, 1, generator)[0].repeat(batch, 1)
+            corners = self.corners(grid, 1, for_batch(generator))[0].repeat(batch, 1)
             image_index = torch.arange(rows) % batch
         else:
             corners = self.corners(grid, batch, generator).flatten(0, 1)
@@ -101,9 +100,10 @@ class WindowMasking:
         inside = torch.cartesian_prod(*(torch.arange(size) for size in window))
         places = corners[:, None] + inside
         size = len(inside)
-        chosen, others = random_subset(rows, size, number, generator)
+        own = for_rows(generator, image_index)
+        chosen, others = random_subset(rows, size, number, own)
         patches = places[..., 0] * grid[1] + places[..., 1]
-        if self.mode == "drop":
+        if self._mode == "drop":
             return TokenPlan(
                 image_index=image_index,
                 tokens=patches.gather(1, others),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, LayerScale, Mlp
+from timm.layers import LayerScale, Mlp
 from torch import Tensor, nn
 
 from mmvitssl.models.backbones.blocks import Block, attention_weights
 from mmvitssl.models.backbones.initialisation import cut_normal, xavier_linears
 from mmvitssl.models.backbones.position import sincos_table
+from mmvitssl.models.stochastic_depth import DropPath
 from mmvitssl.registry import MODELS
 
 
@@ -61,7 +62,8 @@ class RegressorBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.ls2 = LayerScale(dim, layer_scale)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
+        self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
         self, queries: Tensor, context: Tensor, query_position: Tensor, position: Tensor
@@ -72,8 +74,8 @@ class RegressorBlock(nn.Module):
             self.norm1_v(context),
         )
         # the norm replaces the residual stream, as in both official releases
-        x = self.norm2(queries + self.drop_path(self.ls1(attended)))
-        return x + self.drop_path(self.ls2(self.mlp(x)))
+        x = self.norm2(queries + self.drop_path1(self.ls1(attended)))
+        return x + self.drop_path2(self.ls2(self.mlp(x)))
 
 
 @MODELS.register_module()

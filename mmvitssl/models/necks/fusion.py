@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.backbones.blocks import Block
 from mmvitssl.models.backbones.swin_blocks import SwinBlock
 from mmvitssl.registry import MODELS
@@ -116,10 +117,7 @@ class MultiHierarchyFusion(nn.Module):
                 f"entry of in_channels per level; got levels={levels}, layers={layers}, "
                 f"single_blocks={single_blocks}, in_channels={channels}."
             )
-        if fusion not in FUSIONS:
-            raise ValueError(
-                f"MultiHierarchyFusion.fusion='{fusion}' is unknown; use one of {sorted(FUSIONS)}."
-            )
+        check_choice("MultiHierarchyFusion.fusion", fusion, FUSIONS)
         self.in_channels, self.out_channels = tuple(channels), out_channels
         self.patch_size = patch_size
         inner = channels if width is None else [width] * levels

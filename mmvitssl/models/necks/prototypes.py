@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import init
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.necks.mlp import SyncBatchNorm1d, unit
 from mmvitssl.registry import MODELS
 
@@ -60,11 +61,7 @@ class PrototypeMLP(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"PrototypeMLP.activation='{activation}' is unknown; use one of "
-                f"{sorted(ACTIVATIONS)}."
-            )
+        check_choice("PrototypeMLP.activation", activation, ACTIVATIONS)
         if num_layers < 1:
             raise ValueError(f"PrototypeMLP.num_layers must be at least 1, not {num_layers}.")
         self.in_channels, self.out_channels = in_channels, prototypes

@@ -85,7 +85,7 @@ class ScalePyramid(nn.Module):
 
 
 def _simple_level(
-    channels: int, scale: float, out_channels: int, full_width: bool
+    channels: int, scale: float, out_channels: int, full_width: bool, eps: float
 ) -> nn.Sequential:
     half, quarter = (channels, channels) if full_width else (channels // 2, channels // 4)
     if scale == 4:
@@ -105,9 +105,9 @@ def _simple_level(
     return nn.Sequential(
         *rescale,
         nn.Conv2d(width, out_channels, kernel_size=1, bias=False),
-        LayerNorm2d(out_channels),
+        LayerNorm2d(out_channels, eps=eps),
         nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        LayerNorm2d(out_channels),
+        LayerNorm2d(out_channels, eps=eps),
     )
 
 
@@ -121,6 +121,7 @@ class SimpleFeaturePyramid(nn.Module):
         num_outs: 4 levels (strides 4 to 32 with a patch of 16), or 5 with a subsampled last one.
         full_width: whether enlarged maps keep all channels, as in ViTAE's detector, which LoMaR
             used; ViTDet's have a half and a quarter of them.
+        norm_eps: epsilon of the norms after convolutions; 1e-5 in ViTAE's detector.
 
     Raises:
         ValueError: another number of levels, or channels that 4 does not divide.
@@ -132,6 +133,7 @@ class SimpleFeaturePyramid(nn.Module):
         out_channels: int = 256,
         num_outs: int = 5,
         full_width: bool = False,
+        norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
         if num_outs not in (4, 5):
@@ -140,7 +142,8 @@ class SimpleFeaturePyramid(nn.Module):
             raise ValueError(f"SimpleFeaturePyramid.in_channels={in_channels} must divide by 4.")
         self.num_outs = num_outs
         self.levels = nn.ModuleList(
-            _simple_level(in_channels, scale, out_channels, full_width) for scale in SCALES
+            _simple_level(in_channels, scale, out_channels, full_width, norm_eps)
+            for scale in SCALES
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:

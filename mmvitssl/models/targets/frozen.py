@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_no_weights
 from mmvitssl.checkpoint import CheckpointError, load_encoder, load_file
 from mmvitssl.models.backbones.contract import check_backbone
 from mmvitssl.models.precision import full_precision
@@ -38,6 +39,7 @@ class TimmTeacher(nn.Module):
         super().__init__()
         if not timm.is_model(name):
             raise ValueError(f"FrozenTarget.teacher: timm has no model '{name}'.")
+        check_no_weights("FrozenTarget.teacher", kwargs)
         self.name, self.how = name, dict(num_classes=0, dynamic_img_size=True) | kwargs
         self.model = timm.create_model(name, pretrained=False, **self.how)
         if not hasattr(self.model, "forward_intermediates"):

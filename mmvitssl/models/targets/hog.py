@@ -26,9 +26,10 @@ class HOGTarget(Target):
 
     Args:
         bins: orientations over 180 degrees.
-        cell: side of a cell in pixels; it divides the patch.
+        cell: side of a cell in pixels, which divides the patch; None: half of the patch, 8 of 16
+            as published.
         window: side of the Gaussian that weighs pixels around the centre of each patch of that
-            many pixels, with a deviation of half of it; 0: all weigh the same.
+            many pixels, with a deviation of half of it; None: the patch; 0: all weigh the same.
         patch_size: side of a patch in pixels; the encoder's.
         channels: of the images; the encoder's ``in_channels``.
 
@@ -41,12 +42,14 @@ class HOGTarget(Target):
     def __init__(
         self,
         bins: int = 9,
-        cell: int = 8,
-        window: int = 16,
+        cell: int | None = None,
+        window: int | None = None,
         patch_size: int = 16,
         channels: int = 3,
     ) -> None:
         super().__init__()
+        cell = max(patch_size // 2, 1) if cell is None else cell
+        window = patch_size if window is None else window
         if bins < 2 or cell < 1 or window < 0:
             raise ValueError(
                 f"HOGTarget needs bins >= 2, cell >= 1 and window >= 0; got {bins}, {cell}, "

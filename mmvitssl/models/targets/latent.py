@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.backbones.contract import BackboneSpec
 from mmvitssl.models.heads.distribution import TeacherDistribution
 from mmvitssl.models.sizes import agreed, share_of
@@ -102,10 +103,7 @@ class PrototypeTarget(Target, TeacherDistribution):
         self, center_over: str = "masked", prototypes: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(prototypes or 0, **kwargs)
-        if center_over not in CENTER_OVER:
-            raise ValueError(
-                f"PrototypeTarget.center_over='{center_over}' is unknown; use one of {CENTER_OVER}."
-            )
+        check_choice("PrototypeTarget.center_over", center_over, CENTER_OVER)
         self.center_over = center_over
         self.out_channels = prototypes or 0
 

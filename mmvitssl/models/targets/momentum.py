@@ -11,6 +11,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice, check_drop_path
 from mmvitssl.registry import MODELS
 
 SCHEDULES = ("cosine", "linear", "constant")
@@ -59,8 +60,9 @@ class MomentumTarget(nn.Module):
             ("when", when, WHEN),
             ("buffers", buffers, BUFFERS),
         ):
-            if value not in known:
-                raise ValueError(f"MomentumTarget.{name}='{value}' is unknown; use one of {known}.")
+            check_choice(f"MomentumTarget.{name}", value, known)
+        if drop_path is not None:
+            check_drop_path("MomentumTarget.drop_path", drop_path)
         if not 0 <= momentum <= 1 or not 0 <= end <= 1:
             raise ValueError(f"MomentumTarget needs momenta in [0, 1]: {momentum}, {end}.")
         self.start, self.end, self.schedule = momentum, end, schedule

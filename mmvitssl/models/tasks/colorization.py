@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.distributed import mean_over_processes
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.backbones.contract import Backbone
@@ -61,10 +62,7 @@ class Colorization(OwnPatches, PretextTask):
     ) -> None:
         super().__init__()
         self.want(Need(singles=patches), views)
-        if predicts not in PREDICTS:
-            raise ValueError(
-                f"Colorization.predicts='{predicts}' is unknown; use one of {PREDICTS}."
-            )
+        check_choice("Colorization.predicts", predicts, PREDICTS)
         self.predicts = predicts
         self.rebalance, self.memory = rebalance, memory
         bins = ab_bins() if predicts == "bins" else torch.zeros(0, 2)

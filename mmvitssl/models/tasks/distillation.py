@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
 from mmvitssl.models.backbones.contract import Backbone
+from mmvitssl.models.masking import WindowMasking
 from mmvitssl.models.necks.mlp import unit
 from mmvitssl.models.sizes import build_part
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views, other_task
@@ -32,7 +33,7 @@ class MaskedViews:
         self.masker: MaskedModeling | None = None
 
     def connect(self, tasks: Mapping[str, PretextTask]) -> None:
-        """Find the task, or ValueError."""
+        """Find the task, or ValueError; windows leave no pass with one class token per image."""
         if self.masked_by is None:
             return
         found = other_task(self.owner, "masked_by", self.masked_by, tasks)
@@ -40,6 +41,12 @@ class MaskedViews:
             raise ValueError(
                 f"{type(self.owner).__name__}.masked_by='{self.masked_by}' is a "
                 f"{type(found).__name__}: it must be a MaskedModeling task."
+            )
+        if isinstance(found.masking, WindowMasking):
+            raise ValueError(
+                f"{type(self.owner).__name__}.masked_by='{self.masked_by}': WindowMasking encodes "
+                f"windows of an image, which have no class token of the whole image. Set "
+                f"masked_by=None, which encodes whole images too."
             )
         self.masker = found
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.corruption import Assigned, Need, fills
+from mmvitssl.models.corruption.blocks import MODES as BLOCK_MODES
+from mmvitssl.models.corruption.blocks import distort
+from mmvitssl.models.corruption.harmonise import take
 from mmvitssl.models.heads.mlp import token_mlp
 from mmvitssl.models.heads.pixel import PixelLoss
 from mmvitssl.models.targets.patches import put_patches, take_patches
@@ -24,7 +27,7 @@ class Inpainting(OwnPatches, PretextTask):
     """Restore patches that were masked, noised, replaced, blurred or made grey.
 
     With all four corruptions and the loss on all patches it is SiT's reconstruction (Atito et al.,
-    2021, section 3.1), aligned with the patches.
+    2021, section 3.1), aligned with the patches; with ``blocks`` it is that of SiT's first code.
 
     Args:
         in_channels, patch_size, image_channels: the backbone's width, patch and channels of its
@@ -39,9 +42,13 @@ class Inpainting(OwnPatches, PretextTask):
         part: side of the square inside each patch that is altered, as a share of the patch's; its
             place is drawn for each patch. Below 1, with ``on='corrupted'``, the loss is on these
             pixels: part of a patch is reconstructed from the rest of it.
+        blocks: whether blocks of any place and size are altered, as in SiT's first code, in place
+            of patches; see :func:`~mmvitssl.models.corruption.blocks.distort`. Needs ``on='all'``;
+            ``patches`` and ``part`` are not in use, and the view has no patches for other tasks.
 
     Raises:
-        ValueError: unknown modes, fewer patches than modes, or a part outside (0, 1].
+        ValueError: unknown modes, fewer patches than modes, a part outside (0, 1], or blocks with
+            another ``on``.
     """
 
     def __init__(
@@ -56,10 +63,17 @@ class Inpainting(OwnPatches, PretextTask):
         views: Sequence[int] = (0,),
         hidden: int | None = None,
         part: float = 1.0,
+        blocks: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < part <= 1:
             raise ValueError(f"Inpainting.part={part} must lie in (0, 1].")
+        if blocks and (on != "all" or set(modes) - set(BLOCK_MODES)):
+            raise ValueError(
+                f"Inpainting.blocks needs on='all' and modes of {BLOCK_MODES}; got on='{on}', "
+                f"modes={tuple(modes)}."
+            )
+        self.blocks, patches = blocks, 1.0 if blocks else patches
         self.side = max(round(part * patch_size), 1)  # of the altered square, in pixels
         self.want(Need(singles=patches), views, least=len(modes))
         unknown = set(modes) - set(fills.MODES)
@@ -82,7 +96,7 @@ class Inpainting(OwnPatches, PretextTask):
 
     def _fill(self, mode: str, pixels: Tensor, step: PretrainStep, view: int) -> Tensor:
         shown = step.view(view)
-        generator = step.generator(self, step.device)
+        generator = step.draws(self, "fills", step.device)
         if mode == "mask":
             return fills.masked(pixels, shown.mean)
         if mode == "noise":
@@ -95,12 +109,8 @@ class Inpainting(OwnPatches, PretextTask):
         """(B, n, P, P, 1) bool, a square of altered pixels in each of (B, n) patches."""
 
         def draw() -> Tensor:
-            first = torch.randint(
-                step.patch_size - self.side + 1,
-                (*patches.shape, 2),
-                generator=step.generator(self, step.device),
-                device=step.device,
-            )
+            draws = step.draws(self, f"altered {view}", step.device)
+            first = draws.integers(0, step.patch_size - self.side + 1, *patches.shape, 2)
             places = torch.arange(step.patch_size, device=step.device) - first[..., None]
             inside = (places >= 0) & (places < self.side)
             return (inside[..., 0, :, None] & inside[..., 1, None, :])[..., None]
@@ -121,6 +131,11 @@ class Inpainting(OwnPatches, PretextTask):
         return chosen[0], chosen[1]
 
     def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor:
+        if self.blocks:
+            shown = step.view(view)
+            generators = step.generator(self), step.generator(self, step.device)
+            images = distort(shown.images, self.modes, *generators)
+            return shown.to_pixels(take(images, step.patch_size, assigned.patches))
         pixels = self.pixels(step, view, assigned)
         parts = pixels.tensor_split(len(self.modes), dim=1)
         filled = [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
@@ -49,8 +50,7 @@ class Jigsaw(OwnPatches, PretextTask):
     ) -> None:
         super().__init__()
         self.want(Need(singles=patches), views, least=2)
-        if position not in POSITIONS:
-            raise ValueError(f"Jigsaw.position='{position}' is unknown; use one of {POSITIONS}.")
+        check_choice("Jigsaw.position", position, POSITIONS)
         self.position, self.cells = position, cells
         self.hides_position = position == "hidden"
         self.head = token_mlp(in_channels, cells, hidden)
@@ -73,7 +73,7 @@ class Jigsaw(OwnPatches, PretextTask):
 
         def draw() -> Tensor:
             shape = step.given(self, view).singles.shape
-            drawn = torch.rand(shape, generator=step.generator(self)).argsort(dim=1)
+            drawn = step.draws(self).uniform(*shape).argsort(dim=1)
             return drawn.to(step.device, non_blocking=True)
 
         return step.once(self, f"order {view}", draw)

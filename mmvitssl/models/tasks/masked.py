@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmvitssl.arguments import check_choice
 from mmvitssl.models.algorithms.step import ONLINE, TARGET, EncodeRequest, PretrainStep
 from mmvitssl.models.backbones.contract import Backbone, BackboneSpec
 from mmvitssl.models.masking import FeatureMasking, Masking
@@ -38,14 +39,17 @@ def draw_masks(
     """
 
     def plans() -> list[TokenPlan]:
+        draws = step.draws(task, "masks")
         if isinstance(masking, FeatureMasking):
             seen = [step.encode_target(view) for view in views]
-            return [masking.plan_from(one, step.generator(task)) for one in seen]
+            return [masking.plan_from(one, draws) for one in seen]
         grids = {step.grid_of(view) for view in views}
         if len(grids) > 1:
             raise ValueError(f"{type(task).__name__}.views={views} differ in size: {grids}.")
         batch = step.view(views[0]).batch_size
-        plan = masking(grids.pop(), batch * len(views), step.generator(task))
+        if len(views) > 1:  # a row per view and image, view by view
+            draws = draws.rows(torch.arange(batch).repeat(len(views)))
+        plan = masking(grids.pop(), batch * len(views), draws)
         return plan.split(batch, len(views))
 
     def draw() -> list[Masks]:
@@ -99,8 +103,7 @@ def check_sees(task: PretextTask, sees: str) -> bool:
     Raises:
         ValueError: neither 'clean' nor 'altered'.
     """
-    if sees not in SEES:
-        raise ValueError(f"{type(task).__name__}.sees='{sees}' is unknown; use one of {SEES}.")
+    check_choice(f"{type(task).__name__}.sees", sees, SEES)
     return sees == "clean"
 
 
@@ -161,10 +164,7 @@ class MaskedModeling(PretextTask):
         super().__init__()
         self.views = (view,) if views is None else tuple(views)
         check_views(self, self.views, least=1)
-        if average not in AVERAGES:
-            raise ValueError(
-                f"MaskedModeling.average='{average}' is unknown; use one of {AVERAGES}."
-            )
+        check_choice("MaskedModeling.average", average, AVERAGES)
         self.average, self.clean = average, check_sees(self, sees)
         self.masking = None if masking is None else MODELS.build(masking)
         self.target = build_target(self, target, backbone)

@@ -67,7 +67,7 @@ class RelativePosition(OwnPatches, PretextTask):
     def alter(self, step: PretrainStep, view: int, assigned: Assigned) -> Tensor | None:
         if self.crop == 1 and self.jitter == 0:
             return None
-        generator = step.generator(self, step.device)
+        generator = step.draws(self, device=step.device)
         pixels = self.pixels(step, view, assigned)
         return crop_and_jitter(pixels, self.crop, self.jitter, generator)
 

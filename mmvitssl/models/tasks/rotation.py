@@ -81,7 +81,7 @@ class Rotation(PretextTask):
 
         def draw() -> Tensor:
             number = step.view(view).batch_size
-            drawn = torch.randint(TURNS, (number,), generator=step.generator(self))
+            drawn = step.draws(self).integers(0, TURNS, number)
             return drawn.to(step.device, non_blocking=True)
 
         return step.once(self, f"quarters {view}", draw)

@@ -21,10 +21,18 @@ runs = {
     'repre-mocov3': dict(config=configs + 'repre-mocov3' + suffix, label='RePre on MoCo v3'),
     'mtssl': dict(config=configs + 'mtssl' + suffix, label='multi-task ViT'),
     'cae-rgb': dict(config=configs + 'cae-rgb' + suffix, label='CAE (pixels)'),
+    'cae': dict(
+        config=configs + 'cae' + suffix, label='CAE (own d-VAE)',
+        tokenizer=dict(
+            config=configs + 'dvae_cifar10.py', key='model.tasks.context.target.checkpoint')),
     'dino': dict(config=configs + 'dino' + suffix, label='DINO'),
     'sit': dict(config=configs + 'sit' + suffix, label='SiT'),
 }
-del configs, suffix
+# contrastive methods see few images for 64e12 operations: MoCo v3 has 1.4 epochs
+for name in ('mocov3', 'repre-mocov3', 'mtssl', 'lomar', 'mae', 'cae-rgb', 'dino', 'sit'):
+    runs[name + '-4x'] = dict(
+        runs[name], flops=256e12, method=name, label=runs[name]['label'] + ', 4 times as long')
+del configs, suffix, name
 
 pipeline = [
     dict(type='LoadImage', backend='opencv'),

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.evaluation.probes import FeatureProbe
+from mmvitssl.evaluation.spectrum import alpha_req, rankme
 
 from .plan import ROOT, Run, Study
 from .pretraining import data_options, measured, pretraining_config, set_iterations
+from .resident import resident
 
 NOT_TO_EVALUATE = ("mask_token", "freeze_patch_embed")  # settings for pretraining alone
 
@@ -28,6 +31,35 @@ def encoder_config(config: Config) -> dict[str, Any]:
     return {key: value for key, value in encoder.items() if key not in NOT_TO_EVALUATE}
 
 
+def readouts(study: Study) -> tuple[str, ...]:
+    """What of the encoder's output a study probes, the first first."""
+    return tuple(study.probe.get("readouts", ("mean",)))
+
+
+def feature_probe(
+    study: Study, run: Run, seed: int, data: Path, checkpoint: Path, readout: str
+) -> FeatureProbe:
+    """The study's probe on a checkpoint."""
+    settings = {key: value for key, value in study.probe.items() if key != "readouts"}
+    pretraining = pretraining_config(study, run, seed, data)
+    init_default_scope(launch.prepare_scope(pretraining))
+    for part in ("bank", "queries"):
+        settings[part] = {**settings[part], "file": str(data / settings[part]["file"])}
+    config = Config(
+        dict(
+            settings,
+            encoder=encoder_config(pretraining),
+            readout=readout,
+            data_preprocessor=pretraining.model.data_preprocessor,
+        )
+    )
+    torch.manual_seed(seed)
+    probe = FeatureProbe.from_config(config, study.precision, linear=True)
+    probe.load(str(checkpoint), log=lambda text: None)
+    probe.encoder.to(get_device())
+    return probe
+
+
 def probe_features(
     study: Study, run: Run, seed: int, data: Path, checkpoint: Path
 ) -> dict[str, float]:
@@ -36,28 +68,26 @@ def probe_features(
     Returns:
         ``knn`` and ``linear`` for the first readout, ``knn_READOUT`` and so on for the others.
     """
-    settings = {key: value for key, value in study.probe.items() if key != "readouts"}
-    pretraining = pretraining_config(study, run, seed, data)
-    init_default_scope(launch.prepare_scope(pretraining))
-    for part in ("bank", "queries"):
-        settings[part] = {**settings[part], "file": str(data / settings[part]["file"])}
     metrics: dict[str, float] = {}
-    for number, readout in enumerate(study.probe.get("readouts", ("mean",))):
-        config = Config(
-            dict(
-                settings,
-                encoder=encoder_config(pretraining),
-                readout=readout,
-                data_preprocessor=pretraining.model.data_preprocessor,
-            )
-        )
-        torch.manual_seed(seed)
-        features = FeatureProbe.from_config(config, study.precision, linear=True)
-        features.load(str(checkpoint), log=lambda text: None)
+    for number, readout in enumerate(readouts(study)):
+        probe = feature_probe(study, run, seed, data, checkpoint, readout)
         suffix = f"_{readout}" if number else ""
-        for name, value in features.accuracies().items():
+        for name, value in probe.accuracies().items():
             metrics[f"{name.split('_')[0]}{suffix}"] = round(100 * value, 2)
     return metrics
+
+
+def measure_health(
+    study: Study, run: Run, seed: int, data: Path, checkpoint: Path
+) -> dict[str, float | None]:
+    """RankMe and alpha-ReQ of the queries' features, by the first readout, without labels."""
+    probe = feature_probe(study, run, seed, data, checkpoint, readouts(study)[0])
+    features = probe.features(probe.queries).values.cpu()
+    alpha = alpha_req(features)
+    return {
+        "rankme": round(rankme(features), 2),
+        "alpha_req": None if alpha is None else round(alpha, 3),
+    }
 
 
 def transfer_config(
@@ -104,7 +134,7 @@ def finetune(
     config = transfer_config(study, run, seed, data, settings)
     folder.mkdir(parents=True, exist_ok=True)
     path, out = folder / "run.py", folder / "test.json"
-    config.dump(path)
+    (resident(config) if study.resident else config).dump(path)
     if not out.exists():
         programs = ROOT / "tools"
         train: list[str | Path] = [sys.executable, programs / "train.py", path]

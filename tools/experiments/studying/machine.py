@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import torch
+from mmengine.device import get_device
 
 
 def processor() -> str:
@@ -21,8 +22,9 @@ def processor() -> str:
 
 
 def describe() -> dict[str, str]:
-    """Processor, Python and torch of this machine."""
+    """Processor, kind of device, Python and torch of this machine."""
     return {
+        "device": get_device(),
         "processor": processor(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "docs" / "results" / "runs"
 KEYS = ("question", "page", "baseline", "seeds", "flops", "precision", "files", "runs", "probe",
         "finetune")  # fmt: skip
-RUN_KEYS = ("config", "options", "iterations", "flops", "label", "baseline")
+RUN_KEYS = ("config", "options", "iterations", "flops", "label", "baseline", "method",
+            "start", "tokenizer")  # fmt: skip
 FINETUNE_KEYS = ("config", "options", "files", "metrics")
 
 
@@ -32,6 +33,10 @@ class Run:
         flops: operations to spend on training; None: the study's.
         label: name in tables and plots.
         baseline: run that this one is compared with; None: the study's.
+        method: run that this one is a longer or shorter training of: one line in plots.
+        start: run of the same seed whose encoder this one starts from; None: random weights.
+        tokenizer: ``config`` of a discrete VAE that is trained once for the study, and ``key`` of
+            the run's config that takes its file; None: the run needs none.
     """
 
     name: str
@@ -41,6 +46,9 @@ class Run:
     flops: float | None = None
     label: str = ""
     baseline: str | None = None
+    method: str | None = None
+    start: str | None = None
+    tokenizer: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ class Study:
             and ``readouts``; empty: none.
         finetune: by name, a fine-tuning: ``config``, ``options``, ``files`` as above, and
             ``metrics``, names of what tools/test.py writes.
+        resident: whether packed images are kept decoded on the device
+            (:func:`studying.resident.resident`); not of the file, but of how it is carried out.
     """
 
     name: str
@@ -74,6 +84,7 @@ class Study:
     runs: tuple[Run, ...]
     probe: Mapping[str, Any]
     finetune: Mapping[str, Mapping[str, Any]]
+    resident: bool = False
 
     def record(self, run: str, seed: int, results: Path = RESULTS) -> Path:
         """The JSON file of a finished run."""
@@ -130,6 +141,8 @@ def read_study(path: str | Path) -> Study:
     runs = []
     for name, entry in content.pop("runs").items():
         _check_keys(f"{path}: run '{name}'", entry, RUN_KEYS)
+        if entry.get("tokenizer") and sorted(entry["tokenizer"]) != ["config", "key"]:
+            raise UserError(f"{path}: run '{name}': 'tokenizer' needs the keys config and key.")
         runs.append(Run(name=name, **{"label": name, **entry}))
     for name, entry in content.get("finetune", {}).items():
         _check_keys(f"{path}: finetune '{name}'", entry, FINETUNE_KEYS)
@@ -138,6 +151,8 @@ def read_study(path: str | Path) -> Study:
     study = Study(
         name=path.stem, runs=tuple(runs), **{**settings, "seeds": tuple(settings["seeds"])}
     )
-    for name in (study.baseline, *(run.baseline for run in runs if run.baseline)):
-        study.find(name)
+    study.find(study.baseline)
+    for run in runs:
+        for name in filter(None, (run.baseline, run.method, run.start)):
+            study.find(name)
     return study

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import spearmanr
+
 from mmvitssl.engine.launch import UserError
 
+from . import plots
 from .plan import RESULTS, ROOT, Study
 from .statistics import standard_errors, summarise
 
 BEGIN, END = "<!-- results of {}: begin -->", "<!-- results of {}: end -->"
+FEW = 5  # runs that a rank correlation needs
 TITLES = {
     "knn": "kNN (k = 20)",
     "linear": "linear",
@@ -98,32 +102,41 @@ def machines(records: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def plot(study: Study, records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Accuracy of the linear probe against operations, one point per run, as SVG."""
-    import matplotlib
+def cosine_table(study: Study, records: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table of gradient cosines: a row per run and pair of tasks."""
+    rows = ["| run | tasks | seeds | cosine of their gradients |", "| --- | --- | --- | --- |"]
+    for run in study.runs:
+        own = [record["gradient_cosines"] for record in records
+               if record["run"] == run.name and "gradient_cosines" in record]  # fmt: skip
+        for pair in dict.fromkeys(name for cosines in own for name in cosines):
+            summary = summarise([cosines[pair] for cosines in own if pair in cosines])
+            spread = "" if summary.interval is None else f" ± {summary.interval:.3f}"
+            rows.append(
+                f"| {run.label} | {pair.replace('_', ', ')} | {summary.count} "
+                f"| {summary.mean:+.3f}{spread} |"
+            )
+    return "\n".join(rows) if len(rows) > 2 else ""
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    settings = {"svg.hashsalt": study.name, "svg.fonttype": "none", "font.size": 9}
-    with pyplot.rc_context(settings):
-        figure, axes = pyplot.subplots(figsize=(7, 0.5 + 0.35 * len(study.runs)))
-        values = by_run(records, "linear")
-        labels = []
-        for run in reversed(study.runs):
-            if run.name in values:
-                summary = summarise(values[run.name])
-                axes.errorbar(summary.mean, len(labels), xerr=summary.interval or 0, fmt="o",
-                              color="C0", capsize=3)  # fmt: skip
-                labels.append(run.label)
-        if study.baseline in values:
-            axes.axvline(summarise(values[study.baseline]).mean, color="grey", linestyle=":")
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_xlabel("linear probe, top-1 in % (mean and 95 % interval over seeds)")
-        figure.tight_layout()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
-        pyplot.close(figure)
+def agreement(records: Sequence[Mapping[str, Any]]) -> str:
+    """How the order of runs by health agrees with that by linear probe, as one sentence."""
+    parts = []
+    for key, name in (("rankme", "RankMe"), ("alpha_req", "alpha-ReQ")):
+        pairs = [
+            (record["health"][key], record["metrics"]["linear"])
+            for record in records
+            if record.get("health", {}).get(key) is not None and "linear" in record["metrics"]
+        ]
+        if len(pairs) >= FEW:
+            values, accuracies = zip(*pairs, strict=True)
+            parts.append(f"{spearmanr(values, accuracies).statistic:+.2f} for {name}")
+            number = len(pairs)
+    if not parts:
+        return ""
+    return (
+        f"Rank correlation (Spearman) of label-free measures of the features with the linear "
+        f"probe, over {number} runs: {' and '.join(parts)}."
+    )
 
 
 def write(study: Study, results: Path = RESULTS, pages: Path | None = None) -> None:
@@ -143,9 +156,14 @@ def write(study: Study, results: Path = RESULTS, pages: Path | None = None) -> N
         raise UserError(f"{page} must have the lines '{begin}' and '{end}' once each.")
     before, rest = text.split(begin)
     after = rest.split(end)[1]
-    parts = [begin, table(study, records), "", machines(records)]
+    texts = [table(study, records), machines(records), agreement(records)]
+    texts.append(cosine_table(study, records))
     if any("linear" in record["metrics"] for record in records):
-        plot(study, records, pages / "plots" / f"{study.name}.svg")
-        parts += ["", f"![Linear probe by run](plots/{study.name}.svg)"]
+        plots.by_run(study, records, pages / "plots" / f"{study.name}.svg")
+        texts.append(f"![Linear probe by run](plots/{study.name}.svg)")
+        if any(run.iterations != 0 for run in study.runs):
+            plots.by_compute(study, records, pages / "plots" / f"{study.name}-compute.svg")
+            texts.append(f"![Linear probe against compute](plots/{study.name}-compute.svg)")
+    parts = [begin, "\n\n".join(filter(None, texts))]
     page.write_text(before + "\n".join([*parts, end]) + after, encoding="utf-8")
     print(f"wrote {page}")

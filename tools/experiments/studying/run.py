@@ -14,7 +14,7 @@ from mmvitssl.engine.launch import UserError
 
 from . import evaluation, machine
 from .plan import ROOT, Run, Study
-from .pretraining import pretrain
+from .pretraining import gradient_cosines, pretrain
 
 
 @contextmanager
@@ -41,6 +41,11 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(temporary, path)
 
 
+def run_folder(study: Study, run: Run, seed: int, work: Path) -> Path:
+    """Where checkpoints and logs of a run lie."""
+    return (work / study.name / f"{run.name}_{seed}").absolute()
+
+
 def metric_names(name: str, settings: Mapping[str, Any]) -> list[str]:
     """How the metrics of a fine-tuning are called: the first like the fine-tuning itself."""
     _, *others = settings["metrics"]
@@ -65,7 +70,9 @@ def _evaluate(study: Study, run: Run, seed: int, data: Path, folder: Path) -> di
     return metrics
 
 
-def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: Path) -> Path:
+def perform(
+    study: Study, run: Run, seed: int, data: Path, work: Path, results: Path, jobs: int = 1
+) -> Path:
     """Pretrain, evaluate and record one run; what is done already is not repeated.
 
     Args:
@@ -73,6 +80,7 @@ def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: 
         data: folder of the data files.
         work: folder for checkpoints and logs.
         results: folder of the JSON files.
+        jobs: how many runs share the machine.
 
     Returns:
         the JSON file.
@@ -80,7 +88,7 @@ def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: 
     record = study.record(run.name, seed, results)
     if record.exists():
         return record
-    folder = (work / study.name / f"{run.name}_{seed}").absolute()
+    folder = run_folder(study, run, seed, work)
     with only_one(folder):
         compute = pretrain(study, run, seed, data, folder)
         curve = compute.pop("curve")
@@ -93,10 +101,38 @@ def perform(study: Study, run: Run, seed: int, data: Path, work: Path, results: 
             "options": dict(run.options),
             "precision": study.precision,
             "commit": machine.commit(ROOT),
-            "machine": machine.describe(),
+            "machine": {**machine.describe(), "jobs": jobs},
+            "resident": study.resident,
             "compute": compute,
             "metrics": metrics,
             "curve": curve,
         }
+        cosines = gradient_cosines(folder)
+        if cosines:
+            content["gradient_cosines"] = cosines
+        if study.probe:
+            content["health"] = evaluation.measure_health(
+                study, run, seed, data, folder / "last.pth"
+            )
         write_json(record, content)
     return record
+
+
+def add_health(study: Study, data: Path, work: Path, results: Path) -> list[Path]:
+    """Measure the health of runs whose JSON file lacks it, where their checkpoint is still there.
+
+    Returns:
+        the files that were completed.
+    """
+    completed = []
+    for run, seed in study.select(None, None):
+        record = study.record(run.name, seed, results)
+        checkpoint = run_folder(study, run, seed, work) / "last.pth"
+        if not (study.probe and record.exists() and checkpoint.exists()):
+            continue
+        content = json.loads(record.read_text())
+        if "health" not in content:
+            content["health"] = evaluation.measure_health(study, run, seed, data, checkpoint)
+            write_json(record, content)
+            completed.append(record)
+    return completed

@@ -1,9 +1,5 @@
 # CAE with pixels as targets, ViT-Ti with 6 blocks, on CamVid.
-_base_ = [
-    '../../../_base_/models/cae_vit.py',
-    '../../_base_/camvid_pretrain.py',
-    '../../../_base_/default_runtime.py',
-]
+_base_ = ['../../../_base_/models/cae_vit.py', '../../_base_/camvid_pretrain.py']
 
 small = dict(depth=2)
 model = dict(
@@ -15,6 +11,3 @@ model = dict(
             decoder=small,
             target=dict(_delete_=True, type='PixelTarget', normalise=True),
             head=dict(_delete_=True, type='PixelLoss', distance='l2'))))
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.iterations))
-log_processor = dict(by_epoch=False, window_size=20)

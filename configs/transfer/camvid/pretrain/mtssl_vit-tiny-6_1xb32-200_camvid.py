@@ -1,9 +1,5 @@
 # Multi-task ViT, all six tasks, ViT-Ti with 6 blocks, on CamVid.
-_base_ = [
-    '../../../_base_/models/mtssl_vit.py',
-    '../../_base_/camvid_pretrain.py',
-    '../../../_base_/default_runtime.py',
-]
+_base_ = ['../../../_base_/models/mtssl_vit.py', '../../_base_/camvid_pretrain.py']
 
 model = dict(
     encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
@@ -35,6 +31,3 @@ train_dataloader = dict(
             dict(type='MultiView', views=[dict(transforms=_base_.jittered, num=2)]),
             dict(type='PackViews'),
         ]))
-default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(by_epoch=False, interval=_base_.iterations))
-log_processor = dict(by_epoch=False, window_size=20)

@@ -1,0 +1,25 @@
+# A discrete VAE for CAE's token targets: one of 512 ids for each 4 x 4 pixels of CIFAR-10.
+_base_ = ['../_base_/cifar10.py']
+
+model = dict(
+    type='DiscreteVAE', vocabulary=512, hidden=32, codes=32, blocks=1, stride=4, kl_weight=0.01)
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadImage', backend='opencv'),
+            dict(
+                type='MultiView',
+                views=[
+                    dict(transforms=[
+                        dict(type='RandomResizedCrop', size=32, scale=(0.2, 1.0)),
+                        dict(type='RandomFlip', p=0.5),
+                    ])
+                ]),
+            dict(type='PackViews'),
+        ]))
+# float32: straight categories do not come out of half-precision logits reliably
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0),
+    clip_grad=dict(max_norm=1.0))
+train_cfg = dict(max_iters=1000)
