@@ -10,7 +10,6 @@ from benchmark import load_config
 from benchmark.supervised import CLASSES, SupervisedBench
 from mmvitssl.engine.launch import UserError
 from tests.test_benchmark.small import WIDTH, tiny_config
-from tests.test_benchmark.test_flops import plain_attention  # noqa: F401  (a fixture)
 
 
 def supervised(amp: str = "fp32") -> SupervisedBench:
@@ -28,7 +27,6 @@ def test_every_parameter_trains(amp: str) -> None:
     assert not any(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 
 
-@pytest.mark.usefixtures("plain_attention")
 def test_its_operations_are_those_of_the_encoder_and_a_classifier() -> None:
     bench = supervised()
     tokens, blocks = 64 + 1, 12
