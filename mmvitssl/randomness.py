@@ -150,6 +150,13 @@ class SampleDraws:
         number[order] = places - torch.searchsorted(ordered, ordered)
         return SampleDraws(_mixed(self.keys[image_index] + number * _CALL), self.shared)
 
+    def repeated(self, times: int) -> SampleDraws:
+        """Draws for rows of all samples, ``times`` times in turn: each row draws its own."""
+        if times == 1:
+            return self
+        numbers = torch.arange(times, device=self.keys.device).repeat_interleave(len(self.keys))
+        return SampleDraws(_mixed(self.keys.repeat(times) + numbers * _CALL), self.shared)
+
     def _bits(self, shape: tuple[int, ...]) -> Tensor:
         """Int64 of any shape; the first axis has R rows, or as many for each sample in turn."""
         rows, total = len(self.keys), int(np.prod(shape))

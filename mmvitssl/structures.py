@@ -194,7 +194,9 @@ class MaskedPatches:
 
         An image without masked patches counts as 0 (iBOT, DINOv2).
         """
-        number = torch.bincount(self.image, minlength=images)
+        # bincount would ask the device for the largest index
+        number = torch.zeros(images, device=self.image.device)
+        number = number.index_add_(0, self.image, torch.ones_like(self.image, dtype=number.dtype))
         return 1.0 / (number[self.image] * images)
 
     @classmethod

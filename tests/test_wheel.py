@@ -117,13 +117,17 @@ def run(python: Path, code: str, folder: Path) -> str:
 IMPORT_ALL = """
 import importlib, pkgutil, sys, traceback
 import mmvitssl
-failed = {}
+from mmvitssl.extras import MissingExtraError
+failed, of_extras = {}, []
 for module in pkgutil.walk_packages(mmvitssl.__path__, "mmvitssl."):
     try:
         importlib.import_module(module.name)
+    except MissingExtraError:
+        of_extras.append(module.name)
     except BaseException as error:
         failed[module.name] = repr(error)
 assert not failed, failed
+assert of_extras == ["mmvitssl.models.rpn_head"], of_extras
 print(sum(name.startswith("mmvitssl") for name in sys.modules), "mmcv" in sys.modules)
 """
 

@@ -300,7 +300,9 @@ def check_schedulers(config: Config, scope: str) -> None:
                     f"param_scheduler.{number}.{key}={scheduler[key]!r} must be True or False."
                 )
         if scheduler.get("begin") is not None:
-            _check_number(f"param_scheduler.{number}.begin", scheduler["begin"], whole=True)
+            # parts of an epoch are iterations
+            whole = not scheduler.get("convert_to_iter_based", False)
+            _check_number(f"param_scheduler.{number}.begin", scheduler["begin"], whole=whole)
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0, momentum=0.9)
         arguments = dict(optimizer=optimizer, epoch_length=1000)
         try:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmcv.cnn import ConvModule
-from mmdet.models.dense_heads import RPNHead
 from torch import nn
 
+from mmvitssl.extras import require
 from mmvitssl.registry import MODELS
+
+require("mmvitssl.models.rpn_head", "transfer", "mmcv", "mmdet")
+
+from mmcv.cnn import ConvModule  # noqa: E402
+from mmdet.models.dense_heads import RPNHead  # noqa: E402
 
 
 @MODELS.register_module()

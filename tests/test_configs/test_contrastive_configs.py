@@ -37,6 +37,8 @@ BYOL_S = "byol/byol_vit-small" + SHARED
 SIMSIAM_S = "simsiam/simsiam_vit-small" + SHARED
 DINO_S = "dino/dino_vit-small_8xb128-cosine-100e_in1k.py"
 DINO_B = "dino/dino_vit-base_8xb128-cosine-800e_in1k.py"
+DINO_S800 = "dino/dino_vit-small_8xb128-cosine-800e_in1k.py"
+DINO_B400 = "dino/dino_vit-base_32xb32-cosine-400e_in1k.py"  # published; RePre has 800 epochs
 MOBY_S = "moby/moby_vit-small_8xb64-cosine-300e_in1k.py"
 MOBY_SWIN = "moby/moby_swin-tiny_8xb64-cosine-300e_in1k.py"
 REPRE_S = "repre/repre-mocov3_vit-small" + SHARED
@@ -122,7 +124,7 @@ def test_every_config_builds_and_is_consistent(path: str) -> None:
         (DINO_S, 43_952_256),
         # --norm_last_layer false, as the repository's command for 300 epochs
         ("dino/dino_vit-small_8xb128-cosine-300e_in1k.py", 43_952_256 + 65_536),
-        ("dino/dino_vit-small_8xb128-cosine-800e_in1k.py", 43_952_256),
+        (DINO_S800, 43_952_256 + 65_536),
         (DINO_B, 108_871_680),
         # the lengths of the prototypes are frozen
         ("dino/dino_swin-tiny_8xb128-cosine-100e_in1k.py", 27_519_354 + 6_295_808 + 16_777_216),
@@ -155,13 +157,20 @@ OPTIMIZERS: dict[str, tuple[float, float, int, int, float]] = {
     DINO_S: (5e-4 * 1024 / 256, 0.04, 1024, 10, 1e-6),
     MOBY_S: (1e-3 * 512 / 512, 0.05, 512, 5, 5e-6),
 }
+# beside the published weights of 800 and 400 epochs (args.txt)
+ARGS = {
+    "dino_vit-small_8xb128-cosine-800e_in1k.py": (5e-4 * 1024 / 256, 0.04, 1024, 10, 1e-5),
+    "dino_vit-base_32xb32-cosine-400e_in1k.py": (7.5e-4 * 1024 / 256, 0.04, 1024, 10, 2e-6),
+    "dino_vit-base_8xb128-cosine-800e_in1k.py": (7.5e-4 * 1024 / 256, 0.04, 1024, 10, 2e-6),
+}
 
 
 @pytest.mark.parametrize("path", ALL)
 def test_published_optimizers(path: str) -> None:
-    method = re.sub(r"^repre(/ablations)?/repre-", "", path).split("/")[-1].split("_")[0]
+    base = re.sub(r"^repre(/ablations)?/repre-", "", path).split("/")[-1]
     known = {name.split("/")[0]: name for name in OPTIMIZERS if name not in LARS}
-    lr, decay, batch, warm_up, least = OPTIMIZERS[path if path in LARS else known[method]]
+    usual = OPTIMIZERS[path if path in LARS else known[base.split("_")[0]]]
+    lr, decay, batch, warm_up, least = ARGS.get(base, usual)
     config = read(path)
     optimizer = config.optim_wrapper.optimizer
     assert optimizer.lr == pytest.approx(lr) and optimizer.weight_decay == decay
@@ -300,19 +309,23 @@ def test_swin_encoders(path: str) -> None:
 
 
 def test_published_schedules_of_dino() -> None:
+    # epochs of frozen prototypes, clipping of each gradient, epochs until the last temperature
+    usual, long = (1, 3.0, 0), (1, 3.0, 30)
+    own = {DINO_S800: (1, None, 30), DINO_B400: (3, 0.3, 50), DINO_B: (3, 0.3, 50)}
     for path in (path for path in BASES if path.startswith("dino/")):
         config = read(path)
         hooks = {hook.type: hook for hook in config.custom_hooks}
         assert hooks["WeightDecayHook"].end == 0.4
+        frozen, clip, warm_up = own.get(path, long if config.train_cfg.max_epochs > 100 else usual)
         assert hooks["FreezeHook"] == dict(
-            type="FreezeHook", names=("projector.last_layer",), epochs=1
+            type="FreezeHook", names=("projector.last_layer",), epochs=frozen
         )
-        assert config.optim_wrapper.clip_each == 3.0 and "clip_grad" not in config.optim_wrapper
+        assert config.optim_wrapper.clip_each == clip and "clip_grad" not in config.optim_wrapper
         head = MODELS.build(config.model.tasks.distillation.head)
         assert head.student_temperature == 0.1 and head.center_momentum == 0.9
-        long = config.train_cfg.max_epochs > 100
-        assert (head.temperature_at(0), head.temperature_at(99)) == (0.04, 0.07 if long else 0.04)
-        assert head.warmup_epochs == (30 if long else 0)
+        last = 0.07 if warm_up else 0.04
+        assert (head.temperature_at(0), head.temperature_at(99)) == (0.04, last)
+        assert head.warmup_epochs == warm_up
 
 
 def test_mobys_gradients_are_clipped_together() -> None:
@@ -370,6 +383,13 @@ def test_moby_flips_first_and_mocov3_last() -> None:
     for path, first in ((MOBY_S, True), (SIMCLR_S, True), (MOCOV3_S, False), (MOCOV2_S, False)):
         for view in views(path):
             assert view[1 if first else -1]["type"] == "RandomFlip"
+
+
+@pytest.mark.parametrize("path", [DINO_S800, DINO_B400, DINO_B])
+def test_dinos_crops_of_long_trainings(path: str) -> None:
+    scales = [view[0]["scale"] for view in views(path)]
+    assert scales == [(0.25, 1.0), (0.25, 1.0), (0.05, 0.25)]
+    assert tuple(task_of(path).local_views) == tuple(range(2, 12))
 
 
 def test_dinos_crops() -> None:
@@ -513,7 +533,7 @@ def test_repre_on_a_method_is_that_method_and_a_branch(path: str) -> None:
 
 
 def test_repre_is_there_for_every_base_but_lars() -> None:
-    bases = {path.split("/")[1] for path in BASES if path not in LARS}
+    bases = {path.split("/")[1] for path in BASES if path not in (*LARS, DINO_B400)}
     assert {path.removeprefix("repre/repre-") for path in REPRE} == bases
 
 

@@ -56,7 +56,8 @@ def test_sit_is_a_config() -> None:
     assert list(model.tasks) == ["contrast", "rotation", "paint"]
     assert set(model.encoder.prefix_tokens) == {"rotation"}  # the class token is the other one
     paint: Any = model.tasks["paint"]
-    assert paint.on == "all" and paint.modes == ("noise", "other", "blur", "grey")
+    # the first code's blocks, in its order
+    assert paint.on == "all" and paint.modes == ("grey", "blur", "noise", "other") and paint.blocks
     head: Any = model.tasks["contrast"].head
     assert (head.temperature, head.scale, head.local) == (0.5, 0.5, True)
     assert model.tasks["contrast"].keys == "online" and model.tasks["contrast"].token == "cls"

@@ -115,7 +115,9 @@ def set_in(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"), MISTAKES, ids=[f"{key}={value}" for key, value, _ in MISTAKES]
+    ("key", "value", "words"),
+    MISTAKES,
+    ids=[f"{key}={'removed' if value is DELETE else value}" for key, value, _ in MISTAKES],
 )
 def test_a_mistake_is_named_by_its_place(
     config: dict[str, Any], tmp_path: Path, key: str, value: Any, words: str

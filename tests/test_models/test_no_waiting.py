@@ -25,12 +25,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmvitssl.models.algorithms import step as steps
 from mmvitssl.models.corruption import allocate
-from mmvitssl.models.masking import BlockMasking, RandomMasking, WindowMasking
+from mmvitssl.models.masking import (
+    BlockMasking,
+    MixedRatioMasking,
+    MultiBlockMasking,
+    RandomMasking,
+    StratifiedMasking,
+    WindowMasking,
+)
+from mmvitssl.randomness import SampleDraws
 from mmvitssl.registry import MODELS
-from mmvitssl.structures import MaskedPatches
+from mmvitssl.structures import MaskedPatches, TokenPlan
 from tests.test_models.test_distributed_methods import METHODS, VIT, build, make_batch
 
 DEVICE = "cuda"
+MASKERS = (BlockMasking, MixedRatioMasking, MultiBlockMasking, RandomMasking, StratifiedMasking,
+           WindowMasking)  # fmt: skip
 
 
 def really(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,8 +54,29 @@ def really(function: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture
 def drawn_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is drawn, and looked up, on the CPU by design."""
-    for masker in (BlockMasking, RandomMasking, WindowMasking):
+    for masker in MASKERS:
         monkeypatch.setattr(masker, "__call__", really(masker.__call__))
+    draw = really(SampleDraws.of)
+
+    def keys_first(*args: Any, device: str | torch.device = "cpu", **kwargs: Any) -> SampleDraws:
+        draws = draw(*args, **kwargs)
+        return SampleDraws(draws.keys.to(device, non_blocking=True), draws.shared)
+
+    monkeypatch.setattr(
+        steps.PretrainStep, "_sample_draws",
+        lambda step, name, device: keys_first(
+            step._seed, step.samples, name, device=device, iteration=step.iteration
+        ),
+    )  # fmt: skip
+    for name in ("rows", "repeated", "for_batch"):
+        usual = getattr(SampleDraws, name)
+        monkeypatch.setattr(
+            SampleDraws, name,
+            lambda draws, *args, usual=usual: (
+                really(usual) if draws.keys.device.type == "cpu" else usual
+            )(draws, *args),
+        )  # fmt: skip
+    monkeypatch.setattr(TokenPlan, "split", really(TokenPlan.split))
     monkeypatch.setattr(MaskedPatches, "of", really(MaskedPatches.of))
     harmonising = sys.modules["mmvitssl.models.corruption.harmonise"]
     monkeypatch.setattr(harmonising, "allocate", really(allocate))

@@ -41,6 +41,11 @@ def test_splitmix64_is_the_published_one() -> None:
     assert tuple(found) == published
 
 
+def test_repeated_draws_are_those_of_rows() -> None:
+    draws, rows = SampleDraws.of(3, samples(0, 5)), torch.arange(5).repeat(3)
+    assert torch.equal(draws.repeated(3).keys, draws.rows(rows).keys)
+
+
 def test_numbers_are_uniform_normal_and_independent() -> None:
     draws = SampleDraws.of(3, samples(0, 200), "task")
     first, second = draws.uniform(200, 50), draws.uniform(200, 50)

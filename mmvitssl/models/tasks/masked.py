@@ -47,9 +47,8 @@ def draw_masks(
         if len(grids) > 1:
             raise ValueError(f"{type(task).__name__}.views={views} differ in size: {grids}.")
         batch = step.view(views[0]).batch_size
-        if len(views) > 1:  # a row per view and image, view by view
-            draws = draws.rows(torch.arange(batch).repeat(len(views)))
-        plan = masking(grids.pop(), batch * len(views), draws)
+        # a row per view and image, view by view
+        plan = masking(grids.pop(), batch * len(views), draws.repeated(len(views)))
         return plan.split(batch, len(views))
 
     def draw() -> list[Masks]:
