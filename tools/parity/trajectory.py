@@ -225,7 +225,7 @@ def _exported(fixture: Fixture, options: Options, imported: Imported, state: Sta
 def prepare(fixture: Fixture, options: Options, folder: str) -> tuple[Runner, Imported]:
     """A runner with the official weights, batches and draws."""
     config = small_config(fixture, options)
-    config.work_dir = folder
+    config.work_dir, config.experiment_name = folder, Path(folder).name  # never the same twice
     launch.prepare_scope(config)
     runner = launch.build_runner(config)
     model: Any = launch.bare_model(runner)
