@@ -233,6 +233,20 @@ def check_hooks(config: Config, scope: str) -> None:
             owner = hooks_of.get(kind) if isinstance(kind, str) else kind
         if owner is not None:
             _check_arguments(name, hook, owner)
+            _check_when(name, hook, config)
+
+
+def _check_when(name: str, hook: dict[str, Any], config: Config) -> None:
+    """Values that MMEngine takes for never, or for all, without a word."""
+    for key in ("interval", "max_keep_ckpts"):
+        value = hook.get(key)
+        if value is not None and value != -1 and not isinstance(value, dict | list | tuple):
+            _check_number(f"{name}.{key}", value, low=1, whole=True)
+    if hook.get("save_best") and config.get("val_cfg") is None:
+        raise UserError(
+            f"{name}.save_best={hook['save_best']!r} needs a validation: state val_dataloader, "
+            f"val_cfg and val_evaluator, or leave save_best out."
+        )
 
 
 def check_values(config: Config) -> None:

@@ -41,6 +41,8 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("optim_wrapper.paramwise_cgf", {}, r"optim_wrapper sets 'paramwise_cgf'.*'paramwise_cfg'"),
     ("default_hooks.checkpoint.intervall", 2, r"checkpoint sets 'intervall'.*'interval'"),
     ("default_hooks.checkpoint.max_keep_ckpts", None, r"max_keep_ckpts=None .* a whole number"),
+    ("default_hooks.checkpoint.interval", 0, r"checkpoint\.interval=0 must be .* from 1 on"),
+    ("default_hooks.checkpoint.save_best", "auto", r"save_best='auto' needs a validation"),
     ("default_hooks.chekpoint", {}, r"default_hooks\.chekpoint .*did you mean 'checkpoint'"),
     ("default_hooks.timer.type", "IterTimrHook", r"timer: IterTimrHook is not .*'IterTimerHook'"),
     ("env_cfg.dist_cgf", {}, r"env_cfg sets 'dist_cgf'.*'dist_cfg'"),
