@@ -28,7 +28,8 @@ def shrink_backbone(backbone: Any) -> tuple[int, ...]:
     if encoder.type.endswith("SwinTransformer"):
         encoder.update(arch=SWIN_ARCH, window_size=4)
         return 8, 16, 32, 64
-    encoder.update(arch=ARCH, image_size=SIDE)
+    patch = encoder.get("patch_size", 16)
+    encoder.update(arch=ARCH, image_size=SIDE // patch * patch)
     backbone.levels = 4 if backbone.levels != 1 else 1
     if "global_blocks" in backbone:
         backbone.update(global_blocks=1, window_size=3, relative_grid=(4, 4))

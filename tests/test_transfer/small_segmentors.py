@@ -30,12 +30,18 @@ FOLDERS = {
 }
 
 
+def side_of(backbone: Any) -> int:
+    """Of a small image: as many pixels as whole patches hold."""
+    patch = 14 if backbone.encoder.get("patch_size") == 14 else 16
+    return SIDE // patch * patch
+
+
 def shrink_backbone(backbone: Any) -> tuple[int, ...]:
     """Four blocks or stages, at a quarter of an image; channels of the levels."""
     if backbone.encoder.type.endswith("SwinTransformer"):
         backbone.encoder.update(arch=SWIN_ARCH, window_size=4)
         return 8, 16, 32, 64
-    backbone.encoder.update(arch=ARCH, image_size=SIDE)
+    backbone.encoder.update(arch=ARCH, image_size=side_of(backbone))
     backbone.levels = (0, 1, 2, 3)
     return (WIDTH,) * 4
 
@@ -68,18 +74,19 @@ def shrink_model(model: Any) -> None:
     auxiliary = model.auxiliary_head
     for head in [model.decode_head, *(auxiliary if isinstance(auxiliary, list) else [auxiliary])]:
         shrink_head(head, widths)
-    model.data_preprocessor.size = (SIDE, SIDE)
+    side = side_of(model.backbone)
+    model.data_preprocessor.size = (side, side)
     if model.test_cfg.mode == "slide":
-        stride = round(SIDE * model.test_cfg.stride[0] / model.test_cfg.crop_size[0])
-        model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(stride, stride))
+        stride = round(side * model.test_cfg.stride[0] / model.test_cfg.crop_size[0])
+        model.test_cfg.update(crop_size=(side, side), stride=(stride, stride))
 
 
-def shrink_pipeline(transforms: Any, crop: int) -> None:
-    """Every size of a pipeline, in proportion to the crop."""
+def shrink_pipeline(transforms: Any, share: float) -> None:
+    """Every size of a pipeline, in proportion."""
     for transform in transforms:
         for key in ("scale", "crop_size"):
             if key in transform:
-                transform[key] = tuple(round(side * SIDE / crop) for side in transform[key])
+                transform[key] = tuple(round(side * share) for side in transform[key])
 
 
 def shrink_data(config: Config, data: Path, benchmark: str) -> None:
@@ -96,7 +103,7 @@ def shrink_data(config: Config, data: Path, benchmark: str) -> None:
         own = DATASETS.get(loader.dataset.type).METAINFO
         if own:  # the scenes have few of the benchmark's labels: its classes are meant
             loader.dataset.metainfo = dict(classes=own["classes"], palette=own["palette"])
-        shrink_pipeline(loader.dataset.pipeline, crops[0])
+        shrink_pipeline(loader.dataset.pipeline, side_of(config.model.backbone) / crops[0])
 
 
 def shrink_schedule(config: Config) -> None:
