@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.launch import bare_model
+from mmvitssl.models.heads.contrastive import QueueInfoNCE
 from mmvitssl.models.necks.mlp import SyncBatchNorm1d
 
 
@@ -81,8 +82,8 @@ def check_batches(runner: Runner) -> None:
     """Refuse sizes that would end the training later, or leave nothing to train on.
 
     Raises:
-        UserError: fewer images than processes or than a full batch, or batch norm over a single
-            sample.
+        UserError: fewer images than processes or than a full batch, batch norm over a single
+            sample, or an incomplete last batch that does not fit into a queue of keys.
     """
     batches = batches_of(runner)
     if batches is None:
@@ -90,6 +91,7 @@ def check_batches(runner: Runner) -> None:
     batches.check()
     model = bare_model(runner)
     _check_norms(model, batches)
+    _check_queues(model, batches)
 
 
 def _of_last(size: int, batches: Batches) -> str:
@@ -118,6 +120,20 @@ def _check_norms(model: nn.Module, batches: Batches) -> None:
             raise UserError(
                 f"{_of_last(each, batches)[0].upper()}{_of_last(each, batches)[1:]} has a single "
                 f"image, of which the batch norm {name} has no statistics: {mend}."
+            )
+
+
+def _check_queues(model: nn.Module, batches: Batches) -> None:
+    """An incomplete last batch must fit into a queue a whole number of times."""
+    last = batches.sizes[-1]
+    if last == batches.size:
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, QueueInfoNCE) and module.size % (last * batches.processes):
+            raise UserError(
+                f"{_of_last(last, batches)[0].upper()}{_of_last(last, batches)[1:]} has {last} "
+                f"image(s), which the queue of {module.size} keys of {name} cannot be filled with: "
+                f"set train_dataloader.drop_last=True."
             )
 
 
