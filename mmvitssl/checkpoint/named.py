@@ -14,12 +14,14 @@ from mmvitssl.checkpoint.entries import (
     MMENGINE_RAW,
     averaged_entries,
     averaged_weights,
+    some,
     state_dict_of,
     unwrap,
 )
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.formats import recognise
 from mmvitssl.checkpoint.formats.base import Format
+from mmvitssl.checkpoint.plausible import implausible
 from mmvitssl.checkpoint.safe import load_file
 
 PARTS = {"online": "encoder.", "target": "target.modules_by_name.encoder."}
@@ -114,6 +116,11 @@ def _entry(
         ]
     found = averaged_entries(content)
     beside = [name for name in found if not any(key.startswith(f"{name}.") for key in state)]
+    if len(beside) == 1 and implausible(state) and not implausible(found[beside[0]]):
+        return found[beside[0]], [
+            f"WARNING: took the averaged weights, '{beside[0]}': the others are not those of a "
+            f"trained encoder, {some(implausible(state))}"
+        ]
     return state, [
         f"Averaged weights were left out: '{name}' ({len(found[name])} tensors); source 'ema' "
         f"(--pretrained-source ema) takes them"

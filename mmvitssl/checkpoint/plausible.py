@@ -51,6 +51,23 @@ def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
+def implausible(state: Mapping[str, Tensor]) -> list[str]:
+    """Tensors whose values have a size that no trained encoder has, each with that size.
+
+    Args:
+        state: tensors of an encoder by name.
+    """
+    wrong = []
+    for key, tensor in state.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        low, high = MATRICES if MATRIX.fullmatch(key) else NORMS if NORM.fullmatch(key) else OTHERS
+        size = float(tensor.detach().double().square().mean().sqrt())
+        if not low <= size <= high:
+            wrong.append(f"{key} ({size:.1e}; trained ones have {max(low, 1e-7):.0e} to {high:g})")
+    return wrong + _swapped_norms(state)
+
+
 def check_scale(state: Mapping[str, Tensor], path: str | Path, front: str = "") -> None:
     """Refuse encoders with values of a size that no trained encoder has.
 
@@ -62,15 +79,7 @@ def check_scale(state: Mapping[str, Tensor], path: str | Path, front: str = "") 
     Raises:
         CheckpointError: names the tensors, with the root mean square of their values.
     """
-    wrong = []
-    for key, tensor in state.items():
-        if not key.startswith(front) or not tensor.is_floating_point() or not tensor.numel():
-            continue
-        low, high = MATRICES if MATRIX.fullmatch(key) else NORMS if NORM.fullmatch(key) else OTHERS
-        size = float(tensor.detach().double().square().mean().sqrt())
-        if not low <= size <= high:
-            wrong.append(f"{key} ({size:.1e}; trained ones have {max(low, 1e-7):.0e} to {high:g})")
-    wrong += _swapped_norms({k: v for k, v in state.items() if k.startswith(front)})
+    wrong = implausible({key: value for key, value in state.items() if key.startswith(front)})
     if wrong:
         raise CheckpointError(
             f"{path}: the values of {len(wrong)} tensors are not those of a trained encoder (root "

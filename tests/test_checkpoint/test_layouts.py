@@ -309,6 +309,12 @@ def test_averaged_weights_are_named_and_can_be_chosen(
     assert_same(encoder.state_dict(), second.state_dict())
     with pytest.raises(CheckpointError, match="no averaged weights"):
         load_encoder(encoder, save(tmp_path / "g.pth", {raw: first.state_dict()}), "ema")
+    dead = {key: value * 0 for key, value in first.state_dict().items()}
+    path = save(tmp_path / "h.pth", {raw: dead, averaged: second.state_dict()})
+    said = load_encoder(vit(), path).summary()
+    assert f"WARNING: took the averaged weights, '{averaged}'" in said
+    with pytest.raises(CheckpointError, match="are not those of a trained encoder"):
+        load_encoder(vit(), save(tmp_path / "i.pth", {raw: dead, averaged: dead}))
 
 
 ROTARY = {

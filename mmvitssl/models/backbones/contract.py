@@ -293,8 +293,15 @@ def backbone_in(module: nn.Module) -> Backbone:
     return found[1]
 
 
-def check_levels(owner: Backbone, levels: Sequence[int], first: int = 0) -> None:
-    """Raise ValueError unless all levels exist."""
+def check_levels(owner: Backbone, levels: Sequence[int], first: int = 0) -> tuple[int, ...]:
+    """The levels in ascending order, each once.
+
+    torch.compile takes numbers that change between calls for unknown ones, and then answers
+    ``index in levels`` wrongly (torch 2.11). The numbers returned are constants to it.
+
+    Raises:
+        ValueError: a level does not exist.
+    """
     wrong = [level for level in levels if not first <= level < owner.spec.depth]
     if wrong:
         words = "blocks" if owner.spec.has_patch_tokens else "stages"
@@ -302,6 +309,7 @@ def check_levels(owner: Backbone, levels: Sequence[int], first: int = 0) -> None
             f"Levels {wrong} do not exist: this encoder has {words} "
             f"{first}..{owner.spec.depth - 1}."
         )
+    return tuple(i for i in range(owner.spec.depth) if any(i == level for level in levels))
 
 
 def refuse_plan(owner: Backbone, plan: TokenPlan | None) -> None:

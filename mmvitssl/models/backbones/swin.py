@@ -233,7 +233,7 @@ class SwinTransformer(BackboneModule):
 
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """(B, C_i, h_i, w_i) of some stages only; later stages and the norm do not run."""
-        check_levels(self, levels)
+        levels = check_levels(self, levels)
         return self._stages(images, levels, max(levels) + 1)[1]
 
     def _stages(
@@ -292,7 +292,7 @@ class SwinTransformer(BackboneModule):
                 "SwinTransformer takes no plan that leaves patches out: its windows need all "
                 "patches. Use RandomMasking(mode='replace') as SimMIM does, or a ViT."
             )
-        check_levels(self, levels)
+        levels = check_levels(self, levels)
         masked = None if plan is None else plan.masked
         x, hierarchy = self._stages(images, levels, self.depth, masked)
         normed = self.norm(x)

@@ -154,12 +154,12 @@ class TimmBackbone(BackboneModule):
 
     def _read(self, images: Tensor, levels: Sequence[int], norm: bool, last: bool) -> Any:
         """timm's final features where ``last``, and maps and prefix tokens of the levels."""
-        check_levels(self, levels)
+        levels = check_levels(self, levels)
         check_channels(self, images)
         self.grid_of((images.shape[-2], images.shape[-1]))
         found = self.model.forward_intermediates(
             images,
-            indices=sorted(levels) or [self.spec.depth - 1],
+            indices=list(levels) or [self.spec.depth - 1],
             norm=norm and self.has_prefix,
             stop_early=not last,
             output_fmt="NCHW",
@@ -168,7 +168,7 @@ class TimmBackbone(BackboneModule):
         )
         final, found = found if last else (None, found)
         pairs = [one if self.num_prefix else (one, None) for one in found]
-        return final, dict(zip(sorted(levels), pairs, strict=bool(levels)))
+        return final, dict(zip(levels, pairs, strict=bool(levels)))
 
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """(B, C_i, h_i, w_i) of some levels only; later ones do not run."""

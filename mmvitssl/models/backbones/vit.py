@@ -343,7 +343,9 @@ class ViT(PatchTokens, BackboneModule):
                 that does not exist, or a plan with masked tokens for an encoder without a mask
                 token.
         """
-        check_levels(self, (*levels, *attention), 0 if plan is None else plan.mask_at)
+        first = 0 if plan is None else plan.mask_at
+        levels = check_levels(self, levels, first)
+        attention = check_levels(self, attention, first)
         grid = self.grid_of_images(images)
         tokens = self.with_prefix(self.embed(images, plan, unplaced))
         tokens, outputs, maps = self._run_blocks(tokens, plan, grid, levels, self.depth, attention)
@@ -406,7 +408,7 @@ class ViT(PatchTokens, BackboneModule):
 
     def forward_levels(self, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
         """Raw patch outputs (B, N, C) of some blocks only; later blocks and the norm do not run."""
-        check_levels(self, levels)
+        levels = check_levels(self, levels)
         grid = self.grid_of_images(images)
         tokens = self.with_prefix(self.embed(images))
         outputs = self._run_blocks(tokens, None, grid, levels, max(levels) + 1)[1]
