@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,11 +99,16 @@ def read_out(encoded: Encoded, readout: str = "cls") -> Tensor:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients; the mode of every part is restored."""
+    """Eval mode, no gradients, nothing compiled; the mode of every part is restored.
+
+    A picture during a training would otherwise wait for graphs of its own to be compiled.
+    """
     modes = {part: part.training for part in module.modules()}
+    compiled = any(part._compiled_call_impl is not None for part in modes)
+    eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
     module.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), eager:
             yield
     finally:
         for part, training in modes.items():

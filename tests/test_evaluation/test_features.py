@@ -98,6 +98,22 @@ def test_modes_come_back_after_an_error() -> None:
     assert encoder.training and not encoder.blocks[1].training and torch.is_grad_enabled()
 
 
+def test_nothing_is_compiled_while_evaluating() -> None:
+    graphs: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    encoder, images = build_encoder().eval(), torch.randn(1, 3, 32, 32)
+    encoder.compile(backend=backend)
+    with evaluating(encoder):
+        expected = encoder(images).cls
+    assert not graphs
+    torch.testing.assert_close(encoder(images).cls, expected)
+    assert graphs
+
+
 @pytest.mark.parametrize(
     ("readout", "words"),
     [
