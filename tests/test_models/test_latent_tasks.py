@@ -277,6 +277,9 @@ def test_ibots_masks_have_the_published_distribution(shape: str) -> None:
     assert float(whole) == pytest.approx(0.503, abs=0.04)
     assert float(rest.mean()) == pytest.approx(0.295, abs=0.015)
     assert 0.05 < float(rest.min()) < 0.12 and 0.48 < float(rest.max()) <= 0.5
+    one = masks_of(MixedRatioMasking(ratios=0.3, variances=0.1, shape="random"), batch=400)
+    assert round(196 * float(one.min())) >= 39 and round(196 * float(one.max())) <= 78
+    assert float(one.mean()) == pytest.approx(0.3, abs=0.02)
 
 
 def test_dinov2_masks_half_of_the_crops_with_stratified_ratios() -> None:

@@ -167,8 +167,8 @@ class MixedRatioMasking:
     with variances (0, 0.2), so that half of the crops are not masked and the others to 10-50 %.
 
     Args:
-        ratios: masked shares.
-        variances: half the width of the interval around each.
+        ratios: masked shares, or one.
+        variances: half the width of the interval around each, or around the one.
         shape: 'block' (rectangles of at least ``(min(h, w) // 3) ** 2`` patches, never more patches
             than asked for) or 'random' (single patches).
         min_aspect: least height / width of rectangles; the greatest is its inverse.
@@ -179,11 +179,13 @@ class MixedRatioMasking:
 
     def __init__(
         self,
-        ratios: Sequence[float] = (0.0, 0.3),
-        variances: Sequence[float] = (0.0, 0.2),
+        ratios: float | Sequence[float] = (0.0, 0.3),
+        variances: float | Sequence[float] = (0.0, 0.2),
         shape: str = "block",
         min_aspect: float = 0.3,
     ) -> None:
+        ratios = (ratios,) if isinstance(ratios, int | float) else tuple(ratios)
+        variances = (variances,) if isinstance(variances, int | float) else tuple(variances)
         if not ratios or len(ratios) != len(variances):
             raise ValueError(
                 f"MixedRatioMasking.ratios={ratios} and variances={variances} must be of one "
@@ -195,7 +197,7 @@ class MixedRatioMasking:
                     f"MixedRatioMasking: the ratio {ratio} with variance {variance} leaves [0, 1)."
                 )
         check_choice("MixedRatioMasking.shape", shape, SHAPES)
-        self.ratios, self.variances = tuple(ratios), tuple(variances)
+        self.ratios, self.variances = ratios, variances
         self.shape, self.min_aspect = shape, min_aspect
 
     def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan:
