@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 LENGTH = 1000  # bytes of a path that are kept, from its end
-_current: list[Any] = []  # Readers and number, of the process that reads
+_current: list[tuple[Readers, int, int]] = []  # with the thread that reads, at most one
 _hooked: list[bool] = []
 
 
@@ -62,9 +62,11 @@ class Readers:
 
 
 def _note_open(event: str, arguments: Any) -> None:
-    if event == "open" and _current and isinstance(arguments[0], (str, bytes)):
-        readers, number = _current
-        readers.note(number, arguments[0])
+    if event != "open" or not isinstance(arguments[0], (str, bytes)):
+        return
+    for readers, number, thread in tuple(_current):
+        if thread == threading.get_ident():  # the watchdog and writers of logs open files too
+            readers.note(number, arguments[0])
 
 
 def _listen() -> None:
@@ -98,7 +100,7 @@ class StartWorker:
 
     def __call__(self, worker: int) -> None:
         self.readers.start(worker)
-        _current[:] = self.readers, worker
+        _current[:] = [(self.readers, worker, threading.get_ident())]
         _listen()
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -120,8 +122,8 @@ class CollateAndRest:
 
     def __call__(self, batch: Any) -> Any:
         collated = self.collate(batch)
-        if _current:
-            _current[0].idle(_current[1])
+        for readers, number, _ in _current:
+            readers.idle(number)
         return collated
 
 
@@ -144,7 +146,7 @@ def reading_here(loader: DataLoader) -> Iterator[None]:
         yield
         return
     loader.worker_init_fn.readers.start(0)
-    _current[:] = loader.worker_init_fn.readers, 0
+    _current[:] = [(loader.worker_init_fn.readers, 0, threading.get_ident())]
     try:
         yield
     finally:

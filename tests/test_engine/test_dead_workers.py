@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from mmvitssl.datasets.reading import watch_reading
+from mmvitssl.datasets.reading import reading_here, watch_reading
 from mmvitssl.engine.hooks.watchdog import WatchdogHook, WorkerError
 
 
@@ -100,3 +101,15 @@ def test_an_error_of_the_signal_s_handler_is_understood_alone() -> None:
 def test_other_errors_are_left_as_they_are() -> None:
     WatchdogHook().explain(RuntimeError("CUDA error: out of memory"))
     WatchdogHook().explain(OSError(28, "No space left on device"))
+
+
+def test_files_of_other_threads_are_not_what_a_reader_reads() -> None:
+    """The watchdog and writers of logs open files while a sample is read."""
+    loader = DataLoader(Dying(int), batch_size=1)
+    readers = watch_reading(loader)
+    with reading_here(loader):
+        with open(__file__, "rb"):
+            other = Thread(target=lambda: open(os.devnull, "rb").close())
+            other.start()
+            other.join()
+        assert [path for *_, path in readers.busy()] == [__file__]
