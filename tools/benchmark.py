@@ -32,7 +32,7 @@ from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
 
 PHOTOGRAPHS = 32
-CHECKPOINTING = "checkpointing"
+ADDITIONS = {"checkpointing": "encoder.gradient_checkpointing", "packed": "packed"}
 PEERS: dict[str, type[Bench]] = {
     "mmpretrain": PeerBench,
     "plain": PlainBench,
@@ -46,7 +46,8 @@ def parse_args() -> argparse.Namespace:
     what.add_argument(
         "--method", nargs="+",
         help="as configs are called: mae, repre-mocov3, repre-mocov3:literal (an ablation), "
-        "lomar@448 (of an image size), mae+checkpointing (of gradients)",
+        "lomar@448 (of an image size), mae+checkpointing (of gradients), dino+packed (its crops "
+        "as one sequence)",
     )  # fmt: skip
     what.add_argument("--data", metavar="CONFIG", help="time this config's data pipeline")
     parser.add_argument("--arch", default="ViT-B/16", help="or ViT-S/16, ViT-L/16, Swin-T")
@@ -83,7 +84,7 @@ def prepare(config: Config) -> Config:
 
 
 def config_of(name: str, args: argparse.Namespace) -> tuple[str, Config]:
-    """The method and the config of METHOD[@SIZE][+checkpointing].
+    """The method and the config of METHOD[@SIZE][+checkpointing|+packed].
 
     Raises:
         ValueError: no image size, or another addition.
@@ -91,12 +92,12 @@ def config_of(name: str, args: argparse.Namespace) -> tuple[str, Config]:
     rest, plus, addition = name.partition("+")
     method, _, size = rest.partition("@")
     if size and not size.isdecimal():
-        raise ValueError(f"--method {name}: behind '@' stands an image size in pixels.")
-    if plus and addition != CHECKPOINTING:
-        raise ValueError(f"--method {name}: behind '+' stands {CHECKPOINTING}, nothing else.")
+        raise ValueError(f"--method {name}: '@' is followed by an image size in pixels.")
+    if plus and addition not in ADDITIONS:
+        raise ValueError(f"--method {name}: '+' is followed by {' or '.join(ADDITIONS)}.")
     config = prepare(load_config(method, args.arch, int(size) if size else args.image_size))
     if addition:
-        config.model.encoder.gradient_checkpointing = True
+        config.merge_from_dict({f"model.{ADDITIONS[addition]}": True})
     return method, config
 
 
