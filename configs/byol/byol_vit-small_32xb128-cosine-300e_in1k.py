@@ -1,5 +1,4 @@
-# BYOL, ViT-S, at the rate and weight decay that MoCo v3's authors found; linear top-1 71.4 as RePre
-# reports it, 71.0 in MoCo v3's paper.
+# BYOL, ViT-S, with MoCo v3's recipe; linear top-1 71.4 as RePre reports it, 71.0 in MoCo v3's paper.
 _base_ = [
     '../_base_/models/byol_vit.py',
     '../_base_/datasets/imagenet_mocov3.py',
@@ -7,5 +6,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# 1e-4 x 4096 / 256
+# 1e-4 x 4096 / 256; rate and weight decay are unconfirmed (docs/methods/byol.md)
 optim_wrapper = dict(optimizer=dict(lr=1.6e-3, weight_decay=0.03))

@@ -6,7 +6,8 @@ model = dict(
         _delete_=True, type='SwinTransformer', arch='base', image_size=192, window_size=6,
         drop_path=0.1),
     readout='cls',
-    pooled_norm=None)
+    pooled_norm=None,
+    head=dict(std=0.02))
 train_dataloader = dict(batch_size=128)
 # 1.25e-3 x 2048 / 512
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# Fine-tuning of SimMIM, Swin-B, at 224 pixels with windows of 7; published 83.5, 84.0 for 100, 800
+# Fine-tuning of SimMIM, Swin-B, at 224 pixels with windows of 7; published 83.5 after 100
 # epochs at 192 pixels.
 _base_ = './finetune-simmim_swin-base_16xb128-cosine-100e_in1k-192px.py'
 

@@ -11,9 +11,10 @@ auto_scale_lr = dict(base_batch_size=512)
 train_cfg = dict(max_epochs=100)
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=5,
+        type='mmvitssl.LinearLR', start_factor=5e-7, inclusive=False, lag=1,
+        by_epoch=True, begin=0, end=5,
         convert_to_iter_based=True),
     dict(
-        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=0.0, by_epoch=True, begin=5,
+        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=5e-6, lag=1, by_epoch=True, begin=5,
         convert_to_iter_based=True),
 ]

@@ -1,17 +1,9 @@
 # SimMIM, Swin-B at 192 pixels with windows of 6, 100 epochs; published fine-tuned top-1 82.8 at 192
 # and 83.5 at 224 pixels. A cell of the last stage is a masked square of 32 pixels.
-_base_ = './simmim_vit-base_16xb128-step-800e_in1k.py'
-
-model = dict(
-    encoder=dict(
-        _delete_=True, type='SwinTransformer', arch='base', image_size=192, window_size=6,
-        mask_token=True),
-    tasks=dict(masked=dict(masking=dict(unit=1))))
+_base_ = './simmim_swin-base_16xb128-step-800e_in1k-192px.py'
 
 # 2e-4 x 2048 / 512
-optim_wrapper = dict(
-    optimizer=dict(lr=8e-4),
-    paramwise_cfg=dict(no_decay=('mask_token', 'relative_position_bias_table')))
+optim_wrapper = dict(optimizer=dict(lr=8e-4))
 train_cfg = dict(max_epochs=100)
 param_scheduler = [
     dict(

@@ -6,11 +6,11 @@ model = dict(encoder=dict(arch=dict(base='small'), position='learned', initialis
 train_dataloader = dict(sampler=dict(repeats=3))
 # 5e-4 x 1024 / 512
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(decay_rate=1.0))
+# steps once per epoch, one epoch late, as the official code
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
+        type='mmvitssl.LinearLR', start_factor=1e-3, inclusive=False, lag=1, by_epoch=True, begin=0,
+        end=5),
     dict(
-        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
+        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, lag=1, by_epoch=True, begin=5),
 ]

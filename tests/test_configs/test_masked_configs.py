@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ MAE_B = "mae/mae_vit-base_64xb64-cosine-800e_in1k.py"
 BEIT_B = "beit/beit_vit-base_8xb256-cosine-800e_in1k.py"
 LOMAR_B = "lomar/lomar_vit-base_4xb256-cosine-400e_in1k.py"
 LOMAR_BEIT = "lomar/lomar-beit_vit-base_8xb256-cosine-300e_in1k.py"
+SIMMIM_B = "simmim/simmim_vit-base_16xb128-step-800e_in1k.py"
+SIMMIM_SWIN100 = "simmim/simmim_swin-base_16xb128-cosine-100e_in1k-192px.py"
+SIMMIM_SWIN800 = "simmim/simmim_swin-base_16xb128-step-800e_in1k-192px.py"
 CAE_B = "cae/cae_vit-base_32xb64-cosine-300e_in1k.py"
 TRAINED = {
     "mae/mae_vit-small_64xb64-cosine-800e_in1k.py": 47_401_728,
@@ -94,7 +98,9 @@ def test_frozen_tables_of_mae() -> None:
         (LOMAR_B, 1.5e-4 * 4096 / 256, 0.05, (0.9, 0.95), 4096),
         (BEIT_B, 1.5e-3, 0.05, (0.9, 0.999), 2048),
         (CAE_B, 1.5e-3, 0.05, (0.9, 0.999), 2048),
-        ("simmim/simmim_vit-base_16xb128-step-800e_in1k.py", 4e-4, 0.05, (0.9, 0.999), 2048),
+        (SIMMIM_B, 4e-4, 0.05, (0.9, 0.999), 2048),
+        (SIMMIM_SWIN800, 4e-4, 0.05, (0.9, 0.999), 2048),
+        (SIMMIM_SWIN100, 8e-4, 0.05, (0.9, 0.999), 2048),
     ],
 )
 def test_published_optimizers(
@@ -109,8 +115,9 @@ def test_published_optimizers(
 def decays(path: str, **encoder: Any) -> dict[str, float]:
     """Weight decay of every trained parameter, on a small model of the same kind."""
     config = read(path)
-    arch = dict(embed_dim=32, depth=2, num_heads=2)
-    config.model.encoder.arch = arch
+    config.model.encoder.arch = dict(embed_dim=32, depth=2, num_heads=2)
+    if config.model.encoder.type == "SwinTransformer":
+        config.model.encoder.arch = dict(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))
     model = MODELS.build(config.model)
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
     assert isinstance(wrapper, AutocastOptimWrapper)
@@ -139,6 +146,47 @@ def test_who_is_decayed_as_published(path: str) -> None:
     tables = [name for name in found if "table" in name]
     assert bool(tables) == (path in (LOMAR_B, BEIT_B))
     assert all(found[name] == 0.05 for name in tables)
+
+
+@pytest.mark.parametrize("path", [SIMMIM_B, SIMMIM_SWIN100, SIMMIM_SWIN800])
+def test_simmim_as_published(path: str) -> None:
+    config, found = read(path), decays(path)
+    swin = path != SIMMIM_B
+    assert not any(found[name] for name in found if name.endswith((".bias", "_bias", ".gamma")))
+    tables = [name for name in found if "bias_table" in name]
+    assert tables and all(found[name] == 0.05 for name in tables)
+    assert found["encoder.mask_token"] == (0.0 if swin else 0.05)
+    assert swin or found["encoder.cls_token"] == 0.0
+    assert config.optim_wrapper.clip_grad.max_norm == 5.0
+    assert config.model.encoder.get("drop_path", 0.0) == (0.0 if swin else 0.1)
+    warm_up, rest = config.param_scheduler
+    assert (warm_up.end, warm_up.start_factor) == (10, 5e-3)
+    if path == SIMMIM_SWIN100:
+        assert (rest.type, rest.whole, rest.eta_min) == ("mmvitssl.CosineAnnealingLR", True, 4e-5)
+    else:
+        assert (rest.type, rest.milestones, rest.gamma) == ("MultiStepLR", [700], 0.1)
+    side = config.model.encoder.image_size // 32  # of a masked square
+    masking = MODELS.build(config.model.tasks.masked.masking)
+    cells = side if swin else 2 * side
+    masked = masking((cells, cells), 1, torch.Generator()).masked
+    assert int(masked.sum()) == math.ceil(0.6 * side**2) * (1 if swin else 4)
+    crop = views_of(path)[0].transforms[0]
+    assert (crop.scale, crop.ratio, crop.interpolation) == ((0.67, 1.0), (3 / 4, 4 / 3), "bilinear")
+    torch.manual_seed(0)
+    layer = MODELS.build(dict(config.model.tasks.masked.neck, in_channels=768, out_channels=3072))
+    bound = 768**-0.5  # PyTorch's uniform distribution
+    weight = layer.layers[0].weight
+    assert 0.99 * bound < weight.abs().max() <= bound and layer.layers[0].bias.abs().max() > 0
+
+
+def test_lomars_two_recipes() -> None:
+    paper = read("lomar/lomar_vit-base_paper-4xb256-cosine-400e_in1k.py")
+    code = read(LOMAR_B)
+    kinds = [[step.type for step in one.train_dataloader.dataset.pipeline[1].views[0].transforms]
+             for one in (paper, code)]  # fmt: skip
+    assert kinds == [["RandomResizedCrop"], ["RandomResizedCrop", "RandomFlip"]]
+    assert [one.param_scheduler[0].end for one in (paper, code)] == [10, 20]
+    assert paper.model == code.model and paper.optim_wrapper == code.optim_wrapper
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from mmengine.config import Config
 
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.models.algorithms import ImageClassifier
-from mmvitssl.registry import MODELS
+from mmvitssl.registry import MODELS, PARAM_SCHEDULERS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PROBE = CONFIGS / "probe"
@@ -243,3 +244,95 @@ def test_the_small_config_builds_and_reads_fixed_images() -> None:
         assert settings[part].dataset.dataset.type == "PackedImages"
         assert settings[part].dataset.dataset.pipeline[1]["views"][0]["transforms"] == []
     assert settings.model.encoder == {**settings.model.encoder, "patch_size": 4, "image_size": 32}
+
+
+def rates(settings: Config, groups: list[float], iterations: int = 10) -> list[list[float]]:
+    """Learning rate of each group in every step (epoch) of a schedule."""
+    parameters = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=lr) for lr in groups]
+    optimizer = torch.optim.SGD(parameters)
+    schedulers, by_iteration = [], False
+    for one in settings.param_scheduler:
+        given = {**one, "optimizer": optimizer}
+        kind = PARAM_SCHEDULERS.get(given.pop("type"))
+        by_iteration = given.pop("convert_to_iter_based", False)
+        schedulers.append(
+            kind.build_iter_from_epoch(**given, epoch_length=iterations)
+            if by_iteration
+            else kind(**given)
+        )
+    found = []
+    for _ in range(settings.train_cfg.max_epochs * (iterations if by_iteration else 1)):
+        found.append([group["lr"] for group in optimizer.param_groups])
+        for scheduler in schedulers:
+            scheduler.step()
+    return found
+
+
+def timm_cosine(
+    step: int, top: float, start: float, least: float, warm_up: int, total: int
+) -> float:
+    """timm's cosine of the official codes: it counts from the first step, warm-up included."""
+    if step < warm_up:
+        return start + (top - start) * step / warm_up
+    return least + (top - least) * (1 + math.cos(math.pi * step / total)) / 2
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `scheduler.step")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "probe/finetune-mocov3_vit-base_8xb128-cosine-150e",
+        "probe/finetune-mocov3_vit-small_8xb128-cosine-300e",
+        "probe/finetune-dino_vit-base_8xb128-cosine-300e",
+        "supervised/supervised_vit-small_8xb128-cosine-300e",
+        "supervised/supervised_vit-base_deit-8xb128-cosine-300e",
+    ],
+)
+def test_deits_schedule_is_one_epoch_late(name: str) -> None:
+    settings = read_config(str(CONFIGS / f"{name}_in1k.py"))
+    lr, epochs = settings.optim_wrapper.optimizer.lr, settings.train_cfg.max_epochs
+    assert lr == 5e-4 * 1024 / 512 and settings.train_dataloader.sampler.repeats == 3
+    expected = [timm_cosine(max(e - 1, 0), lr, 1e-6, 1e-5, 5, epochs) for e in range(epochs)]
+    assert [one for (one,) in rates(settings, [lr])] == pytest.approx(expected, rel=1e-6)
+    assert settings.optim_wrapper.paramwise_cfg.no_decay == ("cls_token", "pos_embed")
+    encoder = settings.model.encoder
+    assert (encoder.position, encoder.drop_path) == ("learned", 0.1)
+    assert settings.model.readout == "cls" and settings.model.head.std == 0.02
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `scheduler.step")
+@pytest.mark.parametrize(
+    ("name", "top", "start", "least", "warm_up", "lag"),
+    [
+        ("linear-moby_vit-small_8xb64-cosine-100e", 1.0, 5e-7, 5e-6, 5, 1),
+        ("linear-moby_swin-tiny_8xb64-cosine-100e", 1.0, 5e-7, 5e-6, 5, 1),
+        # 2.5e-7 x batch / 512 at both ends
+        ("finetune-simmim_vit-base_32xb32-cosine-100e", 2.5e-3, 5e-7, 5e-7, 20, 0),
+        ("finetune-simmim_swin-base_16xb128-cosine-100e", 5e-3, 1e-6, 1e-6, 20, 0),
+    ],
+)
+def test_timms_schedules(
+    name: str, top: float, start: float, least: float, warm_up: int, lag: int
+) -> None:
+    """To 1e-3 of the top, the share of one step of these short epochs in the warm-up."""
+    settings = config(f"{name}_in1k")
+    found = [one for (one,) in rates(settings, [top])]
+    expected = [
+        timm_cosine(max(i - lag, 0), top, start, least, warm_up * 10, len(found))
+        for i in range(len(found))
+    ]
+    assert found == pytest.approx(expected, abs=6e-3 * top)
+    assert found[0] == pytest.approx(start) and found[-1] == pytest.approx(expected[-1], rel=1e-2)
+    assert settings.optim_wrapper.clip_grad.max_norm == 5.0
+
+
+def test_simmims_fine_tuning_follows_the_epochs_of_pretraining() -> None:
+    kinds = {
+        "vit-base_32xb32": (0.65, 2e-5),
+        "swin-base_16xb128": (0.9, 0.02),
+        "swin-base_800e-16xb128": (0.8, 0.02),
+    }
+    for kind, (decay, std) in kinds.items():
+        settings = config(f"finetune-simmim_{kind}-cosine-100e_in1k")
+        assert settings.optim_wrapper.paramwise_cfg.decay_rate == decay
+        assert settings.model.head.std == std and settings.model.encoder.drop_path == 0.1

@@ -6,6 +6,6 @@ model = dict(
     tasks=dict(
         masked=dict(
             masking=dict(_delete_=True, type='RandomMasking', ratio=0.6, mode='replace', unit=2),
-            neck=dict(_delete_=True, type='TokenPredictor'),
+            neck=dict(_delete_=True, type='TokenPredictor', initialisation='torch'),
             target=dict(_delete_=True, type='PixelTarget', normalise=False),
             head=dict(_delete_=True, type='PixelLoss', distance='l1'))))

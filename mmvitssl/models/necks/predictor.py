@@ -8,7 +8,7 @@ from mmvitssl.models.backbones.initialisation import cut_normal, xavier_linears
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, MaskedPatches
 
-INITIALISATIONS = ("xavier", "cut_normal")
+INITIALISATIONS = ("xavier", "cut_normal", "torch")
 
 
 @MODELS.register_module()
@@ -17,10 +17,10 @@ class TokenPredictor(nn.Module):
 
     Args:
         in_channels: the encoder's width.
-        out_channels: values a patch: 3 * patch_size^2 for pixels, the vocabulary for ids.
+        out_channels: values per patch: 3 * patch_size^2 for pixels, the vocabulary for ids.
         layers: linear layers; 1 is the published head, more are an MLP with GELU.
         hidden: width between layers; None: ``in_channels``.
-        initialisation: 'xavier' (LoMaR, MAE) or 'cut_normal' (BEiT).
+        initialisation: 'xavier' (LoMaR, MAE), 'cut_normal' (BEiT) or 'torch', PyTorch's own (SimMIM).
 
     Raises:
         ValueError: no layers, or an unknown initialisation.
@@ -46,14 +46,15 @@ class TokenPredictor(nn.Module):
         for i in range(layers):
             parts += [nn.Linear(widths[i], widths[i + 1]), nn.GELU()]
         self.layers = nn.Sequential(*parts[:-1])
-        xavier_linears(self)
+        if initialisation != "torch":
+            xavier_linears(self)
         if initialisation == "cut_normal":
             for layer in self.layers:
                 if isinstance(layer, nn.Linear):
                     cut_normal(layer.weight)
 
     def forward(self, encoded: Encoded, masked: MaskedPatches) -> Tensor:
-        """(T, out_channels), an entry a masked patch.
+        """Predictions of the T masked patches, (T, out_channels).
 
         Raises:
             ValueError: masked patches did not go through the encoder.
