@@ -34,8 +34,9 @@ python tools/train.py configs/PRETRAINING.py --work-dir work_dirs/row
 python tools/train.py configs/EVALUATION.py --pretrained work_dirs/row/last.pth
 ```
 
-"See paper" and "figure" stand for numbers that are not repeated here. "None" in the column of
-numbers means that nothing was published. Where a paper and its code differ, both are rows.
+The line below each table says where its numbers come from. "Not available": the number stands in a
+table of the paper, and neither its text nor a repository repeats it. "Figure": the number can only be
+read from a picture. "None": nothing was published. Where a paper and its code differ, both are rows.
 
 The last column says what was measured or compared here, at a small size. *Parity* compares losses
 and outputs with the official code. The other entries are studies of learning. Every config of this
@@ -66,10 +67,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a paper, with its rows."""
+    """A table of a paper, with its rows, and where its numbers were read."""
 
     paper: str
     title: str
+    source: str
     rows: tuple[Row, ...]
 
 
@@ -86,7 +88,12 @@ def read() -> tuple[list[Table], dict[str, list[str]]]:
     """The tables, and what covers each method."""
     source = yaml.safe_load(SOURCE.read_text())
     tables = [
-        Table(one["paper"], one["table"], tuple(_row(line) for line in one["rows"].splitlines()))
+        Table(
+            one["paper"],
+            one["table"],
+            one.get("source", ""),
+            tuple(_row(line) for line in one["rows"].splitlines()),
+        )
         for one in source["tables"]
     ]
     return tables, source["coverage"]
@@ -116,6 +123,8 @@ def render() -> str:
             names = [f"`{name}`" if name else "none" for name in (row.pretraining, row.evaluation)]
             cells = [row.label, *names, row.published, covered(row, coverage)]
             lines.append("| " + " | ".join(cells) + " |")
+        if table.source:
+            lines.append(f"\nSource of the numbers: {table.source}.")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def test_rows_name_configs_that_exist_and_go_together() -> None:
         assert row.evaluation is None or row.evaluation.startswith(
             ("probe/", "transfer/", "supervised/")
         )
+
+
+def test_every_table_with_a_number_says_where_it_was_read() -> None:
+    for table in tables.read()[0]:
+        numbers = any(re.search(r"\d\d\.\d", row.published) for row in table.rows)
+        assert table.source or not numbers, table.title
 
 
 def test_transfer_configs_train_in_the_tests_of_detection_and_segmentation() -> None:

@@ -20,7 +20,8 @@ class TokenPredictor(nn.Module):
         out_channels: values per patch: 3 * patch_size^2 for pixels, the vocabulary for ids.
         layers: linear layers; 1 is the published head, more are an MLP with GELU.
         hidden: width between layers; None: ``in_channels``.
-        initialisation: 'xavier' (LoMaR, MAE), 'cut_normal' (BEiT) or 'torch', PyTorch's own (SimMIM).
+        initialisation: 'xavier' (LoMaR, MAE), 'cut_normal' (BEiT) or PyTorch's own, 'torch'
+            (SimMIM).
 
     Raises:
         ValueError: no layers, or an unknown initialisation.
