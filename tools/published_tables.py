@@ -34,9 +34,10 @@ python tools/train.py configs/PRETRAINING.py --work-dir work_dirs/row
 python tools/train.py configs/EVALUATION.py --pretrained work_dirs/row/last.pth
 ```
 
-The line below each table says where its numbers come from. "Not available": the number stands in a
-table of the paper, and neither its text nor a repository repeats it. "Figure": the number can only be
-read from a picture. "None": nothing was published. Where a paper and its code differ, both are rows.
+The line below each table says where its numbers come from. "Not available": the number stands in
+a table of the paper, and neither its text nor a repository repeats it. "Figure": the number can
+only be read from a picture. "None": nothing was published. Where a paper and its code differ, both
+are rows.
 
 The last column says what was measured or compared here, at a small size. *Parity* compares losses
 and outputs with the official code. The other entries are studies of learning. Every config of this
