@@ -24,6 +24,7 @@ from benchmark.data import (
     pipeline_line,
     write_photographs,
 )
+from benchmark.hooks import measure_hooks
 from benchmark.peers import PeerBench
 from benchmark.plain import PlainBench
 from benchmark.supervised import SupervisedBench
@@ -65,6 +66,10 @@ def parse_args() -> argparse.Namespace:
         help="and its ratios over ours; 'plain' is LoMaR as published, 'timm' a supervised ViT",
     )
     parser.add_argument("--images", metavar="FOLDER", help="of --data; else photographs are made")
+    parser.add_argument(
+        "--hooks", action="store_true",
+        help="time the hooks that watch features beside the steps: their share of the time",
+    )  # fmt: skip
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     if args.repeat < 1 or args.batch_size < 1:
@@ -73,6 +78,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("--peer compares with ours, --against ours among themselves: choose one")
     if args.peer in ("plain", "timm") and args.data:
         parser.error(f"--peer {args.peer} has training steps, no data pipeline")
+    if args.hooks and (args.data or args.peer or args.against):
+        parser.error("--hooks goes with --method alone")
     if args.images and not args.data:
         parser.error("--images belongs to --data")
     return args
@@ -151,10 +158,20 @@ def data(args: argparse.Namespace) -> None:
         print(pipeline_line(bench.name, stages, args.batch_size, against=ours))
 
 
+def hooks(args: argparse.Namespace) -> None:
+    for name in dict.fromkeys(args.method):
+        with launch.building():
+            method, config = config_of(name, args)
+            bench = StepBench(method, config, args.batch_size, args.device, args.amp)
+        print(measure_hooks(bench, config, args.repeat).line(), flush=True)
+        del bench
+
+
 def main() -> None:
     args = parse_args()
     MMLogger.get_instance("benchmark", log_level="ERROR")  # its lines go to stdout, as ours
-    data(args) if args.data else steps(args)
+    program = data if args.data else hooks if args.hooks else steps
+    program(args)
 
 
 if __name__ == "__main__":

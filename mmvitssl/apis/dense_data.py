@@ -321,15 +321,24 @@ def _labels(masks: Path, stems: list[str], suffix: str) -> tuple[set[int], tuple
     return labels - {IGNORED}, _median(sizes)  # type: ignore[arg-type]
 
 
+def ade20k_classes() -> tuple[str, ...]:
+    """Names of ADE20K's 150 classes; the first is label 1 of its masks.
+
+    Raises:
+        MissingExtraError: mmseg is not installed.
+    """
+    require("ADE20K", "transfer", "mmseg")
+    from mmseg.datasets import ADE20KDataset
+
+    return tuple(ADE20KDataset.METAINFO["classes"])
+
+
 def _classes(root: Path, labels: set[int]) -> tuple[tuple[str, ...], bool, str]:
     """Names of the classes, whether 0 is no class, and a line that says why."""
     if not labels:
         raise UserError(f"The masks below {root} hold nothing but {IGNORED}, which means no label.")
     if (root / ADE).is_file():
-        require("ADE20K", "transfer", "mmseg")
-        from mmseg.datasets import ADE20KDataset
-
-        return tuple(ADE20KDataset.METAINFO["classes"]), True, f"classes of ADE20K ({ADE})"
+        return ade20k_classes(), True, f"classes of ADE20K ({ADE})"
     file = next((root / name for name in NAMES if (root / name).is_file()), None)
     count, first = max(labels) + 1, int(0 not in labels)
     if file is None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmvitssl.apis.dense_data import ade20k_classes
 from mmvitssl.apis.embedding import CROP, ImageModel, load
 from mmvitssl.apis.pictures import load_pretrainer
 from mmvitssl.checkpoint.named import SOURCES
@@ -54,6 +55,8 @@ def add_patch_embedding(commands: Any) -> None:
     draw.add_argument("masks", help="folder of masks: same names, PNG, one channel of classes")
     draw.add_argument("--classes", nargs="*", default=[], metavar="NAME", help="names, from 0 on")
     draw.add_argument("--ignore", type=int, default=255, help="class that does not count")
+    draw.add_argument("--ade20k", action="store_true",
+                      help="0 is no class, and the classes have ADE20K's names")  # fmt: skip
     draw.add_argument("--patches", type=int, default=3000, help="draw at most so many")
     draw.add_argument("--method", choices=embedding.METHODS, default="tsne")
     draw.set_defaults(run=draw_map)
@@ -140,6 +143,9 @@ def draw_sheet(args: argparse.Namespace) -> Iterator[Path]:
 
 def draw_map(args: argparse.Namespace) -> Iterator[Path]:
     """Write the map of the patches of a folder."""
+    names, ignore = tuple(args.classes), args.ignore
+    if args.ade20k:
+        names, ignore = ("", *ade20k_classes()), 0
     model = load(args.checkpoint, args.config, source=args.source)
     values, labels = [], []
     for path in list_images(args.images):
@@ -150,11 +156,11 @@ def draw_map(args: argparse.Namespace) -> Iterator[Path]:
         size = (pixels.shape[-2], pixels.shape[-1])
         classes = patches.read_mask(mask, round(min(size) / CROP), size)
         grid = (features.shape[0], features.shape[1])
-        labels.append(patches.patch_labels(classes, grid, ignore=args.ignore))
+        labels.append(patches.patch_labels(classes, grid, ignore=ignore))
         values.append(features)
     flat = torch.cat([value.flatten(0, 1) for value in values])
     title = f"{Path(args.checkpoint).stem}: patches of {len(values)} images, {args.method}"
     yield patches.draw_patch_embedding(
         flat, torch.cat([label.flatten() for label in labels]), Path(args.out), title,
-        tuple(args.classes), args.patches, args.method, args.seed,
+        names, args.patches, args.method, args.seed,
     )  # fmt: skip

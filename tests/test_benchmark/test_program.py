@@ -53,6 +53,7 @@ def test_pipelines(tmp_path: Path) -> None:
         (("--method", "mea"), "error: No config mea/"),
         (("--method", "mae", "--peer", "mmpretrain", "--against", "mae"), "choose one"),
         (("--method", "mae", "--images", "."), "--images belongs to --data"),
+        (("--method", "mae", "--hooks", "--peer", "timm"), "--hooks goes with --method alone"),
         (("--method", "mae+bf16"), "is followed by checkpointing or packed"),
         (("--method", "mae@big"), "'@' is followed by an image size"),
         (("--data", "x.py", "--peer", "plain"), "no data pipeline"),

@@ -175,31 +175,62 @@ def test_long_curves_are_thinned_and_gaps_stay(tmp_path: Path) -> None:
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
+# width that is scrolled over, charts that are drawn, the window, luminance of the page, and the
+# least contrast of a text with what is behind it (WCAG 2)
+MEASURE = """<script>
+const light = c => c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+const numbers = text => text.match(/[\\d.]+/g).map(Number);
+const behind = e => { for (; e; e = e.parentElement) {
+  const c = numbers(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > .99) return c; }
+  return [255, 255, 255]; };
+let least = 99;
+for (const e of document.querySelectorAll('body *')) {
+  if (e.closest('svg, script, style')) continue;
+  if (![...e.childNodes].some(n => n.nodeType == 3 && n.data.trim())) continue;
+  const [a, b] = [numbers(getComputedStyle(e).color), behind(e)].map(c => light(c.slice(0, 3)));
+  least = Math.min(least, (Math.max(a, b) + .05) / (Math.min(a, b) + .05));
+}
+document.body.dataset.found = [document.documentElement.scrollWidth,
+  document.querySelectorAll('svg path').length, innerWidth,
+  light(behind(document.body).slice(0, 3)), least].join();
+</script></body>"""
+WIDTHS = (390, 820, 1400)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [390, 1400])
-def test_the_page_fits_its_window(run: Path, width: int, tmp_path: Path) -> None:
-    """Nothing scrolls sideways, and the script draws every chart."""
-    text = (run / "report.html").read_text()
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_page_fits_its_window(run: Path, dark: bool, tmp_path: Path) -> None:
+    """Nothing scrolls sideways, the script draws every chart, and texts can be read."""
+    other = logged(tmp_path / "another-run-with-a-long-name", [4.0, 3.0, 2.0])
+    compared = write_run_report([run, other], tmp_path / "compare.html")
+    pages = {"page": run / "report.html", "compared": compared}
+    drawn = {name: len(Page(path.read_text()).charts) for name, path in pages.items()}
+    for name, path in pages.items():
+        (tmp_path / f"{name}.html").write_text(path.read_text().replace("</body>", MEASURE))
     frame = tmp_path / "frame.html"  # headless windows have a least width; frames have none
-    measure = (
-        "<script>document.body.dataset.sizes = [document.documentElement.scrollWidth, "
-        "document.querySelectorAll('svg path').length, innerWidth].join()</script>"
-    )
-    page = tmp_path / "page.html"
-    page.write_text(text.replace("</body>", measure + "</body>"))
     frame.write_text(
-        f"<iframe src='page.html' width={width} height=800 style='border:0' "
-        f'onload="document.title = this.contentDocument.body.dataset.sizes"></iframe>'
+        "".join(
+            f"<iframe src='{name}.html' width={width} height=800 style='border:0' onload=\""
+            f'document.title += `${{this.contentDocument.body.dataset.found}},{name};`"></iframe>'
+            for name in pages
+            for width in WIDTHS
+        )
     )
     done = subprocess.run(
         [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1600,1000",
          "--allow-file-access-from-files", "--virtual-time-budget=5000", "--dump-dom",
-         frame.as_uri()],
-        capture_output=True, text=True, timeout=120,
+         f"--blink-settings=preferredColorScheme={0 if dark else 1}", frame.as_uri()],
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    found = re.search(r"<title>(\d+),(\d+),(\d+)</title>", done.stdout)
-    assert found, done.stderr[-2000:]
-    scrolled, drawn, inner = map(int, found.groups())
-    assert scrolled <= inner == width
-    assert drawn == len(Page(text).charts)
+    title = re.search(r"<title>(.+);</title>", done.stdout)
+    assert title, done.stderr[-2000:]
+    found = [line.split(",") for line in title[1].split(";")]
+    assert len(found) == len(pages) * len(WIDTHS)
+    assert sorted({int(line[2]) for line in found}) == list(WIDTHS)
+    for scrolled, charts_, inner, luminance, contrast, name in found:
+        assert int(scrolled) <= int(inner)
+        assert int(charts_) >= drawn[name] > 0
+        assert float(luminance) < 0.1 if dark else float(luminance) > 0.8
+        assert float(contrast) >= 4.5
