@@ -192,7 +192,7 @@ def draw_patch_embedding(
     method: str = "tsne",
     seed: int = 0,
 ) -> Path:
-    """Write a map of labelled patches (CAE, figure 5).
+    """Write a map of labelled patches (CAE, figure 7).
 
     Args:
         features: (N, C) of patches.

@@ -393,13 +393,14 @@ def test_mlp_of_prototypes_starts_as_published() -> None:
 
 
 def layers_of(**options: Any) -> list[str]:
-    """Names of the layers, with what can be learned beside the weights of linear ones."""
+    """Names of the layers; + has a scale or a bias to learn, * a scale alone."""
     names = []
     for layer in ProjectionMLP(8, 16, 4, **options).layers:
         extra = layer.weight is not None if isinstance(layer, nn.BatchNorm1d) else False
         extra = layer.bias is not None if isinstance(layer, nn.Linear) else extra
         kind = "BatchNorm" if isinstance(layer, nn.BatchNorm1d) else type(layer).__name__
-        names.append(kind + ("+" if extra else ""))
+        scales = kind == "BatchNorm" and extra and not layer.bias.requires_grad
+        names.append(kind + ("*" if scales else "+" if extra else ""))
     return names
 
 
@@ -412,7 +413,7 @@ BIASED = ["Linear+", "BatchNorm+", "ReLU"]
     ("options", "expected"),
     [
         # SimCLR v2
-        (dict(last_affine=True), [*HIDDEN, *HIDDEN, "Linear", "BatchNorm+"]),
+        (dict(last_affine=True), [*HIDDEN, *HIDDEN, "Linear", "BatchNorm*"]),
         # MoCo v2
         (PLAIN, ["Linear+", "ReLU", "Linear+"]),
         # MoBY

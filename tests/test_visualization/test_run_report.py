@@ -182,7 +182,8 @@ const light = c => c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1
   .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
 const numbers = text => text.match(/[\\d.]+/g).map(Number);
 const behind = e => { for (; e; e = e.parentElement) {
-  const c = numbers(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > .99) return c; }
+  const c = numbers(getComputedStyle(e).backgroundColor);
+  if (c.length < 4 || c[3] > .99) return c; }
   return [255, 255, 255]; };
 let least = 99;
 for (const e of document.querySelectorAll('body *')) {

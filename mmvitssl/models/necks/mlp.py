@@ -59,7 +59,7 @@ class ProjectionMLP(nn.Module):
         norm: batch norm (over all processes) after each hidden layer.
         last_norm: batch norm after the last layer; without affine parameters in MoCo v3 and
             SimSiam.
-        last_affine: whether that batch norm has affine parameters (SimCLR).
+        last_affine: whether that batch norm learns a scale (SimCLR); its shift stays 0.
     """
 
     def __init__(
@@ -89,7 +89,10 @@ class ProjectionMLP(nn.Module):
                 layers += [SyncBatchNorm1d(widths[i + 1])] if norm else []
                 layers.append(nn.ReLU(inplace=True))
             elif last_norm:
-                layers.append(SyncBatchNorm1d(widths[i + 1], affine=last_affine))
+                norm_layer = SyncBatchNorm1d(widths[i + 1], affine=last_affine)
+                if last_affine:
+                    norm_layer.bias.requires_grad_(False)
+                layers.append(norm_layer)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
