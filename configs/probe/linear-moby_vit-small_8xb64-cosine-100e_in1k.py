@@ -3,7 +3,8 @@
 _base_ = './linear-mocov3_vit-base_8xb128-cosine-90e_in1k.py'
 
 model = dict(
-    encoder=dict(arch=dict(base='small'), position='learned'), label_smoothing=0.1)
+    encoder=dict(arch=dict(base='small'), position='learned'), label_smoothing=0.1,
+    head=dict(std=0.02))
 train_dataloader = dict(batch_size=64)
 # 1.0 x 512 / 512
 optim_wrapper = dict(optimizer=dict(lr=1.0, nesterov=True), clip_grad=dict(max_norm=5.0))

@@ -324,6 +324,9 @@ def test_timms_schedules(
     assert found == pytest.approx(expected, abs=6e-3 * top)
     assert found[0] == pytest.approx(start) and found[-1] == pytest.approx(expected[-1], rel=1e-2)
     assert settings.optim_wrapper.clip_grad.max_norm == 5.0
+    if name.startswith("linear-moby"):
+        assert settings.model.head.std == 0.02 and settings.model.label_smoothing == 0.1
+        assert settings.optim_wrapper.optimizer.nesterov
 
 
 def test_simmims_fine_tuning_follows_the_epochs_of_pretraining() -> None:
