@@ -6,7 +6,9 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,8 +85,9 @@ def measure_hooks(bench: StepBench, config: Config, repeat: int, images: int = 2
         images: that a look of :class:`HealthHook` encodes.
     """
     settings = [hook for hook in config.get("custom_hooks", []) if hook.type == "CollapseHook"]
-    collapse = CollapseHook(**{k: v for k, v in settings[0].items() if k != "type"}) if settings \
-        else None  # fmt: skip
+    collapse = None
+    if settings:
+        collapse = CollapseHook(**{k: v for k, v in settings[0].items() if k != "type"})
     health_share = HealthHook().share
     views = synthetic_views(config, images)[0]
     batch = {"views": [views], "samples": {"label": torch.arange(images) % 10}}
@@ -110,9 +113,10 @@ def measure_hooks(bench: StepBench, config: Config, repeat: int, images: int = 2
         for number in range(repeat):
             health = HealthHook(images=images)
             health.before_train(run)
-            parts = [
+            look = partial(_timed, health.before_train_iter, run, 0, batch)
+            parts: list[tuple[str, Callable[[], float]]] = [
                 ("steps", bench.timed),
-                ("health", lambda hook=health: _timed(hook.before_train_iter, run, 0, batch)),
+                ("health", look),
             ]
             for name, part in reversed(parts) if number % 2 else parts:
                 times[name].append(part())
@@ -131,7 +135,8 @@ def measure_hooks(bench: StepBench, config: Config, repeat: int, images: int = 2
     )
 
 
-def _timed(call: Any, *arguments: Any) -> float:
+def _timed(call: Callable[..., object], *arguments: Any) -> float:
+    """Seconds of a call."""
     start = time.perf_counter()
     call(*arguments)
     return time.perf_counter() - start
