@@ -95,8 +95,7 @@ class ReportHook(Hook):
         model = _bare(runner)
         assert isinstance(model, Pretrainer)
         encoder = model.get_submodule("encoder")
-        eager = torch.compiler.set_stance("force_eager")
-        with eager, evaluating(model), all_seeded(0, next(model.parameters()).device):
+        with evaluating(model), all_seeded(0, next(model.parameters()).device):
             for name, columns in draw_pictures(model, batch).items():
                 self._add(runner, name, columns, step)
             if model.encoder.spec.has_attention and model.encoder.spec.has_class_token:
