@@ -43,11 +43,11 @@ lint: setup
 # Files of tests are shared out over JOBS processes of one thread each: two that use all cores at
 # once slow each other down.
 test: lint
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # those too that are marked long
 test-all: lint
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile -m ""
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m ""
 
 # Trials are kept in SOAK and not repeated: remove the file to begin again.
 SOAK ?= work_dirs/soak/trials.jsonl

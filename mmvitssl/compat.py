@@ -29,14 +29,6 @@ from mmengine.logging import print_log
 from mmvitssl.config_tree import parts
 
 
-def _is_distribution(name: str) -> bool:
-    try:
-        distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
 def map_config_scopes() -> None:
     """Let ``_base_ = 'mmseg::...'`` and ``'mmvitssl::...'`` find their packages.
 
@@ -44,7 +36,9 @@ def map_config_scopes() -> None:
     fork is distributed under another name, so inheritance would fail; the import name finds both.
     The scope of this package is not in the table at all.
     """
-    if not _is_distribution("mmsegmentation"):
+    try:
+        distribution("mmsegmentation")
+    except PackageNotFoundError:
         config_utils.MODULE2PACKAGE["mmseg"] = "mmseg"
     config_utils.MODULE2PACKAGE["mmvitssl"] = "mmvitssl"
 

@@ -18,6 +18,14 @@ def mmvitssl_scope() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def configs_without_yapf() -> Iterator[None]:
+    """MMEngine formats each config that a test saves, which takes seconds and changes no value."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, False))
+        yield
+
+
 GPU_TESTS = Path(__file__).parent / "test_gpu"
 
 
@@ -30,6 +38,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     related = collection_path in GPU_TESTS.parents or collection_path.is_relative_to(GPU_TESTS)
     return None if related else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, so that processes that share the files out end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -1,6 +1,7 @@
 # UperNet on the demo's scenes: the full-size path with a tiny ViT and light heads.
 _base_ = [
     '../transfer/_base_/upernet_vit.py',
+    '../transfer/_base_/segmentation_minutes.py',
     'mmseg::_base_/default_runtime.py',
 ]
 
@@ -36,53 +37,23 @@ test_pipeline = [
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='PackSegInputs'),
 ]
+scenes = dict(data_root=data_root, metainfo=metainfo, reduce_zero_label=True)
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='BaseSegDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        reduce_zero_label=True,
+        scenes,
         data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
-        img_suffix='.jpg',
-        seg_map_suffix='.png',
         pipeline=train_pipeline))
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='BaseSegDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        reduce_zero_label=True,
+        scenes,
         data_prefix=dict(img_path='images/val', seg_map_path='masks/val'),
-        img_suffix='.jpg',
-        seg_map_suffix='.png',
         pipeline=test_pipeline))
-test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_cfg = dict(type='TestLoop')
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations + 1)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(decay_rate=0.9, no_decay=('cls_token', 'pos_embed')))
+train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=15),
     dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=15),
 ]
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=5, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=iterations, max_keep_ckpts=1),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'))
+default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=iterations))
 log_processor = dict(window_size=20)
-randomness = dict(seed=0)

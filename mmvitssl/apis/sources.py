@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -248,9 +248,3 @@ def class_folders(source: ImageSource) -> list[str]:
         return []
     classes = Counter(part[0] for part in parts)
     return sorted(classes) if len(classes) > 1 and min(classes.values()) > 1 else []
-
-
-def read_images(source: ImageSource) -> Iterator[tuple[str, BytesIO | None]]:
-    """Name and, of an archive, the open member of each image."""
-    for name in source.names:
-        yield name, None if source.archive is None else BytesIO(source.archive.read(name))

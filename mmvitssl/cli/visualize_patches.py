@@ -18,7 +18,8 @@ from mmvitssl.datasets.files import list_images
 from mmvitssl.engine.errors import UserError
 from mmvitssl.visualization import embedding, patches
 from mmvitssl.visualization.curves import run_names
-from mmvitssl.visualization.decoder_attention import decoder_maps, draw_decoder_maps
+from mmvitssl.visualization.decoder_attention import decoder_maps
+from mmvitssl.visualization.decoder_sheet import draw_decoder_maps
 from mmvitssl.visualization.reconstruction import draw_comparison, load_batch
 
 

@@ -8,11 +8,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from mmvitssl.datasets.files import EXTENSIONS, SHOWN, is_hidden, list_images, log_left_out
 from mmvitssl.datasets.images import ImageFiles, Transform, read_lines
 from mmvitssl.datasets.sampler import SampleKey, as_key
+from mmvitssl.datasets.wrapper import DatasetWrapper
 from mmvitssl.registry import DATASETS
 
 
@@ -134,7 +134,7 @@ def listed_subset(paths: Sequence[str], ann_file: str) -> np.ndarray:
 
 
 @DATASETS.register_module()
-class LabelSubset(Dataset):
+class LabelSubset(DatasetWrapper):
     """Some of the images of a labelled data set: a share of every class, or those of a list.
 
     Args:
@@ -156,7 +156,7 @@ class LabelSubset(Dataset):
         seed: int = 0,
         ann_file: str | None = None,
     ) -> None:
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        super().__init__(dataset)
         if self.dataset.labels is None:
             raise ValueError(f"LabelSubset.dataset: {type(self.dataset).__name__} has no labels.")
         if (fraction is None) == (ann_file is None):
@@ -175,19 +175,6 @@ class LabelSubset(Dataset):
     def labels(self) -> np.ndarray:
         """(n,) of the images of the subset."""
         return self.dataset.labels[self.indices]
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the classes."""
-        return self.dataset.classes
-
-    def use_classes(self, classes: Sequence[str]) -> None:
-        """See :meth:`ImageFiles.use_classes`."""
-        self.dataset.use_classes(classes)
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        return self.dataset.metainfo
 
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
         """The image's sample, whose ``index`` is its place in the subset."""

@@ -24,7 +24,6 @@ from mmvitssl import compat
 from mmvitssl.checkpoint.durable import newest_good, point_to_last
 from mmvitssl.config_tree import parts
 from mmvitssl.datasets.images import ImageFiles
-from mmvitssl.datasets.labelled import LabelSubset
 from mmvitssl.datasets.sampler import add_keys
 from mmvitssl.datasets.wrapper import DatasetWrapper
 from mmvitssl.engine.console import with_short_console
@@ -36,7 +35,7 @@ from mmvitssl.models.backbones.contract import Backbone
 
 BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 # data sets whose samples are drawn by SampleKey
-KEYED = (ImageFiles, LabelSubset, DatasetWrapper)
+KEYED = (ImageFiles, DatasetWrapper)
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
 __all__ = ["UserError", "building", "run_or_explain"]

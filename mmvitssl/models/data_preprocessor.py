@@ -71,10 +71,6 @@ class ViewPreprocessor(BaseDataPreprocessor):
         """(B, C, H, W) in [0, 1] -> zero mean, unit variance."""
         return (pixels - self.mean) / self.std
 
-    def denormalise(self, images: Tensor) -> Tensor:
-        """The inverse of :meth:`normalise`."""
-        return images * self.std + self.mean
-
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """``{'views': [uint8 (B, C, H, W)], 'samples': ...}`` -> ``{'views': [View], ...}``.
 

@@ -12,14 +12,14 @@ from gpu_checks.small import narrow_heads
 
 METHODS = ("mae", "lomar", "lomar-beit", "cae", "beit", "simmim", "mocov3", "simclr", "byol",
            "simsiam", "mocov2", "dino", "moby", "repre-mocov3", "mtssl")  # fmt: skip
-WIDTH = 48
+WIDTH, DEPTH = 48, 4
 
 
 def tiny_config(method: str, arch: str = "ViT-B/16", image_size: int = 128) -> Config:
     init_default_scope("mmvitssl")
     config = load_config(method, arch, image_size)
     if arch != "Swin-T":
-        config.model.encoder.arch = dict(embed_dim=WIDTH, depth=12, num_heads=4)
+        config.model.encoder.arch = dict(embed_dim=WIDTH, depth=DEPTH, num_heads=4)
     return narrow_heads(config)
 
 

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmark import load_config
 from benchmark.supervised import CLASSES, SupervisedBench
 from mmvitssl.engine.launch import UserError
-from tests.test_benchmark.small import WIDTH, tiny_config
+from tests.test_benchmark.small import DEPTH, WIDTH, tiny_config
 
 
 def supervised(amp: str = "fp32") -> SupervisedBench:
@@ -30,7 +30,7 @@ def test_every_parameter_trains(amp: str) -> None:
 
 def test_its_operations_are_those_of_the_encoder_and_a_classifier() -> None:
     bench = supervised()
-    tokens, blocks = 64 + 1, 12
+    tokens, blocks = 64 + 1, DEPTH
     embedding = 2 * 64 * (16 * 16 * 3) * WIDTH
     block = 2 * tokens * 12 * WIDTH**2 + 4 * tokens**2 * WIDTH
     classifier = 2 * WIDTH * CLASSES

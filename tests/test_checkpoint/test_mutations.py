@@ -35,7 +35,7 @@ from tests.test_checkpoint.test_formats import timm_vit
 ARCH = dict(embed_dim=64, depth=2, num_heads=4)
 SETTINGS: dict[str, Any] = dict(type="ViT", arch=ARCH, image_size=16, patch_size=8)
 BARE = {key: value for key, value in SETTINGS.items() if key != "type"}
-SEEDS = [range(60), pytest.param(range(60, 760), marks=pytest.mark.long)]
+SEEDS = [range(30), pytest.param(range(30, 760), marks=pytest.mark.long)]
 Read = Callable[[Path], dict[str, Tensor]]
 
 

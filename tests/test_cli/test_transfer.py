@@ -69,11 +69,11 @@ def test_every_format_goes_into_detector_and_segmentor(
     config.optim_wrapper.type = "OptimWrapper"
     set_devices(config, "none")
     with DefaultScope.overwrite_default_scope(scope):
-        model: Any = MODELS.build(config.model).eval()
-    load_encoder(model.backbone, tmp_path / "file.pth", log=lambda line: None)
+        backbone: Any = MODELS.build(config.model.backbone).eval()
+    load_encoder(backbone, tmp_path / "file.pth", log=lambda line: None)
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        found = model.backbone(image)[-1]
+        found = backbone(image)[-1]
         last = expected.forward_levels(image, [3])[3]
     if last.ndim == 3:
         last = last.transpose(1, 2).unflatten(2, (4, 4))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from copy import deepcopy
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +13,10 @@ from mmengine.optim import build_optim_wrapper
 from PIL import Image
 
 from mmvitssl.datasets.sampler import SampleKey
-from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.optim import AutocastOptimWrapper
 from mmvitssl.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+from tests.test_configs.reading import CONFIGS, build, built, read
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 METHODS = ("mocov3", "mocov2", "simclr", "byol", "simsiam", "dino", "moby")
 FOLDERS = (*METHODS, "repre", "repre/ablations")
 ALL = sorted(
@@ -48,23 +44,8 @@ LARS = ("simclr/simclr_vit-small_lars-32xb128-cosine-300e_in1k.py",
         "byol/byol_vit-small_lars-32xb128-cosine-300e_in1k.py")  # fmt: skip
 
 
-@cache
-def original(path: str) -> Config:
-    return read_config(str(CONFIGS / path))
-
-
-def read(path: str) -> Config:
-    return deepcopy(original(path))
-
-
-def build(config: Config) -> Any:
-    with torch.device("meta"):
-        return MODELS.build(config.model)
-
-
-@cache
 def trained(path: str) -> int:
-    return sum(p.numel() for p in build(read(path)).parameters() if p.requires_grad)
+    return sum(p.numel() for p in built(path).parameters() if p.requires_grad)
 
 
 def sizes(path: str) -> tuple[int, int]:
@@ -87,8 +68,7 @@ def test_every_method_has_configs() -> None:
 
 @pytest.mark.parametrize("path", ALL)
 def test_every_config_builds_and_is_consistent(path: str) -> None:
-    config = read(path)
-    model = build(config)
+    config, model = read(path), built(path)
     gpus, batch = sizes(path)
     real = gpus * batch * config.optim_wrapper.get("accumulative_counts", 1)
     assert real == config.auto_scale_lr.base_batch_size
@@ -187,7 +167,7 @@ def test_published_optimizers(path: str) -> None:
 @pytest.mark.parametrize("path", BASES)
 def test_learning_rates_rise_and_fall(path: str) -> None:
     config = read(path)
-    wrapper = wrapped(torch.nn.ModuleDict({"encoder": build(config).encoder}), config)
+    wrapper = wrapped(torch.nn.ModuleDict({"encoder": built(path).encoder}), config)
     schedulers = []
     for one in config.param_scheduler:
         settings = {**one, "optimizer": wrapper, "epoch_length": 1}

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.optim import AutocastOptimWrapper
 from mmvitssl.registry import MODELS, TRANSFORMS
+from tests.test_configs.reading import CONFIGS, read
+from tests.test_configs.reading import built as build
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FOLDERS = ("mae", "simmim", "beit", "lomar", "cae", "tokenizers")
 ALL = sorted(
     str(p.relative_to(CONFIGS)) for folder in FOLDERS for p in (CONFIGS / folder).glob("*.py")
@@ -46,15 +44,6 @@ TRAINED = {
     "cae/cae_vit-small_32xb64-cosine-300e_in1k.py": 38_955_392,
     "cae/cae_vit-small-decoder768_32xb64-cosine-300e_in1k.py": 84_916_736,
 }
-
-
-def read(path: str) -> Config:
-    return read_config(str(CONFIGS / path))
-
-
-def build(path: str) -> Any:
-    with torch.device("meta"):
-        return MODELS.build(read(path).model)
 
 
 @pytest.mark.parametrize("path", ALL)

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from mmengine.config import Config
 
-from mmvitssl.registry import MODELS
+from tests.test_configs.reading import CONFIGS, built
 
-FOLDER = Path(__file__).resolve().parents[2] / "configs/mtssl"
+FOLDER = CONFIGS / "mtssl"
 STEM = "_vit-small_32xb128-cosine-300e_in1k.py"
 TASKS = ("contrast", "rotation", "colour", "place", "jigsaw", "paint")
 ALL = sorted(path.name for path in FOLDER.glob("*.py"))
 
 
-def build(name: str) -> Any:
-    with torch.device("meta"):
-        return MODELS.build(Config.fromfile(FOLDER / name).model)
-
-
 @pytest.mark.parametrize("name", ALL)
 def test_every_config_builds_and_inherits(name: str) -> None:
-    model = build(name)
+    model = built(f"mtssl/{name}")
     wants = "contrast" in model.tasks or "cluster" in model.tasks
     assert (model.target is not None) == (wants and "sit" not in name)
     lines = (FOLDER / name).read_text().splitlines()
@@ -36,23 +29,23 @@ def test_every_config_builds_and_inherits(name: str) -> None:
 
 def test_every_task_and_every_pair_has_a_config() -> None:
     for tasks in [(task,) for task in TASKS] + list(combinations(TASKS, 2)):
-        model = build(f"mtssl-{'-'.join(tasks)}{STEM}")
+        model = built(f"mtssl/mtssl-{'-'.join(tasks)}{STEM}")
         assert list(model.tasks) == list(tasks)
         tokens = [task for task in ("contrast", "rotation") if task in tasks]
         assert sorted(model.encoder.prefix_tokens) == sorted(tokens)
-    assert list(build(f"mtssl-all{STEM}").tasks) == list(TASKS)
-    assert list(build(f"mtssl{STEM}").tasks) == list(TASKS[:4])
+    assert list(built(f"mtssl/mtssl-all{STEM}").tasks) == list(TASKS)
+    assert list(built(f"mtssl/mtssl{STEM}").tasks) == list(TASKS[:4])
 
 
 def test_other_methods_join() -> None:
-    assert "reconstruction" in build(f"mtssl-repre{STEM}").tasks
-    lomar = build(f"mtssl-lomar{STEM}")
+    assert "reconstruction" in built(f"mtssl/mtssl-repre{STEM}").tasks
+    lomar = built(f"mtssl/mtssl-lomar{STEM}")
     assert "windows" in lomar.tasks and lomar.encoder.mask_token is not None
 
 
 def test_sit_is_a_config() -> None:
     (name,) = (name for name in ALL if name.startswith("sit"))
-    model, config = build(name), Config.fromfile(FOLDER / name)
+    model, config = built(f"mtssl/{name}"), Config.fromfile(FOLDER / name)
     assert list(model.tasks) == ["contrast", "rotation", "paint"]
     assert set(model.encoder.prefix_tokens) == {"rotation"}  # the class token is the other one
     paint: Any = model.tasks["paint"]

@@ -166,7 +166,7 @@ def mutated(config: dict[str, Any], draw: random.Random) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "seeds",
-    [range(24), pytest.param(range(24, 324), marks=pytest.mark.long)],
+    [range(12), pytest.param(range(12, 324), marks=pytest.mark.long)],
     ids=("short", "long"),
 )
 def test_a_config_with_any_change_trains_or_is_explained(

@@ -24,6 +24,7 @@ from mmvitssl.models.backbones.contract import (
 )
 from mmvitssl.registry import MODELS
 from tests.builders import make_samples, make_views
+from tests.marks import some
 
 SIDE = 64
 
@@ -142,7 +143,7 @@ def test_contrast_and_reconstruction_reach_all_parameters(name: str, tmp_path: P
         load_encoder(fresh, path)
 
 
-@every
+@pytest.mark.parametrize("name", some(BACKBONES, lambda name: name in ("vit", "swin", "resnet")))
 def test_every_readout_also_of_a_compiled_encoder(name: str) -> None:
     encoder, images = build(name).eval(), torch.randn(2, 3, SIDE, SIDE)
     spec = encoder.spec

@@ -18,7 +18,7 @@ def test_pixels_are_the_exact_view_and_images_its_normalisation() -> None:
     for raw, view in zip(views, out["views"], strict=True):
         assert torch.equal((view.pixels * 255).round().byte(), raw)
         torch.testing.assert_close(view.images, F.normalize(raw.float() / 255, MEAN, STD))
-        torch.testing.assert_close(processor.denormalise(view.images), view.pixels)
+        torch.testing.assert_close(view.images * processor.std + processor.mean, view.pixels)
         assert view.size == (5, 7) and view.batch_size == 2
 
 

@@ -117,7 +117,7 @@ def test_inheritance_does_not_depend_on_the_forks_name(monkeypatch: pytest.Monke
     tables.pop("mmvitssl", None)
     monkeypatch.setattr(config_utils, "MODULE2PACKAGE", tables)
     with monkeypatch.context() as upstream:
-        upstream.setattr(compat, "_is_distribution", lambda name: True)
+        upstream.setattr(compat, "distribution", lambda name: None)
         compat.map_config_scopes()
         assert tables["mmseg"] == "mmsegmentation"
     compat.map_config_scopes()

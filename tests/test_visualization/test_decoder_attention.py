@@ -12,12 +12,8 @@ from torch import Tensor
 
 from mmvitssl.models.algorithms import Pretrainer
 from mmvitssl.registry import MODELS
-from mmvitssl.visualization.decoder_attention import (
-    chosen_layers,
-    decoder_maps,
-    draw_decoder_maps,
-    influence,
-)
+from mmvitssl.visualization.decoder_attention import decoder_maps, influence
+from mmvitssl.visualization.decoder_sheet import chosen_layers, draw_decoder_maps
 from tests.builders import ENCODER, RECONSTRUCTION
 
 GRID, ENCODER_4 = (4, 6), {**ENCODER, "freeze_patch_embed": False}

@@ -1,16 +1,9 @@
 """ImageNet, without its labels, through SimCLR's augmentation for ResNet, twice."""
 
-_base_ = './imagenet_mocov3.py'
+_base_ = './imagenet_simclr.py'
 
-view1 = view2 = [
-    dict(type='RandomResizedCrop', scale=(0.08, 1.0)),
-    dict(type='RandomFlip', p=0.5),
-    dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8),
-    dict(type='RandomGrayscale', p=0.2),
-    dict(type='GaussianBlur', sigma=(0.1, 2.0), p=0.5),
-]
+strong = dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8)
+view1 = view2 = [*_base_.view1[:2], strong, *_base_.view1[3:]]
 views = [dict(transforms=view1), dict(transforms=view2)]
 pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
-
-# 32 processes x 128 = 4096
 train_dataloader = dict(dataset=dict(pipeline=pipeline))

@@ -1,24 +1,12 @@
 """Mask R-CNN on a plain ViT in CAE's form: four blocks, deconvolution pyramid, FPN, global attention."""
 
-_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
+_base_ = ['mmdet::_base_/models/mask-rcnn_r50_fpn.py', './vit_parts.py']
 
 custom_imports = dict(imports=['mmvitssl.models', 'mmvitssl.engine'])
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmvitssl.DenseFeatures',
-        levels=(1 / 3, 1 / 2, 2 / 3, 1.0),  # of the depth
-        encoder=dict(
-            type='mmvitssl.ViT',
-            arch=dict(base='base'),
-            image_size=224,
-            patch_size=16,
-            gradient_checkpointing=True)),
-    neck=[
-        dict(type='mmvitssl.ScalePyramid', norm_cfg=dict(type='SyncBN')),
-        dict(type='FPN', out_channels=256, num_outs=5),
-    ],
+    backbone=dict(_delete_=True, **_base_.backbone),
+    neck=_base_.neck,
     roi_head=dict(
         bbox_head=dict(
             type='Shared4Conv1FCBBoxHead',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import torch
@@ -19,6 +18,7 @@ from mmvitssl.checkpoint.formats.base import (
 )
 from mmvitssl.checkpoint.formats.gated import join_gates, split_gates
 from mmvitssl.checkpoint.formats.tokens import Grid, join_tokens, split_tokens
+from mmvitssl.checkpoint.formats.transformers import join_qkv, split_qkv
 
 PARTS = ("cls_token", "patch_embed.proj.*", "norm.*", "prefix_tokens.*")
 HEADS = {384: 6, 768: 12, 1024: 16, 1280: 20}
@@ -123,31 +123,20 @@ DINOV3 = Format(
 )  # fmt: skip
 
 
-_QUERY = re.compile(r"(layer\.\d+\.attention\.)q_proj\.weight")
-_JOINT = re.compile(r"(layer\.\d+\.attention\.)qkv\.weight")
+QKV = ("q_proj", "k_proj", "v_proj")
 REGISTERS = "embeddings.register_tokens"
 
 
 def _from_transformers(state: State, grid: Grid | None) -> tuple[State, dict[str, str]]:
     """Queries, keys and values as one tensor; registers as named tokens; gates joined."""
     state, kept = split_tokens(state, grid, (REGISTERS,))
-    for key in list(state):
-        match = _QUERY.fullmatch(key)
-        names = [f"{match[1]}{part}_proj.weight" for part in "qkv"] if match else []
-        if match and all(name in state for name in names):
-            state[f"{match[1]}qkv.weight"] = torch.cat([state.pop(name) for name in names])
-    return join_gates(state, HF_GATES), kept
+    return join_gates(join_qkv(state, QKV, "weight"), HF_GATES), kept
 
 
 def _to_transformers(state: State) -> State:
     """The inverse of :func:`_from_transformers`."""
     state = split_gates(join_tokens(state, REGISTERS), HF_GATES, plain=("up_proj", "down_proj"))
-    for key in list(state):
-        match = _JOINT.fullmatch(key)
-        if match is not None:
-            for part, values in zip("qkv", state.pop(key).chunk(3), strict=True):
-                state[f"{match[1]}{part}_proj.weight"] = values.clone()
-    return state
+    return split_qkv(state, QKV, "weight")
 
 
 _TRANSFORMERS = {

@@ -66,7 +66,6 @@ def _single_mlp(state: State) -> State:
 
 # iBOT
 
-IBOT_FRONTS = ("student.backbone.", "teacher.backbone.")
 GAMMA = re.compile(r"(.*blocks\.\d+)\.(gamma_|ls)([12])(\.gamma)?")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import torch
 
@@ -20,35 +21,41 @@ from mmvitssl.checkpoint.formats.tokens import (
 
 HF_GATES = ("weights_in", "weights_out")
 PARTS = ("query", "key", "value")
-APART = re.compile(r"(.*attention\.attention\.)(query|key|value)\.(weight|bias)")
-JOINED = re.compile(r"(.*attention\.attention\.)qkv\.(weight|bias)")
 TABLE = "embeddings.position_embeddings"
 _TABLE = re.compile(r"(vit\.)?embeddings\.position_embeddings")
 TOKENS = {TABLE: "pos_embed", "embeddings.register_tokens": "register_tokens"}
 
 
-def join_qkv(state: State) -> State:
-    """Queries, keys and values as one tensor, where all three are there."""
+def join_qkv(state: State, parts: Sequence[str] = PARTS, kinds: str = "weight|bias") -> State:
+    """Queries, keys and values as one tensor, where all three are there.
+
+    Args:
+        state: names and tensors.
+        parts: names of the layers of queries, keys and values.
+        kinds: which of their tensors, a regular expression.
+    """
+    apart = re.compile(rf"(.*attention\.)({'|'.join(parts)})\.({kinds})")
     joined: State = {}
     for key, tensor in state.items():
-        match = APART.fullmatch(key)
-        names = [f"{match[1]}{part}.{match[3]}" for part in PARTS] if match else []
+        match = apart.fullmatch(key)
+        names = [f"{match[1]}{part}.{match[3]}" for part in parts] if match else []
         if not match or any(name not in state for name in names):
             joined[key] = tensor
-        elif match[2] == "query":
+        elif match[2] == parts[0]:
             joined[f"{match[1]}qkv.{match[3]}"] = torch.cat([state[name] for name in names])
     return joined
 
 
-def split_qkv(state: State) -> State:
+def split_qkv(state: State, parts: Sequence[str] = PARTS, kinds: str = "weight|bias") -> State:
     """The inverse of :func:`join_qkv`."""
+    joined = re.compile(rf"(.*attention\.)qkv\.({kinds})")
     apart: State = {}
     for key, tensor in state.items():
-        match = JOINED.fullmatch(key)
+        match = joined.fullmatch(key)
         if match is None:
             apart[key] = tensor
             continue
-        for part, values in zip(PARTS, tensor.chunk(3), strict=True):
+        for part, values in zip(parts, tensor.chunk(3), strict=True):
             apart[f"{match[1]}{part}.{match[2]}"] = values.clone()
     return apart
 

@@ -327,9 +327,13 @@ def _scalars(results: dict[str, TaskResult], batch_size: int) -> dict[str, Any]:
     return values
 
 
+@torch.compiler.set_stance("force_eager")
 @torch.no_grad()
 def draw_pictures(model: Pretrainer, data: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
-    """Each task's pictures for a collated batch, in eval mode; the mode is restored."""
+    """Each task's pictures for a collated batch, in eval mode; the mode is restored.
+
+    A compiled encoder runs uncompiled: another mode and batch size would compile it again.
+    """
     training = model.training
     model.eval()
     pictures = model(**model.data_preprocessor(data, False), mode="pictures")

@@ -19,9 +19,11 @@ class Target(nn.Module):
 
     Attributes:
         out_channels: D, or the number of ids; 0: what the neck predicts, see :meth:`fit`.
+        view: the view that the values are computed from; None: the masked one.
     """
 
     out_channels: int
+    view: int | None = None
 
     def fit(self, channels: int) -> None:
         """Take the width of the predictions; called once the neck is complete.

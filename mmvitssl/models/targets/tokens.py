@@ -41,6 +41,8 @@ class TokenTarget(Target):
             gives one token per patch (112 for 224 with patches of 16 and a stride of 8).
     """
 
+    view: int
+
     def __init__(
         self,
         checkpoint: str = "data/tokenizers/dalle.safetensors",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmvitssl.arguments import check_choice
@@ -14,7 +13,7 @@ from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.fills import grey
-from mmvitssl.models.heads.mlp import token_mlp
+from mmvitssl.models.heads.mlp import ColourHead
 from mmvitssl.models.targets.lab import AB_SCALE, ab_bins, rgb_to_lab, soft_bins
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.models.tasks.patchwise import OwnPatches, all_views
@@ -69,7 +68,7 @@ class Colorization(OwnPatches, PretextTask):
         self.register_buffer("bins", bins.clone(), persistent=False)
         self.register_buffer("prior", torch.full((len(bins),), 1 / max(len(bins), 1)))
         outputs = {"mean": 2, "pixels": 2 * patch_size**2, "bins": len(bins)}[predicts]
-        self.head = token_mlp(in_channels, outputs, hidden)
+        self.head = ColourHead(in_channels, outputs, hidden, bins=predicts == "bins")
 
     def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class; images must be RGB."""
@@ -101,7 +100,7 @@ class Colorization(OwnPatches, PretextTask):
         weights = self.class_weights()[target.argmax(dim=1)]
         if self.training:
             self._count(target, coloured, number)
-        return -(target * output.float().log_softmax(dim=1)).sum(dim=1) * weights
+        return self.head.loss(output, target) * weights
 
     def loss(self, step: PretrainStep) -> TaskResult:
         tokens, pixels = all_views(self, step)
@@ -117,7 +116,7 @@ class Colorization(OwnPatches, PretextTask):
             guess = self.bins[output.argmax(dim=1)]
         else:
             target = (mean if self.predicts == "mean" else ab.flatten(1)) / AB_SCALE
-            losses = F.smooth_l1_loss(output.float(), target, reduction="none", beta=0.1).mean(1)
+            losses = self.head.loss(output, target)
             guess = output.float().view(len(ab), -1, 2).mean(dim=1) * AB_SCALE
         with torch.no_grad():
             error = chosen_mean((guess - mean).norm(dim=1), coloured, number)

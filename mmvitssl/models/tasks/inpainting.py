@@ -12,8 +12,7 @@ from mmvitssl.models.corruption import Assigned, Need, fills
 from mmvitssl.models.corruption.blocks import MODES as BLOCK_MODES
 from mmvitssl.models.corruption.blocks import distort
 from mmvitssl.models.corruption.harmonise import take
-from mmvitssl.models.heads.mlp import token_mlp
-from mmvitssl.models.heads.pixel import PixelLoss
+from mmvitssl.models.heads.mlp import PixelHead
 from mmvitssl.models.targets.patches import put_patches, take_patches
 from mmvitssl.models.targets.pixels import PixelTarget
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
@@ -91,8 +90,7 @@ class Inpainting(OwnPatches, PretextTask):
                 f"leave it out."
             )
         self.target = PixelTarget(patch_size, normalise=False, channels=image_channels)
-        self.distance = PixelLoss(distance)
-        self.head = token_mlp(in_channels, self.target.out_channels, hidden)
+        self.head = PixelHead(in_channels, self.target.out_channels, hidden, distance)
 
     def _fill(self, mode: str, pixels: Tensor, step: PretrainStep, view: int) -> Tensor:
         shown = step.view(view)
@@ -171,7 +169,7 @@ class Inpainting(OwnPatches, PretextTask):
             error = (prediction.float() - target).abs().mean()
             values = target.unflatten(1, (-1, self.target.channels))
             baseline = (values - values.mean(dim=1, keepdim=True)).abs().mean()
-        loss = self.distance(prediction, target)
+        loss = self.head.loss(prediction, target)
         return TaskResult(loss, {"error": error, "mean_colour_error": baseline})
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from mmvitssl.arguments import check_choice
 from mmvitssl.models.algorithms.step import PretrainStep
 from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
-from mmvitssl.models.heads.mlp import chosen_tokens, classify, token_mlp
+from mmvitssl.models.heads.mlp import ClassHead
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.models.tasks.patchwise import OwnPatches
 from mmvitssl.models.tasks.relative_position import check_hiding
@@ -53,7 +53,7 @@ class Jigsaw(OwnPatches, PretextTask):
         check_choice("Jigsaw.position", position, POSITIONS)
         self.position, self.cells = position, cells
         self.hides_position = position == "hidden"
-        self.head = token_mlp(in_channels, cells, hidden)
+        self.head = ClassHead(in_channels, cells, hidden)
 
     def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class; hiding needs the encoder's help."""
@@ -88,12 +88,9 @@ class Jigsaw(OwnPatches, PretextTask):
     def loss(self, step: PretrainStep) -> TaskResult:
         logits, labels = [], []
         for view in self.views:
-            given = step.given(self, view).singles
-            tokens = chosen_tokens(step.encode(view).patches, given)
-            moved = given
+            given = moved = step.given(self, view).singles
             if self.position != "origin":
                 moved = given.gather(1, self.order(step, view))
-            logits.append(self.head(tokens).flatten(0, 1))
+            logits.append(self.head(self.tokens(step, view)).flatten(0, 1))
             labels.append(moved.flatten())
-        loss, accuracy = classify(torch.cat(logits), torch.cat(labels))
-        return TaskResult(loss, {"accuracy": accuracy})
+        return TaskResult(*self.head.loss(torch.cat(logits), torch.cat(labels)))

@@ -16,6 +16,7 @@ from mmvitssl.models.masking import FeatureMasking, Masking
 from mmvitssl.models.necks.latent import PatchProjector
 from mmvitssl.models.necks.prototypes import PrototypeMLP
 from mmvitssl.models.sizes import build_part
+from mmvitssl.models.targets.base import Target
 from mmvitssl.models.targets.latent import PrototypeTarget
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views, other_task
 from mmvitssl.models.tasks.pictures import masked_picture, reconstruction_pictures
@@ -106,10 +107,9 @@ def check_sees(task: PretextTask, sees: str) -> bool:
     return sees == "clean"
 
 
-def target_pairs(view: int, target: object) -> list[tuple[int, int]]:
-    """The masked view and the one that its target is computed from (``target.view``)."""
-    other = getattr(target, "view", view)
-    return [] if other == view else [(view, other)]
+def target_pairs(view: int, target: Target) -> list[tuple[int, int]]:
+    """The masked view and the one that its target is computed from, if it is another."""
+    return [] if target.view in (None, view) else [(view, target.view)]
 
 
 def build_target(task: PretextTask, target: dict[str, Any], backbone: BackboneSpec) -> Any:

@@ -11,7 +11,6 @@ from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
 from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.harmonise import take
-from mmvitssl.models.heads.mlp import chosen_tokens
 from mmvitssl.models.tasks.base import check_views
 from mmvitssl.structures import View
 
@@ -67,7 +66,8 @@ class OwnPatches(nn.Module):
 
     def tokens(self, step: PretrainStep, view: int) -> Tensor:
         """(B, n, C) what the encoder made of the patches."""
-        return chosen_tokens(step.encode(view).patches, step.given(self, view).patches)
+        patches, index = step.encode(view).patches, step.given(self, view).patches
+        return patches.gather(1, index[..., None].expand(-1, -1, patches.shape[-1]))
 
     def pictures(self, step: PretrainStep) -> dict[str, Tensor]:
         """Original, and what the encoder sees after all tasks' alterations."""

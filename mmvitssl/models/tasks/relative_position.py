@@ -12,7 +12,7 @@ from mmvitssl.models.backbones.contract import Backbone
 from mmvitssl.models.corruption import Assigned, Need
 from mmvitssl.models.corruption.allocate import NEIGHBOURS
 from mmvitssl.models.corruption.fills import crop_and_jitter
-from mmvitssl.models.heads.mlp import classify, token_mlp
+from mmvitssl.models.heads.mlp import ClassHead
 from mmvitssl.models.tasks.base import PretextTask, TaskResult
 from mmvitssl.models.tasks.patchwise import OwnPatches
 from mmvitssl.registry import MODELS
@@ -57,7 +57,7 @@ class RelativePosition(OwnPatches, PretextTask):
                 f"RelativePosition needs 0 < crop <= 1 and 0 <= jitter < 1; got {crop}, {jitter}."
             )
         self.crop, self.jitter, self.hides_position = crop, jitter, hide_position
-        self.head = token_mlp(2 * in_channels, len(NEIGHBOURS), hidden or in_channels)
+        self.head = ClassHead(2 * in_channels, len(NEIGHBOURS), hidden or in_channels)
 
     def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class; hiding needs the encoder's help."""
@@ -77,8 +77,7 @@ class RelativePosition(OwnPatches, PretextTask):
             tokens = self.tokens(step, view).unflatten(1, (-1, 2)).flatten(2)  # B, p, 2 C
             logits.append(self.head(tokens).flatten(0, 1))
             labels.append(step.given(self, view).classes.flatten())
-        loss, accuracy = classify(torch.cat(logits), torch.cat(labels))
-        return TaskResult(loss, {"accuracy": accuracy})
+        return TaskResult(*self.head.loss(torch.cat(logits), torch.cat(labels)))
 
 
 def check_hiding(task: PretextTask, encoder: Backbone) -> None:

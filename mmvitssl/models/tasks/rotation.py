@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmvitssl.models.algorithms.step import EncodeRequest, PretrainStep
 from mmvitssl.models.backbones.contract import Backbone
-from mmvitssl.models.heads.mlp import classify, token_mlp
+from mmvitssl.models.heads.mlp import ClassHead
 from mmvitssl.models.tasks.base import PretextTask, TaskResult, check_views
 from mmvitssl.models.tasks.contrastive import check_token, feature_of
 from mmvitssl.registry import MODELS
@@ -69,7 +69,7 @@ class Rotation(PretextTask):
         self.views = tuple(views)
         check_views(self, self.views, least=1)
         self.token = token
-        self.head = token_mlp(in_channels, TURNS, hidden)
+        self.head = ClassHead(in_channels, TURNS, hidden)
 
     def check(self, encoder: Backbone, has_target: bool) -> None:
         """See the base class: the token."""
@@ -96,5 +96,4 @@ class Rotation(PretextTask):
     def loss(self, step: PretrainStep) -> TaskResult:
         features = [feature_of(step.encode(view), self.token) for view in self.views]
         labels = [self.labels(step, view) for view in self.views]
-        loss, accuracy = classify(self.head(torch.cat(features)), torch.cat(labels))
-        return TaskResult(loss, {"accuracy": accuracy})
+        return TaskResult(*self.head.loss(self.head(torch.cat(features)), torch.cat(labels)))

@@ -1,12 +1,9 @@
 """CAE's claim: alignment and decoder both help, and attention reads more than a mean."""
 
+_base_ = '_base_/cifar10.py'
 question = 'What do alignment and decoder do, and how far apart are attentive and linear probes?'
 page = 'cae.md'
 baseline = 'cae'
-seeds = (0, 1, 2)
-flops = 64e12
-precision = 'bf16'
-files = {'train_dataloader.dataset.file': 'cifar10_train.npz'}
 
 cae = dict(config='configs/study/cifar10/cae-rgb_vit-p4_cifar10.py')
 task = 'model.tasks.context.'
@@ -20,18 +17,6 @@ runs = {
 }
 del cae, task
 
-pipeline = [
-    dict(type='LoadImage', backend='opencv'),
-    dict(type='MultiView', views=[dict(transforms=[])]),
-    dict(type='PackViews'),
-]
-probe = dict(
-    readouts=('mean', ),
-    neighbours=(20, ),
-    batch_size=500,
-    bank=dict(type='PackedImages', file='cifar10_train.npz', stride=5, pipeline=pipeline),
-    queries=dict(type='PackedImages', file='cifar10_test.npz', pipeline=pipeline))
-del pipeline
 finetune = {
     'attentive': dict(
         config='configs/study/cifar10/attentive_vit-p4_cifar10.py',

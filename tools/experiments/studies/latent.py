@@ -1,12 +1,9 @@
 """Latent targets on CIFAR-10: iBOT, DINOv2, I-JEPA, data2vec and MaskFeat beside MAE and DINO."""
 
+_base_ = '_base_/cifar10_finetune.py'
 question = 'Do methods that predict features learn on CIFAR-10 what MAE and DINO learn?'
 page = 'latent.md'
 baseline = 'random'
-seeds = (0, 1, 2)
-flops = 64e12
-precision = 'bf16'
-files = {'train_dataloader.dataset.file': 'cifar10_train.npz'}
 
 place = 'configs/study/cifar10/{}_vit-p4_cifar10.py'
 runs = {
@@ -24,27 +21,3 @@ runs = {
         label="iBOT from MAE's encoder"),
 }
 del place
-
-pipeline = [
-    dict(type='LoadImage', backend='opencv'),
-    dict(type='MultiView', views=[dict(transforms=[])]),
-    dict(type='PackViews'),
-]
-probe = dict(
-    readouts=('mean', ),
-    neighbours=(20, ),
-    batch_size=500,
-    bank=dict(type='PackedImages', file='cifar10_train.npz', stride=5, pipeline=pipeline),
-    queries=dict(type='PackedImages', file='cifar10_test.npz', pipeline=pipeline))
-del pipeline
-classifier = dict(
-    config='configs/study/cifar10/finetune_vit-p4_cifar10.py',
-    files={
-        'train_dataloader.dataset.dataset.file': 'cifar10_train.npz',
-        'test_dataloader.dataset.file': 'cifar10_test.npz',
-    },
-    metrics=['accuracy/top1'])
-finetune = {
-    'finetune_10pct': dict(classifier, options={'train_dataloader.dataset.fraction': 0.1}),
-}
-del classifier

@@ -1,12 +1,9 @@
 """Does it learn? Methods on CIFAR-10, for the same number of operations, and random weights."""
 
+_base_ = '_base_/cifar10_finetune.py'
 question = 'Does every method learn features on CIFAR-10 that are worth more than random ones?'
 page = 'learning.md'
 baseline = 'random'
-seeds = (0, 1, 2)
-flops = 64e12
-precision = 'bf16'
-files = {'train_dataloader.dataset.file': 'cifar10_train.npz'}
 
 configs = 'configs/study/cifar10/'
 suffix = '_vit-p4_cifar10.py'
@@ -34,29 +31,9 @@ for name in ('mocov3', 'repre-mocov3', 'mtssl', 'lomar', 'mae', 'cae-rgb', 'dino
         runs[name], flops=256e12, method=name, label=runs[name]['label'] + ', 4 times as long')
 del configs, suffix, name
 
-pipeline = [
-    dict(type='LoadImage', backend='opencv'),
-    dict(type='MultiView', views=[dict(transforms=[])]),
-    dict(type='PackViews'),
-]
-probe = dict(
-    readouts=('mean', 'cls'),
-    neighbours=(20, ),
-    batch_size=500,
-    bank=dict(type='PackedImages', file='cifar10_train.npz', stride=5, pipeline=pipeline),
-    queries=dict(type='PackedImages', file='cifar10_test.npz', pipeline=pipeline))
-del pipeline
-classifier = dict(
-    config='configs/study/cifar10/finetune_vit-p4_cifar10.py',
-    files={
-        'train_dataloader.dataset.dataset.file': 'cifar10_train.npz',
-        'test_dataloader.dataset.file': 'cifar10_test.npz',
-    },
-    metrics=['accuracy/top1'])
+probe = dict(readouts=('mean', 'cls'))
 finetune = {
-    'finetune_10pct': dict(classifier, options={'train_dataloader.dataset.fraction': 0.1}),
     'finetune_1pct': dict(
-        classifier,
+        _base_.finetune.finetune_10pct,
         options={'train_dataloader.dataset.fraction': 0.01, 'train_cfg.max_iters': 100}),
 }
-del classifier

@@ -1,12 +1,9 @@
 """LoMaR's claim: windows reach the accuracy of global masked reconstruction in less time."""
 
+_base_ = '_base_/cifar10.py'
 question = 'What do windows, ratios, positions and late mask tokens do to accuracy and time?'
 page = 'lomar.md'
 baseline = 'mae'
-seeds = (0, 1, 2)
-flops = 64e12
-precision = 'bf16'
-files = {'train_dataloader.dataset.file': 'cifar10_train.npz'}
 
 place = 'configs/study/cifar10/{}_vit-p4_cifar10.py'
 lomar = dict(config=place.format('lomar'))
@@ -32,16 +29,3 @@ runs = {
         lomar, label='mask tokens join before the third block', options={masking + 'mask_at': 2}),
 }
 del place, lomar, masking
-
-pipeline = [
-    dict(type='LoadImage', backend='opencv'),
-    dict(type='MultiView', views=[dict(transforms=[])]),
-    dict(type='PackViews'),
-]
-probe = dict(
-    readouts=('mean', ),
-    neighbours=(20, ),
-    batch_size=500,
-    bank=dict(type='PackedImages', file='cifar10_train.npz', stride=5, pipeline=pipeline),
-    queries=dict(type='PackedImages', file='cifar10_test.npz', pipeline=pipeline))
-del pipeline

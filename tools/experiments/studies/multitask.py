@@ -1,12 +1,9 @@
 """The multi-task ViT, never verified by anyone: which tasks help, which hurt, which weights."""
 
+_base_ = '_base_/cifar10.py'
 question = 'Do tasks in one forward help each other on CIFAR-10 at equal compute?'
 page = 'multitask.md'
 baseline = 'contrast'
-seeds = (0, 1, 2)
-flops = 64e12
-precision = 'bf16'
-files = {'train_dataloader.dataset.file': 'cifar10_train.npz'}
 
 tasks = dict(
     contrast=dict(
@@ -76,16 +73,3 @@ naive['options'] = {
 }
 runs['four-naive'] = dict(naive, label='four, each on a view of its own, wholly altered')
 del tasks, four, six, chosen, tokens, run, likelihoods, hooks, view, naive
-
-pipeline = [
-    dict(type='LoadImage', backend='opencv'),
-    dict(type='MultiView', views=[dict(transforms=[])]),
-    dict(type='PackViews'),
-]
-probe = dict(
-    readouts=('mean', ),
-    neighbours=(20, ),
-    batch_size=500,
-    bank=dict(type='PackedImages', file='cifar10_train.npz', stride=5, pipeline=pipeline),
-    queries=dict(type='PackedImages', file='cifar10_test.npz', pipeline=pipeline))
-del pipeline

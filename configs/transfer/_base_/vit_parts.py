@@ -1,0 +1,15 @@
+"""Parts of detectors on a plain ViT in CAE's form: four blocks, deconvolution pyramid, FPN."""
+
+backbone = dict(
+    type='mmvitssl.DenseFeatures',
+    levels=(1 / 3, 1 / 2, 2 / 3, 1.0),  # of the depth
+    encoder=dict(
+        type='mmvitssl.ViT',
+        arch=dict(base='base'),
+        image_size=224,
+        patch_size=16,
+        gradient_checkpointing=True))
+neck = [
+    dict(type='mmvitssl.ScalePyramid', norm_cfg=dict(type='SyncBN')),
+    dict(type='FPN', out_channels=256, num_outs=5),
+]
