@@ -62,7 +62,8 @@ RANGES: dict[str, Range | CountOrPart] = {
                 "num_views out_channels patch_prototypes patch_size per_patch prototypes "
                 "queries queues relative_grid repeats rows size stride targets topk unit width "
                 "window window_size world_size vocabulary"),
-        (INDEX, "check first_view global_views lag local_views mask_at XX single_blocks view views warmup_epochs warmup_iters workers"),
+        (INDEX, "check first_view global_views lag local_views mask_at max_broken min_keep "
+                "patience rank seed single_blocks view views warmup_epochs warmup_iters workers"),
         (POSITIVE, "clip_each clip_parts eps factor layer_scale least lora_alpha mlp_ratio "
                    "norm_eps of_image reduce rest scales signal student_temperature "
                    "target_aspect teacher_temperature temperature warmup_temperature"),

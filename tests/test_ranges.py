@@ -31,8 +31,10 @@ def flat(hint: Any) -> set[Any]:
 
 def arguments() -> Iterator[tuple[str, str]]:
     """(class, argument) of each number that a class of this package takes."""
-    for one in vars(registry).values():
-        for name, owner in one.module_dict.items() if isinstance(one, Registry) else ():
+    every = [one for one in vars(registry).values() if isinstance(one, Registry)]
+    for one in every:
+        one.import_from_location()
+        for name, owner in one.module_dict.items():
             if inspect.isclass(owner) and owner.__module__.startswith("mmvitssl."):
                 hints = typing.get_type_hints(owner.__init__)
                 for argument in inspect.signature(owner).parameters:
