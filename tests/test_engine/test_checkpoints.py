@@ -117,6 +117,9 @@ def test_the_newest_good_one_is_found_wherever_the_folder_is(
         save(content(iteration), folder / f"{name}.pth")
     save(content(300), folder / "best_score_epoch_30.pth")
     assert newest_good(folder) == str(folder / "iter_105.pth")  # by what is in it
+    for damaged in (b"", b"iter_", b"\xff\x00.pth", b"a" * 5000, b".", b"iter_105.pth\0"):
+        (folder / "last_checkpoint").write_bytes(damaged)
+        assert newest_good(folder) == str(folder / "iter_105.pth")
     point_to_last(folder, folder / "epoch_2.pth")
     moved = folder.rename(tmp_path / "moved")
     assert newest_good(moved) == str(moved / "epoch_2.pth")
