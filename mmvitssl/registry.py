@@ -4,14 +4,30 @@ In a config, ``default_scope = 'mmvitssl'`` (or the prefix ``mmvitssl.``, from a
 config) makes every name below available; names that are not found here are looked up in MMEngine.
 """
 
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
 from mmengine import registry as root
 from mmengine.registry import Registry
+
+from mmvitssl.ranges import checked
 
 SCOPE = "mmvitssl"
 
 
+class CheckedRegistry(Registry):
+    """MMEngine's Registry; the numbers that classes of this package get must be possible."""
+
+    def _register_module(self, module: Any, *args: Any, **kwargs: Any) -> None:
+        if inspect.isclass(module) and module.__module__.startswith(f"{SCOPE}."):
+            checked(module)
+        super()._register_module(module, *args, **kwargs)
+
+
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(
+    return CheckedRegistry(
         name,
         parent=parent,
         scope=SCOPE,

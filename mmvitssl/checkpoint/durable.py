@@ -152,8 +152,11 @@ def _last_named(folder: Path) -> Path | None:
         return None
     named = Path(file.read_text(errors="replace").strip())
     here = folder / named.name
-    path = here if named.is_absolute() and here.is_file() else folder / named
-    return path if path.is_file() else None
+    try:
+        path = here if named.is_absolute() and here.is_file() else folder / named
+        return path if path.is_file() else None
+    except (OSError, ValueError):  # what is left of a damaged file can be no name
+        return None
 
 
 def damage_of(path: Path) -> str:

@@ -248,7 +248,8 @@ def list_images(root: str | Path, extensions: Sequence[str] = EXTENSIONS) -> lis
         skipped = f" ({len(hidden)} hidden files or folders were left out)" if hidden else ""
         raise FileNotFoundError(
             f"The folder {root.absolute()} holds no image: looked below it for "
-            f"{', '.join(wanted)}{skipped}."
+            f"{', '.join(wanted)}{skipped}. Files of other names are read from a text file that "
+            f"lists them, a path per line."
         )
     return sorted(found)
 

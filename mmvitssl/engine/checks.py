@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from mmvitssl.checkpoint import load_strict
 from mmvitssl.datasets import SampleKey
@@ -74,6 +75,29 @@ def check_sharding(runner: Runner) -> None:
     for part, present in parts.items():
         if present:
             raise UserError(f"ShardedStrategy does not work with {part}.")
+    counts = wrapper.get("accumulative_counts") or 1
+    if counts > 1:
+        _check_accumulation(runner, counts)
+
+
+def _check_accumulation(runner: Runner, counts: int) -> None:
+    """Refuse checkpoints of sharded models between the backward passes of a step.
+
+    Their gradients are not saved. What is written by time or after a signal waits for the step.
+    """
+    epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    length = len(runner.train_loop.dataloader)
+    for hook in runner.hooks:
+        if not isinstance(hook, CheckpointHook) or hook.interval <= 0:
+            continue
+        between = hook.interval * (length if epochs and hook.by_epoch else 1)
+        if between % counts:
+            raise UserError(
+                f"ShardedStrategy saves no gradients that are being accumulated, and a checkpoint "
+                f"every {between} iterations (default_hooks.checkpoint.interval) falls between "
+                f"the {counts} of a step (optim_wrapper.accumulative_counts): let the second "
+                f"divide the first."
+            )
 
 
 def check_views(runner: Runner) -> None:

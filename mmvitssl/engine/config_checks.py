@@ -189,8 +189,10 @@ def _check_optimizer(wrapper: dict[str, Any]) -> None:
     if "constructor" not in wrapper:
         _check_keys("optim_wrapper.paramwise_cfg", paramwise, PARAMWISE)
     for key, rule in (paramwise.get("custom_keys") or {}).items():
-        for name, value in rule.items() if isinstance(rule, dict) else ():
-            place = f"optim_wrapper.paramwise_cfg.custom_keys.{key}"
+        place = f"optim_wrapper.paramwise_cfg.custom_keys.{key}"
+        if not isinstance(rule, dict):
+            raise UserError(f"{place}={rule!r} must be a dict of {' and '.join(RULES)}.")
+        for name, value in rule.items():
             if name in RULES:
                 _check_number(f"{place}.{name}", value)
             elif near := difflib.get_close_matches(name, RULES, n=1, cutoff=0.8):

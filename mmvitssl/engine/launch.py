@@ -29,6 +29,7 @@ from mmvitssl.datasets.wrapper import DatasetWrapper
 from mmvitssl.engine.console import with_short_console
 from mmvitssl.engine.dataset_tree import config_leaves
 from mmvitssl.engine.errors import UserError, building, run_or_explain
+from mmvitssl.engine.optim.selectors import check_selectors
 from mmvitssl.extras import require
 from mmvitssl.models.backbones import DenseFeatures
 from mmvitssl.models.backbones.contract import Backbone
@@ -293,7 +294,19 @@ def link_last(work_dir: str) -> None:
 
 
 def build_training(runner: Runner) -> None:
-    """Build data loaders and optimizer now rather than in ``train()``: errors come before work."""
+    """Build optimizer and data loaders now rather than in ``train()``: errors come before work.
+
+    Raises:
+        ValueError: a name in the config chooses no parameter of the model
+            (:func:`~mmvitssl.engine.optim.selectors.check_selectors`).
+    """
+    if sharded := isinstance(runner, FlexibleRunner):
+        # its strategy wraps the model and builds the optimizer when training starts
+        runner.model = runner.strategy.build_model(runner.model)
+    for note in check_selectors(runner.cfg, bare_model(runner)):
+        runner.logger.info(note)
+    if not sharded:
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     # MMEngine builds a loop and its data loader when asked for it
     for loop in (runner.train_loop, runner.val_loop):
         loader = getattr(loop, "dataloader", None)
@@ -303,11 +316,6 @@ def build_training(runner: Runner) -> None:
                 f"{type(loader.sampler).__name__} yields indices: samples are drawn from the seed, "
                 f"the epoch and the index."
             )
-    if isinstance(runner, FlexibleRunner):
-        # its strategy wraps the model and builds the optimizer when training starts
-        runner.model = runner.strategy.build_model(runner.model)
-        return
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
 
 
 def bare_model(runner: Runner) -> nn.Module:

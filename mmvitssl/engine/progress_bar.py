@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 LOSS = re.compile(r"^(Epoch|Iter)\(train\)")
 WINDOW = 50  # iterations that speed and waiting are averaged over
+FIRST = "the first step is computed"
 EVERY = 0.2  # seconds between two pictures of the bar
 
 
@@ -25,6 +27,13 @@ def clock(seconds: float) -> str:
     """``1:02:03`` of a number of seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def memory() -> float:
+    """GiB that were in use at most: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 class ProgressBarHook(Hook):
@@ -48,7 +57,7 @@ class ProgressBarHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Start the clock."""
         self.begun, self.first = time.monotonic(), runner.iter
-        self.task = self.progress.add_task("", total=runner.max_iters, completed=runner.iter)
+        self.task = self.progress.add_task(FIRST, total=runner.max_iters, completed=runner.iter)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -74,13 +83,39 @@ class ProgressBarHook(Hook):
         if seconds:
             parts.append(f"{images / seconds:.3g} images/s")
             parts.append(f"{waiting / seconds:.0%} waiting for data")
-        if torch.cuda.is_available():
-            parts.append(f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+        parts.append(f"{memory():.1f} GiB")
         parts.append(f"{clock(self.left)} left")
         for name, values in scalars.items():
             if name.startswith("train/loss"):
                 parts.append(f"{name.removeprefix('train/')} {values.current():.4g}")
         return "  ".join(parts)
+
+
+class FirstStepHook(Hook):
+    """Logs the losses of the first step, which would else be seen after an interval of the log."""
+
+    priority = "VERY_LOW"
+
+    def __init__(self) -> None:
+        self.begun: float | None = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self.begun = time.monotonic()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Log once; this waits for the device."""
+        if self.begun is None:
+            return
+        seconds, self.begun = time.monotonic() - self.begun, None
+        losses = [
+            f"{name} {float(torch.as_tensor(value).float().mean()):.4g}"
+            for name, value in (outputs or {}).items() if name.startswith("loss")
+        ]  # fmt: skip
+        words = f"First step: {', '.join([*losses, f'{memory():.1f} GiB'])}, {seconds:.1f} s."
+        runner.logger.info(words)
 
 
 class _LineFilter(logging.Filter):
@@ -92,7 +127,9 @@ class _LineFilter(logging.Filter):
 
 @contextmanager
 def progress_bar(runner: Runner, console: Console | None = None) -> Iterator[None]:
-    """Show a bar while a runner trains, if the output is a terminal; else the log's lines stay.
+    """Show a bar while a runner trains, if the output is a terminal.
+
+    Else the log's lines stay, and there is one of the first step.
 
     Args:
         runner: that is about to train.
@@ -100,6 +137,7 @@ def progress_bar(runner: Runner, console: Console | None = None) -> Iterator[Non
     """
     console = console or Console(stderr=True)
     if not console.is_terminal or get_rank() != 0:
+        runner.register_hook(FirstStepHook())
         yield
         return
     handlers = [

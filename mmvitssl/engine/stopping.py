@@ -91,7 +91,11 @@ class Agreement:
     All processes must make the same calls.
     """
 
+    _made = 0  # agreements of this process, which have names of their own
+
     def __init__(self) -> None:
+        Agreement._made += 1
+        self._stop = f"mmvitssl/stop/{Agreement._made}"  # set in the store by who wishes to stop
         self._group = dist.new_group(backend="gloo") if world_size() > 1 else None
         self._pending: tuple[Any, torch.Tensor] | None = None
 
@@ -122,6 +126,26 @@ class Agreement:
         number = torch.tensor(int(flag))
         dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
         return bool(number)
+
+    def ends_validation(self, wish: bool, last: bool, together: bool) -> bool:
+        """Whether all processes stop now, in the middle of a validation; asked after each batch.
+
+        A process that wishes to stop says so in the store that the processes met in, where the
+        others see it after their next batch. Each then waits for all, as it does after its last
+        batch, before the metrics are gathered.
+
+        Args:
+            wish: of this process.
+            last: whether it was the last batch of this process.
+            together: whether the passes of a batch already wait for all processes (FSDP).
+        """
+        if self._group is None or together:
+            return self.any(wish)
+        store = dist.distributed_c10d._get_default_store()
+        if wish:
+            store.set(self._stop, "1")
+        wish = wish or store.check([self._stop])
+        return self.any(wish) if wish or last else False
 
     def close(self) -> None:
         """Wait for what is on its way."""

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope
+from mmengine import registry as root
+from mmengine.registry import DefaultScope, init_default_scope
 from PIL import Image
 
 from mmvitssl.engine import training
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.errors import UserError
+from mmvitssl.engine.launch import prepare_scope
+from mmvitssl.engine.optim.selectors import check_selectors
 from mmvitssl.models.sizes import resolve_levels
 from mmvitssl.models.tokenizers.file import save_tokenizer
 from mmvitssl.registry import MODELS
@@ -390,3 +393,20 @@ def test_a_list_and_an_entry_of_it_are_set_at_once() -> None:
     key = "train_dataloader.dataset.pipeline"
     config = read_config(str(path), {f"{key}.0.channels": 1, key: steps})
     assert config.train_dataloader.dataset.pipeline[0] == dict(type="LoadImage", channels=1)
+
+
+CHOOSING = [path for path in sorted(CONFIGS.rglob("*.py")) if "_base_" not in path.parts]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("folder", sorted({path.parent for path in CHOOSING}), ids=str)
+def test_rates_and_decays_are_of_parameters_that_there_are(folder: Path) -> None:
+    """No key of ``custom_keys`` or ``no_decay`` in the configs of a folder matches nothing."""
+    for path in folder.glob("*.py"):
+        config = read_config(str(path))
+        paramwise = (config.get("optim_wrapper") or {}).get("paramwise_cfg") or {}
+        if not paramwise.get("custom_keys") and not paramwise.get("no_decay"):
+            continue
+        init_default_scope(prepare_scope(config))
+        with torch.device("meta"):
+            check_selectors(config, root.MODELS.build(config.model))

@@ -117,6 +117,9 @@ def test_the_newest_good_one_is_found_wherever_the_folder_is(
         save(content(iteration), folder / f"{name}.pth")
     save(content(300), folder / "best_score_epoch_30.pth")
     assert newest_good(folder) == str(folder / "iter_105.pth")  # by what is in it
+    for damaged in (b"", b"iter_", b"\xff\x00.pth", b"a" * 5000, b".", b"iter_105.pth\0"):
+        (folder / "last_checkpoint").write_bytes(damaged)
+        assert newest_good(folder) == str(folder / "iter_105.pth")
     point_to_last(folder, folder / "epoch_2.pth")
     moved = folder.rename(tmp_path / "moved")
     assert newest_good(moved) == str(moved / "epoch_2.pth")
@@ -174,9 +177,9 @@ class SignalInValidation(BaseMetric):
         return {}
 
 
-@pytest.mark.parametrize("interval", [1, -1])
+@pytest.mark.parametrize(("interval", "averaged"), [(1, False), (-1, False), (-1, True)])
 def test_a_signal_in_validation_saves_what_was_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: int, averaged: bool
 ) -> None:
     monkeypatch.setattr(stopping, "_received", [])
     checkpoint = dict(
@@ -187,11 +190,18 @@ def test_a_signal_in_validation_saves_what_was_trained(
             tmp_path, loop=dict(type="mmvitssl.ExactEpochLoop", max_epochs=3),
             checkpoint=checkpoint, val_dataloader=DataLoader(Data(()), batch_size=2),
             val_cfg=dict(), val_evaluator=[SignalInValidation()],
+            custom_hooks=[dict(type="EMAHook", momentum=0.5)] if averaged else [],
         )  # fmt: skip
     name = "epoch_1.pth" if interval == 1 else "iter_8.pth"
     assert [path.name for path in tmp_path.glob("[!l]*.pth")] == [name]
     meta = load_file(tmp_path / "last.pth")["meta"]
     assert (meta["epoch"], meta["iter"], meta["position"]["batches"]) == (1, 8, 0)
+    if averaged:  # the weights that are trained are saved as such, not the averaged ones
+        stopping._received.clear()
+        whole = train(tmp_path / "whole", loop=dict(type="mmvitssl.ExactEpochLoop", max_epochs=1))
+        saved = load_file(tmp_path / "last.pth")["ema_state_dict"]
+        trained = {f"module.{key}": value for key, value in whole.model.state_dict().items()}
+        torch.testing.assert_close({key: saved[key] for key in trained}, trained)
 
 
 def test_a_work_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

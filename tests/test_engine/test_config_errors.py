@@ -20,6 +20,7 @@ from mmvitssl.engine.errors import EXPLAINED, UserError, building
 from tests.test_tools.programs import write_config
 
 VIEW = "train_dataloader.dataset.pipeline.1.views.0.transforms.0"
+KEYS = "optim_wrapper.paramwise_cfg.custom_keys"
 # key, value (DELETE: taken out) and what the error says; a list of keys is a way through the config
 DELETE = object()
 MISTAKES: list[tuple[str, Any, str]] = [
@@ -29,7 +30,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("model.encoder.patch_size", "x", r"model\.encoder\.patch_size='x' .* a whole number"),
     ("model.encoder.pach_size", 8, r"model\.encoder: ViT has no argument 'pach_size'.*patch_size"),
     ("model.tasks.reconstruction.neck.patch_size", True, r"neck\.patch_size=True .* whole number"),
-    ("model.target.momentum", 1.5, r"model\.target: MomentumTarget needs momenta in \[0, 1\]"),
+    ("model.target.momentum", 1.5, r"MomentumTarget\.momentum=1\.5 must lie in \[0, 1\]"),
     ("model.tasks.contrastive.head", DELETE, r"model\.tasks\.contrastive: .* needs 'head'"),
     ("model.tasks.contrastive.head.type", DELETE, r"contrastive\.head: a config without a type"),
     (f"{VIEW}.size", 1.5, r"pipeline\.1\.views\.0\.transforms\.0\.size=1\.5"),
@@ -62,6 +63,13 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("optim_wrapper.clip_grad", dict(max_norm=-1.0), r"max_norm=-1\.0 must be a number above 0"),
     ("optim_wrapper.accumulative_counts", "2", r"accumulative_counts='2' must be a whole number"),
     ("optim_wrapper.paramwise_cfg.custom_keys.balancer.lr_mul", 2, "sets 'lr_mul'.*'lr_mult'"),
+    (f"{KEYS}.balancr", {}, r"custom_keys names 'balancr', and nothing is so named .*are balancer"),
+    (f"{KEYS}.balancer", 5.0, r"custom_keys\.balancer=5\.0 must be a dict of lr_mult and decay"),
+    ("custom_hooks.1", dict(type="FreezeHook", names=["prototype"]),
+     r"custom_hooks\.1\.names names 'prototype', and nothing is so named in this Pretrainer"),
+    ("model.encoder.layer_scale", -0.1, r"ViT\.layer_scale=-0\.1 must be above 0"),
+    ("model.encoder.arch.num_heads", 5, r"num_heads=5 must divide embed_dim=32"),
+    ("model.tasks.contrastive.head.scale", -0.4, r"head: InfoNCE\.scale=-0\.4 must be above 0"),
     ("default_hooks.checkpoint.rule", "most", r"checkpoint\.rule='most' must be 'greater' or"),
     ("default_hooks.checkpoint.out_dir", 5, r"checkpoint\.out_dir=5 must be a folder's name"),
     ("default_hooks.checkpoint.filename_tmpl", "x.pth", r"filename_tmpl='x.pth' must be a name"),
@@ -112,7 +120,7 @@ def set_in(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     if value is DELETE:
         del node[last]
     else:
-        node[last] = value
+        node[int(last) if isinstance(node, list) else last] = value
     return changed
 
 

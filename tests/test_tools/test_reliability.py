@@ -284,6 +284,31 @@ def test_two_processes_stop_together_and_go_on(data: Path, tmp_path: Path) -> No
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
+def test_two_processes_stop_in_the_middle_of_a_validation(data: Path, tmp_path: Path) -> None:
+    """One of them gets the signal; both end after a batch, with a checkpoint to go on from."""
+    validation = (
+        "val_dataloader = dict(test_dataloader, batch_size=1)\n"
+        "val_evaluator, val_cfg = test_evaluator, dict()\n"
+        "optim_wrapper['accumulative_counts'] = 2\n"
+    )
+    uncut = two(tmp_path / "config", data, validation)
+    note = tmp_path / "seen.txt"
+    signalled = hook(type="SignalInValidation", note=str(note))
+    cut, run = two(tmp_path / "cut", data, validation + signalled), tmp_path / "run"
+    stopped = distributed(cut, run)
+    output = stopped.communicate(timeout=600)[0]
+    assert stopped.returncode == 75 and "Stopped by SIGTERM after iteration 4" in output
+    seen = [tuple(map(int, line.split())) for line in note.read_text().splitlines()]
+    most = [max(batch for at, batch in seen if at == rank) for rank in (0, 1)]
+    assert most[1] == 1 and most[0] < 4  # of eight
+    assert load_file(run / "last.pth")["meta"]["iter"] == 4
+    assert distributed(uncut, run).wait(600) == 0
+    assert distributed(uncut, tmp_path / "uncut").wait(600) == 0
+    ours, theirs = (load_file(tmp_path / n / "last.pth")["state_dict"] for n in ("run", "uncut"))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
 def test_processes_end_with_their_launcher(data: Path, tmp_path: Path) -> None:
     config = two(tmp_path / "config", data, hook(type="SleepAt", iteration=7, only_rank=1))
     launcher = distributed(config, tmp_path / "run")

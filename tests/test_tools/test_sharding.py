@@ -132,6 +132,34 @@ def test_a_killed_training_in_shards_ends_bit_equal(
     assert ours["optimizer"]["param_groups"] == whole["optimizer"]["param_groups"]
 
 
+@pytest.mark.long
+def test_checkpoints_by_time_in_shards_wait_for_the_step_that_gradients_are_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two passes of a step, with a checkpoint wanted after each of them."""
+    config = Config.fromfile(write_config(tmp_path, data, monkeypatch))
+    config.default_hooks.checkpoint.update(minutes=1e-9)
+    config.custom_imports = dict(imports=["tests.test_tools.troubles"])
+    config.train_dataloader.batch_size = 2  # four iterations per epoch, two steps
+    config.optim_wrapper.accumulative_counts = 2
+    config.dump(tmp_path / "uncut.py")
+    config.custom_hooks = [*config.custom_hooks, dict(type="SignalAt", iteration=6, name="SIGKILL")]
+    config.dump(tmp_path / "killed.py")
+    train(tmp_path / "uncut.py", tmp_path / "uncut")
+    train(tmp_path / "killed.py", tmp_path / "run", ok=False)
+    found = {path.name for path in (tmp_path / "run").glob("[ei]*.pth")}
+    assert found == {"iter_2.pth", "iter_4.pth", "epoch_1.pth"}
+    train(tmp_path / "uncut.py", tmp_path / "run", "--resume")
+    ours, whole = (load_file(tmp_path / name / "last.pth") for name in ("run", "uncut"))
+    states = [(one["state_dict"], one["optimizer"]["state"]) for one in (ours, whole)]
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+
+    config.default_hooks.checkpoint.update(by_epoch=False, interval=3)
+    config.dump(tmp_path / "between.py")
+    output = train(tmp_path / "between.py", tmp_path / "between", ok=False)
+    assert "error: " in output and "a checkpoint every 3 iterations" in output
+
+
 def assert_same(state: dict[str, Any], expected: dict[str, Any]) -> None:
     assert state.keys() == expected.keys()
     for key, value in expected.items():

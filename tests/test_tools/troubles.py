@@ -30,6 +30,21 @@ class SignalAt(Hook):
 
 
 @HOOKS.register_module()
+class SignalInValidation(Hook):
+    """One process gets a signal with its second batch; all write down which batches they saw."""
+
+    def __init__(self, note: str, rank: int = 1, name: str = "SIGTERM") -> None:
+        self.note, self.rank, self.name = note, rank, name
+
+    def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        with open(self.note, "a") as file:
+            file.write(f"{runner.rank} {batch_idx}\n")
+        time.sleep(0.2)
+        if batch_idx == 1 and runner.rank == self.rank and runner.epoch == 1:
+            os.kill(os.getpid(), getattr(signal, self.name))
+
+
+@HOOKS.register_module()
 class SleepAt(Hook):
     """Stays in an iteration for a long time."""
 

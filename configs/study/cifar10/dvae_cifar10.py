@@ -21,5 +21,6 @@ train_dataloader = dict(
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0),
-    clip_grad=dict(max_norm=1.0))
+    clip_grad=dict(max_norm=1.0),
+    paramwise_cfg=dict(_delete_=True))  # it has no balancer, and nothing is decayed
 train_cfg = dict(max_iters=1000)

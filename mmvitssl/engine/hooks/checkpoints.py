@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
@@ -41,7 +41,8 @@ class FiniteCheckpointHook(CheckpointHook):
       (:class:`~mmvitssl.engine.stopping.Preempted`).
     - ``last.pth`` and ``last_checkpoint`` name the newest one after each is written.
 
-    A checkpoint says how far the epoch is, and holds gradients that are being accumulated.
+    A checkpoint says how far the epoch is, and holds gradients that are being accumulated. Of
+    sharded models it is written after the optimizer's step that they are for.
 
     Args:
         minutes: between checkpoints; 0: none by time.
@@ -63,6 +64,7 @@ class FiniteCheckpointHook(CheckpointHook):
         self._agreement: stopping.Agreement | None = None
         self._gradients: dict[str, Tensor] | None = None
         self._batches = self._saved_at = 0
+        self._waiting = stopping.GO_ON  # for the step of a sharded model, whose gradients stay
         self._clock = time.monotonic()
 
     # what a checkpoint is taken up with
@@ -105,8 +107,9 @@ class FiniteCheckpointHook(CheckpointHook):
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         if self._agreement is None:
             return
-        agreed = self._agreement.later(self._wish())
-        if agreed == stopping.GO_ON or self.is_last_train_iter(runner):
+        agreed = max(self._agreement.later(self._wish()), self._waiting)
+        self._waiting = agreed if hasattr(runner, "strategy") and accumulates(runner) else 0
+        if agreed == stopping.GO_ON or self._waiting or self.is_last_train_iter(runner):
             return
         self._save_timed(runner, runner.iter + 1)
         if agreed == stopping.STOP:
@@ -115,11 +118,15 @@ class FiniteCheckpointHook(CheckpointHook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Raises Preempted after a signal; where there are several processes they go on first.
-
-        They do not all validate as many batches, and could not agree.
-        """
-        if self._agreement is not None and world_size() == 1 and stopping.received():
+        """Raises Preempted after a signal to any process; all end after a batch of theirs."""
+        if self._agreement is None:
+            return
+        last = batch_idx + 1 >= len(runner.val_dataloader)
+        wish, sharded = stopping.received() is not None, hasattr(runner, "strategy")
+        if self._agreement.ends_validation(wish, last, together=sharded):
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # the model has averaged weights in a validation
+                    hook.after_val_epoch(runner)
             self._save_timed(runner, runner.iter)
             self._stop(runner, runner.iter)
 
@@ -266,17 +273,21 @@ def _bare(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
+def accumulates(runner: Runner) -> bool:
+    """Whether gradients wait for the rest of a batch."""
+    wrapper = runner.optim_wrapper
+    counts = getattr(wrapper, "_accumulative_counts", 1)
+    due = counts == 1 or wrapper.inner_count % counts == 0
+    return not due and wrapper.inner_count != wrapper._max_counts
+
+
 @torch.no_grad()
 def accumulated_gradients(runner: Runner) -> dict[str, Tensor] | None:
     """Gradients that wait for the rest of a batch, on the CPU; the mean over all processes.
 
     None between optimizer steps, and for sharded models. All processes must call it.
     """
-    wrapper = runner.optim_wrapper
-    counts = getattr(wrapper, "_accumulative_counts", 1)
-    if counts == 1 or hasattr(runner, "strategy"):
-        return None
-    if wrapper.inner_count % counts == 0 or wrapper.inner_count == wrapper._max_counts:
+    if not accumulates(runner) or hasattr(runner, "strategy"):
         return None
     gradients = {}
     for name, parameter in _bare(runner).named_parameters():

@@ -30,6 +30,11 @@ def architecture(arch: str | Mapping[str, Any]) -> dict[str, Any]:
         for key, value in settings.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"ViT.arch.{key}={value!r} must be a whole number from 1 on.")
+        if settings["embed_dim"] % settings["num_heads"]:
+            raise ValueError(
+                f"ViT.arch.num_heads={settings['num_heads']} must divide embed_dim="
+                f"{settings['embed_dim']}."
+            )
         return settings
     check_choice("ViT.arch", arch, ARCHITECTURES)
     return dict(ARCHITECTURES[arch])

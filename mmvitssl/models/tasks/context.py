@@ -79,7 +79,8 @@ class ContextAutoencoding(PretextTask):
         self.clean = check_sees(self, sees)
         self.masking = MODELS.build(masking)
         owner, dim = type(self).__name__, backbone.embed_dim
-        width = regressor.get("width") or (projection or {}).get("out_channels") or dim
+        widths = (regressor.get("width"), (projection or {}).get("out_channels"), dim)
+        width = next(width for width in widths if width is not None)
         heads = max(width // HEAD_WIDTH, 1)
         if width == dim and backbone.num_heads:
             heads = backbone.num_heads[-1]
