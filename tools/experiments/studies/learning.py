@@ -24,6 +24,15 @@ runs = {
             config=configs + 'dvae_cifar10.py', key='model.tasks.context.target.checkpoint')),
     'dino': dict(config=configs + 'dino' + suffix, label='DINO'),
     'sit': dict(config=configs + 'sit' + suffix, label='SiT'),
+    'ibot': dict(config=configs + 'ibot' + suffix, label='iBOT'),
+    'dinov2': dict(config=configs + 'dinov2' + suffix, label='DINOv2'),
+    'ijepa': dict(config=configs + 'ijepa' + suffix, label='I-JEPA'),
+    'data2vec': dict(config=configs + 'data2vec' + suffix, label='data2vec'),
+    'maskfeat': dict(config=configs + 'maskfeat' + suffix, label='MaskFeat'),
+    # goes on from MAE's encoder of the same seed
+    'mae-ibot': dict(
+        config=configs + 'ibot_from-weights' + suffix, start='mae', baseline='mae',
+        label="iBOT from MAE's encoder"),
 }
 # contrastive methods see few images for 64e12 operations: MoCo v3 has 1.4 epochs
 for name in ('mocov3', 'repre-mocov3', 'mtssl', 'lomar', 'mae', 'cae-rgb', 'dino', 'sit'):
