@@ -85,6 +85,7 @@ RANGES |= {
     "Contrastive.pairs": INDEX,
     "CosineLoss.scale": POSITIVE,
     "DalleTokenizer.first": COUNT,
+    "HOGTarget.window": INDEX,
     "InfoNCE.scale": POSITIVE,
     "MomentumTarget.end": SHARE,
     "NTXent.scale": POSITIVE,

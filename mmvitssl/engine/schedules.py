@@ -280,7 +280,10 @@ def _drop_single_steps(schedulers: Sequence[dict[str, Any]], epoch_length: int) 
         steps = scheduler["end"] - scheduler.get("begin", 0)
         if scheduler.get("by_epoch", True) and scheduler.get("convert_to_iter_based", False):
             steps *= epoch_length
-        if steps <= 1 and scheduler.get(key) != 1.0:
+        if steps > 1:
+            continue
+        scheduler.pop("lag", None)  # a late step would undo what the others did in that epoch
+        if scheduler.get(key) != 1.0:
             scheduler[key] = 1.0
             notes.append("A warm-up of a single step is left out.")
     return notes

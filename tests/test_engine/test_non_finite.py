@@ -331,7 +331,7 @@ def worker(rank: int, port: int, folder: str) -> None:
 
 
 def test_processes_skip_together(tmp_path: Path) -> None:
-    start_processes(worker, (free_port(), str(tmp_path)), nprocs=2, start_method="fork")
+    start_processes(worker, (free_port(), str(tmp_path)), nprocs=2, start_method="spawn")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first["bad"] == second["bad"] == [False, True, False]
     for name, value in first["state"].items():

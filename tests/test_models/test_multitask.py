@@ -278,7 +278,7 @@ def test_hidden_positions_reach_only_the_surroundings_of_pairs() -> None:
     [
         (dict(type="Colorization", in_channels=32, predicts="hue"), "use one of"),
         (dict(type="Colorization", in_channels=16), "in_channels=16"),
-        (dict(type="Colorization", in_channels=32, patches=0), "at least one patch"),
+        (dict(type="Colorization", in_channels=32, patches=0), "patches=0 must be a whole"),
         (dict(type="Inpainting", patch_size=16), "patch_size=16, but the encoder gives 8"),
         (dict(type="Jigsaw", cells=196), "cells=196, but the encoder gives 48"),
         (dict(type="Inpainting", in_channels=32, modes=("melt",)), "Inpainting needs modes"),

@@ -232,7 +232,7 @@ def changed(part: dict[str, Any], **changes: Any) -> dict[str, Any]:
         (dict(tasks=dict(c=changed(CONTRASTIVE, views=(0,))), balancer=None), "at least 2"),
         (dict(encoder=changed(ENCODER, patch_size=7)), "cannot be cut into patches of 7"),
         (dict(target=dict(schedule="cubic")), "'cubic' is unknown"),
-        (dict(target=dict(momentum=1.5)), "momenta in"),
+        (dict(target=dict(momentum=1.5)), r"MomentumTarget.momentum=1.5 must lie in .0, 1."),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_when_built(

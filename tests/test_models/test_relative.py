@@ -244,7 +244,7 @@ def test_keys_have_no_bias_and_tables_get_gradients() -> None:
     [
         (dict(relative_position="rotary"), "relative_position='rotary' is unknown"),
         (dict(qkv_bias="kv"), "one of"),
-        (dict(arch=dict(embed_dim=30, depth=1, num_heads=4)), "do not divide 30"),
+        (dict(arch=dict(embed_dim=30, depth=1, num_heads=4)), "num_heads=4 must divide embed"),
         (dict(initialisation="zeros"), "unknown"),
     ],
 )
