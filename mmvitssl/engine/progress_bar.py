@@ -111,7 +111,7 @@ class FirstStepHook(Hook):
             return
         seconds, self.begun = time.monotonic() - self.begun, None
         losses = [
-            f"{name} {float(torch.as_tensor(value).float().mean()):.4g}"
+            f"{name} {float(torch.as_tensor(value).detach().float().mean()):.4g}"
             for name, value in (outputs or {}).items() if name.startswith("loss")
         ]  # fmt: skip
         words = f"First step: {', '.join([*losses, f'{memory():.1f} GiB'])}, {seconds:.1f} s."
