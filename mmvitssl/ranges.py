@@ -1,4 +1,4 @@
-"""What numbers the arguments of registered classes may be, by the arguments' names.
+"""Allowed ranges of numeric arguments of registered classes, by the arguments' names.
 
 An argument of one name means the same in every class, so that its range is stated once. Names of
 single classes come first (``Class.name``). Arguments that are not named here are checked by their
@@ -36,7 +36,7 @@ class Range(NamedTuple):
 
 
 class CountOrPart:
-    """A number of things from 1 on where it is whole, and a part of all where it is not."""
+    """A whole number from 1 on, or a share in (0, 1]."""
 
     def __contains__(self, value: object) -> bool:
         return value in (COUNT if isinstance(value, int) else PART)
@@ -141,7 +141,7 @@ def out_of_range(owner: str, arguments: Mapping[str, Any]) -> str | None:
 
 
 def checked(owner: type) -> None:
-    """Let the numbers that a class's constructor gets be checked.
+    """Check the numbers that are passed to a class's constructor.
 
     Its own arguments are then checked however it is built: from a config, in Python, by a subclass.
     What it hands on to a base class (``**kwargs``) is that one's to check. An error of the

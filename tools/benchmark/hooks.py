@@ -1,4 +1,4 @@
-"""The share of a training's time that the hooks take which watch the health of features."""
+"""Measure the share of a training's time that the health hooks take."""
 
 from __future__ import annotations
 
