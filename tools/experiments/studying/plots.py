@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,14 +69,24 @@ def methods(study: Study) -> dict[str, list[Run]]:
     return found
 
 
+def _doublings(axis: Any, costs: Sequence[float]) -> None:
+    """Set a logarithmic axis around positive costs, with a plain number at each doubling."""
+    axis.set_xscale("log", base=2)
+    if costs:
+        low, high = math.log2(0.9 * min(costs)), math.log2(1.1 * max(costs))
+        axis.set_xlim(2.0 ** math.floor(low), 2.0 ** math.ceil(high))
+    axis.xaxis.set_major_formatter("{x:g}")
+
+
 def by_compute(study: Study, records: Records, path: Path) -> None:
     """Accuracy of the linear probe against operations and against time, as SVG.
 
     A line joins the trainings of one method. Time is that of the processor for the pretraining.
     """
     costs = (("flops", 1e12, "10¹² operations"), ("processor_seconds", 60, "minutes of one core"))
-    with figure(study, path, (9, 4), columns=len(costs)) as axes:
+    with figure(study, path, (11, 4), columns=len(costs)) as axes:
         for axis, (key, unit, words) in zip(axes, costs, strict=True):
+            drawn: list[float] = []
             for number, (name, runs) in enumerate(methods(study).items()):
                 points = []
                 for run in runs:
@@ -85,13 +96,15 @@ def by_compute(study: Study, records: Records, path: Path) -> None:
                         points.append((sum(own) / len(own), summary.mean, summary.interval or 0))
                 if points:
                     x, y, error = zip(*sorted(points), strict=True)
-                    axis.errorbar(x, y, yerr=error, marker="o", capsize=3, color=f"C{number % 10}",
+                    drawn += x
+                    axis.errorbar(x, y, yerr=error, marker="os^D"[number // 10 % 4], capsize=3,
+                                  color=f"C{number % 10}",
                                   linestyle="-" if number < 10 else "--",
                                   label=study.find(name).label)  # fmt: skip
             baseline = linear(records, study.baseline)
             if baseline is not None and study.find(study.baseline).iterations == 0:
                 axis.axhline(baseline.mean, color="grey", linestyle=":")
-            axis.set_xscale("log")
+            _doublings(axis, drawn)
             axis.set_xlabel(words)
         axes[0].set_ylabel(AXIS)
-        axes[-1].legend(fontsize=7)
+        axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5))
