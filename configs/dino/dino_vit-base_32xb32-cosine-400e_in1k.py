@@ -10,10 +10,7 @@ model = dict(
 # 7.5e-4 x 1024 / 256
 optim_wrapper = dict(optimizer=dict(lr=3e-3), clip_each=0.3)
 train_cfg = dict(max_epochs=400)
-param_scheduler = [
-    _base_.param_scheduler[0],
-    dict(_base_.param_scheduler[1], eta_min=2e-6),
-]
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], eta_min=2e-6)]
 custom_hooks = [
     dict(type='MomentumUpdateHook'),
     dict(type='WeightDecayHook', end=0.4),

@@ -17,7 +17,4 @@ model = dict(
 
 optim_wrapper = dict(clip_each=None)
 train_cfg = dict(max_epochs=800)
-param_scheduler = [
-    _base_.param_scheduler[0],
-    dict(_base_.param_scheduler[1], eta_min=1e-5),
-]
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], eta_min=1e-5)]

@@ -29,10 +29,7 @@ optim_wrapper = dict(
     optimizer=dict(lr=3.464e-4), paramwise_cfg=dict(decay_rate=1.0))
 auto_scale_lr = dict(base_batch_size=3072)
 train_cfg = dict(max_iters=625000)
-param_scheduler = [
-    dict(type='mmvitssl.LinearLR', start_factor=0.0, by_epoch=False, begin=0, end=100000),
-    dict(type='mmvitssl.CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=100000),
-]
+param_scheduler = [dict(_base_.warmup, end=100000), dict(_base_.cosine, begin=100000)]
 custom_hooks = [
     dict(type='MomentumUpdateHook'),
     dict(type='WeightDecayHook', end=0.2),

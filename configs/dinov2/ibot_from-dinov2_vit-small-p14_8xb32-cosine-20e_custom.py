@@ -16,9 +16,7 @@ optim_wrapper = dict(
 auto_scale_lr = dict(base_batch_size=256)
 train_cfg = dict(max_epochs=20)
 param_scheduler = [
-    dict(_base_.param_scheduler[0], start_factor=0.0, end=2),
-    dict(_base_.param_scheduler[1], eta_min=1e-07, begin=2),
-]
+    dict(_base_.warmup, start_factor=0.0, end=2), dict(_base_.cosine, eta_min=1e-7, begin=2)]
 custom_hooks = [
     dict(type='MomentumUpdateHook'),
     dict(type='WeightDecayHook', end=0.1),

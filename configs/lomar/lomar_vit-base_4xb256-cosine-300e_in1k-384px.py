@@ -16,7 +16,4 @@ train_dataloader = dict(
         ]))
 
 train_cfg = dict(max_epochs=300)
-param_scheduler = [
-    dict(_base_.param_scheduler[0], end=10),
-    dict(_base_.param_scheduler[1], begin=10),
-]
+param_scheduler = [dict(_base_.warmup, end=10), dict(_base_.cosine, begin=10)]

@@ -12,7 +12,4 @@ optim_wrapper = dict(accumulative_counts=4)
 
 train_cfg = dict(max_epochs=400)
 # the official README warms up for 20 epochs, the paper for 10
-param_scheduler = [
-    dict(_base_.param_scheduler[0], end=20),
-    dict(_base_.param_scheduler[1], begin=20),
-]
+param_scheduler = [dict(_base_.warmup, end=20), dict(_base_.cosine, begin=20)]

@@ -38,10 +38,6 @@ auto_scale_lr = dict(base_batch_size=288)
 
 train_cfg = dict(max_epochs=501)
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=3.556e-3, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
+    dict(_base_.warmup, start_factor=3.556e-3, end=5),
+    dict(_base_.cosine, type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, begin=5),
 ]

@@ -10,7 +10,4 @@ model = dict(
 train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 auto_scale_lr = dict(base_batch_size=4096)
-param_scheduler = [
-    _base_.param_scheduler[0],
-    dict(_base_.param_scheduler[1], eta_min_ratio=0.000125),
-]
+param_scheduler = [dict(_base_.warmup, end=5), dict(_base_.cosine, eta_min_ratio=1.25e-4, begin=5)]

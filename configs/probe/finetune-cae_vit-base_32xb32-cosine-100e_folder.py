@@ -9,4 +9,4 @@ val_dataloader = dict(dataset=dict(root='data/food-101/val'))
 test_dataloader = dict(dataset=dict(root='data/food-101/val'))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=1024)
-param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], eta_min_ratio=0.0005)]
+param_scheduler = [dict(_base_.warmup, end=5), dict(_base_.cosine, eta_min_ratio=5e-4, begin=5)]

@@ -8,7 +8,4 @@ train_dataloader = dict(
         fraction=0.1,
         dataset={{_base_.train_dataloader.dataset}}))
 train_cfg = dict(max_epochs=200)
-param_scheduler = [
-    dict(_base_.param_scheduler[0], end=20),
-    dict(_base_.param_scheduler[1], begin=20),
-]
+param_scheduler = [dict(_base_.warmup, end=20), dict(_base_.cosine, eta_min_ratio=5e-4, begin=20)]

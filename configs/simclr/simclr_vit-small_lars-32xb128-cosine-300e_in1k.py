@@ -10,10 +10,5 @@ model = dict(tasks=dict(contrastive=dict(projector=dict(out_channels=128))))
 
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='LARS', lr=4.8, momentum=0.9, weight_decay=1e-6),
-    constructor='LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=1.0))
-train_cfg = dict(max_epochs=300)
-param_scheduler = [
-    dict(_base_.param_scheduler[0], end=10),
-    dict(_base_.param_scheduler[1], begin=10),
-]
+    **_base_.spared)
+param_scheduler = [dict(_base_.warmup, end=10), dict(_base_.cosine, begin=10)]

@@ -6,10 +6,6 @@ _base_ = './simmim_swin-base_16xb128-step-800e_in1k-192px.py'
 optim_wrapper = dict(optimizer=dict(lr=8e-4))
 train_cfg = dict(max_epochs=100)
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=5e-3, by_epoch=True, begin=0, end=10,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=4e-5, by_epoch=True, begin=10,
-        convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    dict(_base_.cosine, type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=4e-5, begin=10),
 ]

@@ -12,10 +12,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(decay_rate=1.0, no_decay=('relative_position_bias_table', )))
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=20,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, by_epoch=True, begin=20,
-        convert_to_iter_based=True),
+    dict(_base_.warmup, start_factor=1e-3, end=20),
+    dict(_base_.cosine, type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, begin=20),
 ]

@@ -11,14 +11,7 @@ optim_wrapper = dict(
     optimizer=dict(lr=1.6e-3, betas=(0.9, 0.95), weight_decay=0.3),
     paramwise_cfg=dict(decay_rate=1.0))
 auto_scale_lr = dict(base_batch_size=4096)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=20,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=20,
-        convert_to_iter_based=True),
-]
+param_scheduler = [dict(_base_.warmup, end=20), dict(_base_.cosine, eta_min=0.0, begin=20)]
 custom_hooks = [
     dict(type='ReduceLogsHook'),
     dict(type='EMAHook', ema_type='ExponentialMovingAverage', momentum=1e-4),
