@@ -1,11 +1,7 @@
 # LoMaR, ViT-B, 400 epochs; fine-tuned top-1 83.6.
 _base_ = [
-    '../_base_/models/lomar_vit.py',
-    '../_base_/datasets/imagenet_mae.py',
-    '../_base_/schedules/mae_800e.py',
-    '../_base_/default_runtime.py',
-]
-
+    '../_base_/models/lomar_vit.py', '../_base_/datasets/imagenet_mae.py',
+    '../_base_/schedules/mae_800e.py', '../_base_/default_runtime.py']
 # 4 x 256 x 4 accumulated = 4096
 train_dataloader = dict(batch_size=256)
 optim_wrapper = dict(accumulative_counts=4)

@@ -1,7 +1,6 @@
 # Fine-tuning of CAE, ViT-B: the pretrained norm behind the pooling, fresh bias tables beside the
 # fixed positions; published 83.6, 83.8, 83.9 for 300, 800, 1600 epochs.
 _base_ = './finetune-mae_vit-base_32xb32-cosine-100e_in1k.py'
-
 model = dict(
     encoder=dict(
         position='sincos_row_first', relative_position='block_bias', new_relative=True,

@@ -1,16 +1,11 @@
 # SimMIM, ViT-B, 800 epochs; published fine-tuned top-1 83.8.
 _base_ = [
-    '../_base_/models/simmim_vit.py',
-    '../_base_/datasets/imagenet_mae.py',
-    '../_base_/schedules/adamw.py',
-    '../_base_/default_runtime.py',
-]
+    '../_base_/models/simmim_vit.py', '../_base_/datasets/imagenet_mae.py',
+    '../_base_/schedules/adamw.py', '../_base_/default_runtime.py']
 
-view = [
-    dict(
-        type='RandomResizedCrop', scale=(0.67, 1.0), ratio=(3 / 4, 4 / 3), interpolation='bilinear'),
-    dict(type='RandomFlip', p=0.5),
-]
+crop = dict(
+    type='RandomResizedCrop', scale=(0.67, 1.0), ratio=(3 / 4, 4 / 3), interpolation='bilinear')
+view = [crop, dict(type='RandomFlip', p=0.5)]
 load = dict(type='LoadImage')  # by Pillow
 pipeline = [load, dict(type='MultiView', views=[dict(transforms=view)]), _base_.pack]
 train_dataloader = dict(batch_size=128, dataset=dict(pipeline=pipeline))

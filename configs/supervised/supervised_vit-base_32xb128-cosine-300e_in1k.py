@@ -1,11 +1,8 @@
-# Supervised ViT-B by MAE's recipe for training from scratch: the row "no pretraining" of LoMaR
-# (82.3).
+# Supervised ViT-B by MAE's recipe from scratch: LoMaR's row "no pretraining" (82.3).
 _base_ = './_base_/supervised.py'
-
 model = dict(
     encoder=dict(position='sincos_column_first', initialisation='xavier'),
-    readout='mean',
-    pooled_norm='fresh')
+    readout='mean', pooled_norm='fresh')
 # 1e-4 x 4096 / 256
 optim_wrapper = dict(
     optimizer=dict(lr=1.6e-3, betas=(0.9, 0.95), weight_decay=0.3),

@@ -1,7 +1,5 @@
 """ImageNet, without its labels, through SimCLR's augmentation in MoCo v3's paper, twice."""
-
 _base_ = './imagenet_mocov3.py'
-
 view1 = view2 = [
     dict(type='RandomResizedCrop', scale=(0.08, 1.0)),
     dict(type='RandomFlip', p=0.5),

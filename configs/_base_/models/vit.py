@@ -1,5 +1,4 @@
 """What pretrainings of a ViT share: ImageNet's mean and deviation, 224 pixels, patches of 16."""
-
 model = dict(
     type='Pretrainer',
     data_preprocessor=dict(

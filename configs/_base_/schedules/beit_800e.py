@@ -1,6 +1,5 @@
 """BEiT's and CAE's AdamW schedule for a total batch of 2048; the learning rate is not scaled."""
 _base_ = './adamw.py'
-
 optim_wrapper = dict(
     optimizer=dict(lr=1.5e-3, eps=1e-8, weight_decay=0.05), clip_grad=dict(max_norm=3.0),
     **_base_.spared)

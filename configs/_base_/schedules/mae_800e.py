@@ -1,6 +1,5 @@
 """MAE's AdamW schedule for a total batch of 4096; norms and biases are not decayed, tokens are."""
 _base_ = './adamw.py'
-
 # 1.5e-4 x 4096 / 256
 optim_wrapper = dict(
     optimizer=dict(lr=2.4e-3, betas=(0.9, 0.95), weight_decay=0.05), **_base_.spared)

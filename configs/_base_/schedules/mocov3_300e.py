@@ -1,6 +1,5 @@
 """MoCo v3's AdamW schedule for a total batch of 4096: all parameters decayed, 40 epochs warm-up."""
 _base_ = './shared_300e.py'
-
 # the last step of the warm-up is not at the full rate, as in the official code
 warmup = dict(_base_.warmup, type='mmvitssl.LinearLR', inclusive=False)
 cosine = dict(_base_.cosine, type='mmvitssl.CosineAnnealingLR')

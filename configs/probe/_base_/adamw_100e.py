@@ -12,4 +12,12 @@ warmup = dict(per_step, type='LinearLR', start_factor=1e-4, begin=0)
 cosine = dict(per_step, type='CosineAnnealingLR')
 # every layer ends at the same share of its learning rate: 1e-6 behind the last one
 param_scheduler = [dict(warmup, end=5), dict(cosine, eta_min_ratio=5e-4, begin=5)]
+# DeiT's steps once per epoch, one epoch late; its cosine counts from the first epoch
+deit = [
+    dict(
+        type='mmvitssl.LinearLR', start_factor=1e-3, inclusive=False, lag=1, by_epoch=True, begin=0,
+        end=5),
+    dict(
+        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, lag=1, by_epoch=True, begin=5),
+]
 custom_hooks = [dict(type='ReduceLogsHook')]
