@@ -8,7 +8,7 @@ pipeline = [_base_.load, dict(type='MultiView', views=[dict(transforms=view)]), 
 
 # 16 processes x 128 = 2048; the rate is not scaled with the batch
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
-optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.04), **_base_.spared)
+optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.04), **_base_.undecayed_norms)
 auto_scale_lr = dict(base_batch_size=2048)
 # from 2e-4
 warmup = dict(_base_.warmup, type='mmvitssl.LinearLR', start_factor=0.2, inclusive=False)

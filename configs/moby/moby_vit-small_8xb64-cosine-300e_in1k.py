@@ -26,7 +26,8 @@ train_dataloader = dict(batch_size=64, dataset=dict(pipeline=pipeline))
 
 # 1e-3 x 512 / 512: scaled by 512
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=5.0), **_base_.spared)
+    optimizer=dict(lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=5.0),
+    **_base_.undecayed_norms)
 auto_scale_lr = dict(base_batch_size=512)
 # the official schedule is one step late; its cosine, timm's, begins with the training, and the
 # warm-up takes the place of its start

@@ -8,5 +8,5 @@ pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='LARS', lr=4.8, momentum=0.9, weight_decay=1e-6),
-    **_base_.spared)
+    **_base_.undecayed_norms)
 param_scheduler = [dict(_base_.warmup, end=10), dict(_base_.cosine, begin=10)]

@@ -1,6 +1,6 @@
 # Supervised Swin-T by its published recipe: RePre's row "IN Sup. 300" (COCO 43.7 / 39.8).
 _base_ = './_base_/supervised.py'
-model = dict(encoder=dict(_delete_=True, type='SwinTransformer', arch='tiny', drop_path=0.2))
+model = dict(encoder=dict(_base_.swin_tiny, drop_path=0.2))
 # 1e-3 x 1024 / 1024
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),

@@ -10,4 +10,5 @@ per_step = dict(by_epoch=True, convert_to_iter_based=True)
 warmup = dict(per_step, type='LinearLR', start_factor=1e-4, begin=0)
 cosine = dict(per_step, type='CosineAnnealingLR', eta_min=0.0)
 # norms and biases are not decayed
-spared = dict(constructor='LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(decay_rate=1.0))
+undecayed_norms = dict(
+    constructor='LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(decay_rate=1.0))

@@ -8,3 +8,6 @@ model = dict(
     augment=dict(type='BatchAugment', mixup=0.8, cutmix=1.0, erasing=0.25),
     label_smoothing=0.1,
     head=dict(type='LinearHead', num_classes=1000, std=2e-5))
+# in place of the encoder
+swin_tiny = dict(
+    _delete_=True, type='SwinTransformer', arch='tiny', image_size=224, window_size=7)

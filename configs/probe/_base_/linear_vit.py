@@ -6,3 +6,6 @@ model = dict(
     encoder=dict(type='ViT', arch=dict(base='base'), image_size=224, patch_size=16),
     frozen=True, readout='cls',
     head=dict(type='LinearHead', num_classes=1000))
+# in place of the encoder
+swin_tiny = dict(
+    _delete_=True, type='SwinTransformer', arch='tiny', image_size=224, window_size=7)
