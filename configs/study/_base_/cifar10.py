@@ -7,7 +7,7 @@ _base_ = '../../_base_/short_run.py'
 
 arch = dict(embed_dim=128, depth=4, num_heads=4)
 # in place of the encoder of a method's own recipe
-small = dict(arch=dict(_delete_=True, **arch), image_size=32, patch_size=4)
+vit_p4 = dict(encoder=dict(arch=dict(_delete_=True, **arch), image_size=32, patch_size=4))
 preprocessor = dict(type='ViewPreprocessor', mean=(0.491, 0.482, 0.447), std=(0.247, 0.244, 0.262))
 
 crop = dict(type='RandomResizedCrop', scale=(0.2, 1.0))

@@ -3,7 +3,7 @@ _base_ = ['../../_base_/models/cae_vit.py', '../_base_/cifar10.py']
 block = dict(depth=2, drop_path=0.0)
 model = dict(
     data_preprocessor=_base_.preprocessor,
-    encoder=dict(_base_.small, drop_path=0.0),
+    encoder=dict(_base_.vit_p4.encoder, drop_path=0.0),
     tasks=dict(context=dict(
         masking=dict(min_block=4),
         regressor=block, decoder=block,

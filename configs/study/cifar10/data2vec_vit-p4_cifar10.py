@@ -2,7 +2,7 @@
 _base_ = ['../../_base_/models/mae_vit.py', '../_base_/cifar10.py']
 model = dict(
     data_preprocessor=_base_.preprocessor,
-    encoder=dict(_base_.small, mask_token=True),
+    encoder=dict(_base_.vit_p4.encoder, mask_token=True),
     target=dict(momentum=0.998, end=1.0, schedule='linear', when='after_step'),
     tasks=dict(masked=dict(
         masking=dict(ratio=0.6, mode='replace'),

@@ -3,7 +3,7 @@ _base_ = '../_base_/cifar10.py'
 
 model = dict(
     type='ImageClassifier', data_preprocessor=_base_.preprocessor,
-    encoder=dict(_base_.small, type='ViT', arch=_base_.arch),
+    encoder=dict(_base_.vit_p4.encoder, type='ViT', arch=_base_.arch),
     readout='mean',
     head=dict(type='LinearHead', num_classes=10))
 gentle = dict(type='RandomResizedCrop', scale=(0.5, 1.0))

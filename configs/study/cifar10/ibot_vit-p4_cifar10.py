@@ -2,6 +2,6 @@
 _base_ = ['../../_base_/models/ibot_vit.py', '../_base_/multicrop.py']
 model = dict(
     data_preprocessor=_base_.preprocessor,
-    encoder=dict(_base_.small, drop_path=0.0),
+    encoder=dict(_base_.vit_p4.encoder, drop_path=0.0),
     target=dict(momentum=0.99),
     tasks=dict(distillation=_base_.distillation))

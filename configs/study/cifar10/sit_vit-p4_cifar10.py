@@ -4,7 +4,7 @@ _base_ = '../_base_/two_views.py'
 model = dict(
     type='Pretrainer', data_preprocessor=_base_.preprocessor,
     encoder=dict(
-        _base_.small, type='ViT', arch=_base_.arch, position='learned',
+        _base_.vit_p4.encoder, type='ViT', arch=_base_.arch, position='learned',
         prefix_tokens=('rotation', 'contrast')),
     tasks=dict(
         contrast=dict(
