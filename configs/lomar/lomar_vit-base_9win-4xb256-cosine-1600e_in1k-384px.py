@@ -3,7 +3,4 @@
 _base_ = './lomar_vit-base_4xb256-cosine-300e_in1k-384px.py'
 model = dict(tasks=dict(masked=dict(masking=dict(views=9))))
 train_cfg = dict(max_epochs=1600)
-param_scheduler = [
-    dict(_base_.per_step, type='LinearLR', start_factor=1e-4, begin=0, end=40),
-    dict(_base_.per_step, type='CosineAnnealingLR', eta_min=0.0, begin=40),
-]
+param_scheduler = [dict(_base_.warmup, end=40), dict(_base_.cosine, begin=40)]
