@@ -25,6 +25,7 @@ from tests.test_tools.programs import ENVIRONMENT, ROOT
 sys.path.insert(0, str(ROOT / "tools" / "experiments"))
 from studying import plan, report, statistics
 from studying.pretraining import pretraining_config, set_iterations, step_flops
+from studying.run import is_done
 
 TOOL = ROOT / "tools" / "experiments" / "study.py"
 STUDIES = sorted((ROOT / "tools" / "experiments" / "studies").glob("*.py"))
@@ -138,6 +139,19 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
     assert resumed["metrics"] == whole["mae_0"]["metrics"]
     compute = resumed["compute"]
     assert isinstance(compute, dict) and compute["flops"] == 32 * compute["flops_per_step"]
+
+
+def test_a_run_is_done_when_its_file_has_all_evaluations(tmp_path: Path) -> None:
+    path, record = tmp_path / "study.py", tmp_path / "random_0.json"
+    path.write_text(STUDY.replace("STEPS", "1"))
+    study = plan.read_study(path)
+    assert not is_done(study, record)
+    record.write_text(json.dumps({"metrics": {"knn": 20.0, "linear": 30.0}}))
+    assert not is_done(study, record) and is_done(study.evaluated([]), record)
+    record.write_text(json.dumps({"metrics": {"knn": 20.0, "finetune_50pct": 40.0}}))
+    assert is_done(study, record) and is_done(study.evaluated(["finetune_50pct"]), record)
+    with pytest.raises(plan.UserError, match="no fine-tuning 'finetune'; it has"):
+        study.evaluated(["finetune"])
 
 
 def test_unknown_keys_and_runs_are_named(tmp_path: Path) -> None:
