@@ -63,7 +63,7 @@ def is_done(study: Study, record: Path) -> bool:
 def _evaluate(
     study: Study, run: Run, seed: int, data: Path, folder: Path, before: Mapping[str, float]
 ) -> dict[str, float]:
-    """``before`` and the metrics that it lacks; those that are in the folder are read from there."""
+    """``before`` and the metrics that it lacks; those of the folder are read from there."""
     path = folder / "metrics.json"
     metrics = {**before, **(json.loads(path.read_text()) if path.exists() else {})}
     checkpoint = folder / "last.pth"
