@@ -7,7 +7,7 @@ question = 'Does pretraining on all of CamVid pay where few of its images have l
 page = 'camvid.md'
 baseline = 'random'
 seeds = (0, 1, 2)
-flops = 64e12
+flops = 32e12
 precision = 'bf16'
 files = {'train_dataloader.dataset.root': 'camvid/images'}
 
