@@ -10,12 +10,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import mmengine.registry
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from PIL import Image
 
+from mmvitssl.engine import launch
 from mmvitssl.models.tokenizers import save_tokenizer
 from mmvitssl.registry import MODELS
 from tests.marks import some
@@ -24,6 +28,7 @@ from tests.test_tools.programs import ENVIRONMENT, ROOT
 
 sys.path.insert(0, str(ROOT / "tools" / "experiments"))
 from studying import plan, report, statistics
+from studying.evaluation import transfer_config
 from studying.pretraining import pretraining_config, set_iterations, step_flops
 from studying.run import is_done
 
@@ -202,6 +207,28 @@ def test_tables_and_plots_are_the_same_bytes_each_time(tmp_path: Path) -> None:
 def test_standard_errors_of_a_difference() -> None:
     assert statistics.standard_errors([2.0, 4.0], [1.0, 1.0]) == pytest.approx(2.0)
     assert statistics.standard_errors([2.0], [1.0, 1.0]) is None
+
+
+def fine_tunings() -> list[tuple[str, str]]:
+    found = {}
+    for path in STUDIES:
+        for name, settings in plan.read_study(path).finetune.items():
+            found.setdefault(settings["config"], (path.stem, name))
+    return list(found.values())
+
+
+@pytest.mark.parametrize("pair", fine_tunings(), ids="-".join)
+def test_every_fine_tuning_builds_around_the_pretrained_encoder(
+    pair: tuple[str, str], tmp_path: Path
+) -> None:
+    study = plan.read_study(ROOT / "tools/experiments/studies" / f"{pair[0]}.py")
+    run, settings = study.find("mae"), study.finetune[pair[1]]
+    pretrained: Any = MODELS.build(pretraining_config(study, run, 0, tmp_path).model.encoder)
+    config = transfer_config(study, run, 0, tmp_path, settings)
+    init_default_scope(launch.prepare_scope(config))
+    model: Any = mmengine.registry.MODELS.build(config.model)
+    encoder = model.backbone.encoder if "backbone" in config.model else model.encoder
+    assert (encoder.embed_dim, encoder.depth) == (pretrained.embed_dim, pretrained.depth)
 
 
 def pretrainings() -> list[tuple[str, str]]:
