@@ -16,6 +16,7 @@ from mmvitssl.datasets.images import read_lines
 from mmvitssl.engine.coco_file import read_coco
 from mmvitssl.engine.errors import UserError
 from mmvitssl.extras import require
+from mmvitssl.writing import write_text
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
 IMAGES = ("images", "image", "img", "imgs", "JPEGImages", "leftImg8bit")
@@ -172,9 +173,8 @@ def _halves(path: Path, out: Path) -> tuple[Path, Path]:
         }
         if not images:
             raise UserError(f"{path} has {len(content['images'])} image(s): two are needed.")
-        out.mkdir(parents=True, exist_ok=True)
         target = (out / f"{name}.json").absolute()
-        target.write_text(json.dumps(part), encoding="utf-8")
+        write_text(target, json.dumps(part))
         written.append(target)
     return written[0], written[1]
 
@@ -239,12 +239,11 @@ def find_masks(data: str | Path, out: Path) -> DenseData:
         notes.append(f"no folders for training and validation: every {EVERY}th image validates")
         stems["val"] = stems["train"][1::EVERY]
         stems["train"] = [stem for stem in stems["train"] if stem not in set(stems["val"])]
-        out.mkdir(parents=True, exist_ok=True)
         for split, names in stems.items():
             if not names:
                 raise UserError(f"{image_root} has too few images: two are needed.")
             target = (out / f"{split}.txt").absolute()
-            target.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+            write_text(target, "".join(f"{name}\n" for name in names))
             lists[split] = str(target)
     labels, size = _labels(pairs["train"][1], stems["train"], suffixes[1])
     classes, reduce_zero, said = _classes(root, labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shlex
@@ -15,12 +14,14 @@ from mmvitssl.apis.dense_config import TASKS, Task, dense_config, set_data, set_
 from mmvitssl.apis.dense_data import DenseData
 from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, power_of_two
-from mmvitssl.apis.written_configs import config_text, new_folder, write_config
+from mmvitssl.apis.written_configs import config_text, new_folder
 from mmvitssl.checkpoint.locate import check_weights_file
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.engine import training
 from mmvitssl.engine.launch import UserError, building
 from mmvitssl.extras import require
+from mmvitssl.visualization.curves import read_lines
+from mmvitssl.writing import write_text
 
 OUT = "work_dirs/transfer"
 CPU_IMAGES = 150  # of a training, per core
@@ -133,7 +134,7 @@ def prepare(
         f"Train the same again: mmvitssl train {out}/config.py --work-dir ANOTHER_FOLDER",
     ]
     target = out / "config.py"
-    write_config(target, config_text(config, list(chosen.values()), header))
+    write_text(target, config_text(config, list(chosen.values()), header))
     return target
 
 
@@ -177,10 +178,8 @@ def transfer(
 
 def train_config(config: Path, say: Callable[[str], None]) -> Transferred:
     """Train a written config, and report the metrics of its last validation."""
-    text = config.read_text(encoding="utf-8")
     os.environ.setdefault("LOCAL_RANK", "0")
     training.train(training.parser(None).parse_args([str(config)]))
-    write_config(config, text)  # MMEngine wrote its own text of it in this place
     out, metrics = config.parent, last_metrics(config.parent)
     say(f"\nCheckpoint\n  {out / 'last.pth'}\nMetrics")
     for name, value in metrics.items():
@@ -196,6 +195,6 @@ TIMES = ("time", "data_time", "step")
 def last_metrics(work_dir: Path) -> dict[str, float]:
     """Metrics of the last validation that a run logged; empty: there was none."""
     files = sorted(work_dir.glob("*/vis_data/scalars.json"))
-    lines = [json.loads(line) for line in files[-1].read_text().splitlines()] if files else []
+    lines = read_lines(files[-1]) if files else []
     found = [line for line in lines if "loss" not in line]
     return {k: v for k, v in found[-1].items() if k not in TIMES} if found else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from mmvitssl.engine.hooks.collapse import effective_rank, relative_std
+from mmvitssl.visualization.curves import read_lines
 
 LEAST_STD, LEAST_RANK = 0.1, 2.0  # as CollapseHook's
 LEAST_LINES = 5  # of the log, to compare the first with the last
@@ -33,8 +33,8 @@ class Health:
 def logged_losses(work_dir: Path) -> list[float]:
     """The total loss at each line of the log of the last run in a work folder."""
     files = sorted(work_dir.glob("*/vis_data/scalars.json"))
-    lines = files[-1].read_text().splitlines() if files else []
-    return [values["loss"] for line in lines if "loss" in (values := json.loads(line))]
+    lines = read_lines(files[-1]) if files else []
+    return [line["loss"] for line in lines if "loss" in line]
 
 
 def judge(losses: Sequence[float], features: np.ndarray, contrastive: bool = True) -> Health:

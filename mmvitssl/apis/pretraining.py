@@ -19,11 +19,12 @@ from mmvitssl.apis.next_steps import Command, next_steps
 from mmvitssl.apis.plan import Plan, choose_image_size, make_plan
 from mmvitssl.apis.recipes import CONFIGS, known_method, load_recipe
 from mmvitssl.apis.sources import ImageSource, class_folders, dataset_config, look
-from mmvitssl.apis.written_configs import config_text, fit, new_folder, write_config
+from mmvitssl.apis.written_configs import config_text, fit, new_folder
 from mmvitssl.checkpoint import CheckpointError, check_weights_file
 from mmvitssl.checkpoint.download import find_published
 from mmvitssl.engine import training
 from mmvitssl.engine.launch import UserError, building
+from mmvitssl.writing import write_text
 
 OUT = "work_dirs/pretrain"
 NO_TOKENIZER = "Methods that need none: --method mae, simmim, lomar or cae:rgb."
@@ -113,14 +114,13 @@ def prepare(
         f"Recipe: {path.relative_to(CONFIGS)}",
     ]
     target = out / "config.py"
-    write_config(target, config_text(recipe, plan.choices, header))
+    write_text(target, config_text(recipe, plan.choices, header))
     return Prepared(source, plan, target, out)
 
 
 def train(prepared: Prepared) -> None:
     """Train in this process, or in one process per device."""
     options = [str(prepared.config)]
-    text = prepared.config.read_text(encoding="utf-8")
     if prepared.plan.devices == 1:
         os.environ.setdefault("LOCAL_RANK", "0")
         try:
@@ -136,8 +136,6 @@ def train(prepared: Prepared) -> None:
         done = subprocess.run([*launcher, *program], check=False)
         if done.returncode:
             raise UserError(f"The training ended with status {done.returncode}; see above.")
-    # MMEngine wrote its own text of the config in this place
-    write_config(prepared.config, text)
 
 
 def pretrain(

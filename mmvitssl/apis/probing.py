@@ -18,7 +18,7 @@ from mmvitssl.apis.labelled import split
 from mmvitssl.apis.machine import Machine, find_machine
 from mmvitssl.apis.plan import STATED, Choice, choose_rate, power_of_two
 from mmvitssl.apis.recipes import CONFIGS
-from mmvitssl.apis.written_configs import config_text, new_folder, write_config
+from mmvitssl.apis.written_configs import config_text, new_folder
 from mmvitssl.checkpoint.description import Description
 from mmvitssl.checkpoint.locate import check_weights_file
 from mmvitssl.checkpoint.onnx_model import image_size_of
@@ -28,6 +28,7 @@ from mmvitssl.datasets.labelled import class_folders
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.engine.launch import UserError, building, prepare_scope
 from mmvitssl.models.backbones.contract import Backbone, Normed, backbone_in
+from mmvitssl.writing import write_text
 
 OUT = "work_dirs/probe"
 CROP = 224 / 256
@@ -97,12 +98,11 @@ def _datasets(data: Path, out: Path) -> tuple[dict[str, Any], dict[str, Any], li
     alone = [name for i, name in enumerate(classes) if (labels == i).sum() < 2]
     if alone:
         raise UserError(f"{', '.join(alone)} below {data} has one image: a class needs two.")
-    out.mkdir(parents=True, exist_ok=True)
     subsets = []
     for name, chosen in (("train", ~queries), ("val", queries)):
         file = (out / f"{name}.txt").absolute()
-        file.write_text("".join(f"{path}\n" for path, take in zip(paths, chosen, strict=True)
-                                if take), encoding="utf-8")  # fmt: skip
+        lines = [f"{path}\n" for path, take in zip(paths, chosen, strict=True) if take]
+        write_text(file, "".join(lines))
         subsets.append(dict(
             type="LabelSubset", ann_file=str(file),
             dataset=dict(type="LabelledFolder", root=str(data), max_broken=_allowed(len(paths))),
@@ -189,7 +189,7 @@ def prepare(
         f"to fit",
         f"{weights} and the images of {root}.",
     ]
-    write_config(out / "config.py", config_text(config, choices, header))
+    write_text(out / "config.py", config_text(config, choices, header))
     return out / "config.py"
 
 

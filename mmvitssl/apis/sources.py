@@ -25,6 +25,7 @@ from mmvitssl.datasets.files import (
     open_header,
 )
 from mmvitssl.datasets.images import existing, read_lines
+from mmvitssl.writing import write_text
 
 MOST_HEADERS = 20_000  # more files are looked at evenly spread
 MOST_DECODED = 300
@@ -222,14 +223,13 @@ def dataset_config(source: ImageSource, out: Path, pipeline: Sequence[Any]) -> d
         kind = "LabelledFolder" if classes else "ImageFolder"
         config = dict(type=kind, root=str(source.path.absolute()))
     else:
-        out.mkdir(parents=True, exist_ok=True)
         file = out / "images.txt"
         lines = [str(Path(name).absolute()) for name in source.good]
         if classes:
             labels = [classes.index(Path(name).relative_to(source.path).parts[0])
                       for name in source.good]  # fmt: skip
             lines = [f"{line} {label}" for line, label in zip(lines, labels, strict=True)]
-        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(file, "".join(f"{line}\n" for line in lines))
         config = dict(type="ImageList", ann_file=str(file.absolute()))
         if classes:
             config.update(labelled=True, classes=classes)

@@ -131,7 +131,3 @@ def config_text(config: Config, choices: Sequence[Choice], header: Sequence[str]
     return "".join(numbers) + text
 
 
-def write_config(path: Path, text: str) -> None:
-    """Write a config file and make its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmvitssl.checkpoint.description import Description, build_encoder, describe, fitted
+from mmvitssl.checkpoint.durable import save
 from mmvitssl.checkpoint.entries import check_finite, some, state_dict_of, unwrap
 from mmvitssl.checkpoint.facts import facts_of
 from mmvitssl.checkpoint.formats import FORMATS, Format, recognise
@@ -24,10 +25,10 @@ from mmvitssl.checkpoint.plausible import check_scale
 from mmvitssl.checkpoint.safe import OWN_METADATA, CheckpointError, load_file
 from mmvitssl.checkpoint.self_described import describe_file
 from mmvitssl.checkpoint.strict import check_keys, rename_task
-from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.checkpoint.timm_model import TOLERANCE, as_timm, greatest_difference
 from mmvitssl.models.backbones.contract import backbone_in
 from mmvitssl.models.backbones.lora import merge_updates
+from mmvitssl.writing import whole, write_bytes
 
 State = dict[str, Tensor]
 OWN_FORMATS = ("onnx", "safetensors")  # beside those of other code bases
@@ -108,9 +109,7 @@ def _own(content: Mapping[str, Any]) -> bool:
 
 def _import_own(content: dict[str, Any], state: State, path: Path, out: Path) -> list[str]:
     """A safetensors file of this package as a torch file, bit for bit."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    add_sums(content)
-    torch.save(content, out)
+    save(content, out)
     return [f"{path}: this package's", f"used {len(state)} tensors", f"wrote {out}"]
 
 
@@ -147,10 +146,7 @@ def import_file(path: str | Path, out: str | Path, name: str | None = None) -> l
         "tensors": imported.carried,
         "prefixes": list(imported.prefixes),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    written = {"meta": meta, "state_dict": imported.state, "carried": carried}
-    add_sums(written)
-    torch.save(written, out)
+    save({"meta": meta, "state_dict": imported.state, "carried": carried}, out)
     used = len(imported.state) - len(source.fresh)
     lines = [f"{path}: {source.words}", f"used {used} tensors"]
     by_reason: dict[str, list[str]] = {}
@@ -354,10 +350,10 @@ def _fitting(state: State) -> str:
 
 
 def _write(state: State, out: Path, target: Format) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".safetensors":
         tensors = {key: tensor.contiguous() for key, tensor in state.items()}
-        save_file(tensors, str(out), {"format": "pt"})
+        with whole(out) as part:
+            save_file(tensors, str(part), {"format": "pt"})
         return
     content: dict[str, Any] = dict(state)
     if target.wrapper is not None:
@@ -367,4 +363,4 @@ def _write(state: State, out: Path, target: Format) -> None:
         for key, tensor in state.items():
             entry, _, name = key.partition(".")
             content.setdefault(entry, {})[name] = tensor
-    torch.save(content, out)
+    write_bytes(out, lambda file: torch.save(content, file))

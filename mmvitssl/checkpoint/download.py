@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.published import PUBLISHED, Published
+from mmvitssl.writing import write_text
 
 CACHE = "MMVITSSL_CACHE"  # environment variable: the folder for downloads
 TIMEOUT = 30  # seconds without a byte
@@ -87,7 +88,7 @@ def download(wanted: Published) -> Path:
                 _compare(wanted, file, f"the cached {file}")
                 return file
         known = _fetch(wanted, file)
-        record.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        write_text(record, json.dumps(known, indent=1))
     licence = f"licence {wanted.licence}" if wanted.licence else "see its address for the licence"
     print(f"Downloaded {wanted.url} to {file} ({known['size'] / 1e6:.1f} MB, {licence}).\n"
           f"SHA-256 {known['sha256']} ({known['compared']}).", file=sys.stderr)  # fmt: skip

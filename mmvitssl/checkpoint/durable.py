@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import re
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,9 @@ import torch
 
 from mmvitssl.checkpoint.safe import CheckpointError, load_file
 from mmvitssl.checkpoint.sums import add_sums
+from mmvitssl.writing import part_of, reason, write_bytes, write_text
 
 LAST, LINK = "last_checkpoint", "last.pth"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _good: set[tuple[str, int, int]] = set()  # path, size and time of files that were read whole
 
 
@@ -26,65 +23,8 @@ class SaveError(CheckpointError):
     """A checkpoint could not be written; older ones are as they were."""
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder last; file systems that cannot do it have nothing to wait for."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(handle)
-
-
-class _Remembering:
-    """A file that raises its first error again: torch turns it into one that does not say why."""
-
-    def __init__(self, file: Any) -> None:
-        self.file = file
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = self.error or error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def write_whole(path: Path, write: Callable[[Any], None]) -> None:
-    """Write a file under a temporary name, wait until it is on the disk, and rename it.
-
-    A file of that name is replaced in one step: at any moment it is the old or the new one.
-
-    Args:
-        path: of the file.
-        write: gets the file, opened for bytes.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            remembering = _Remembering(file)
-            try:
-                write(remembering)
-            except RuntimeError:
-                if remembering.error is not None:
-                    raise remembering.error from None
-                raise
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
 def save(content: dict[str, Any], path: str | Path) -> None:
-    """``torch.save`` with a checksum of every tensor, by :func:`write_whole`.
+    """``torch.save`` with a checksum of every tensor, by :func:`~mmvitssl.writing.write_bytes`.
 
     Raises:
         SaveError: the disk is full, or the file cannot be written for another reason.
@@ -92,29 +32,17 @@ def save(content: dict[str, Any], path: str | Path) -> None:
     path = Path(path)
     add_sums(content)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_parts(path)
-        write_whole(path, lambda file: torch.save(content, file))
+        write_bytes(path, lambda file: torch.save(content, file))
     except OSError as error:
         raise SaveError(_not_written(path, error)) from error
-
-
-def _remove_parts(path: Path) -> None:
-    """Remove what processes left that were killed while they wrote this file."""
-    for left in path.parent.glob(f".{path.name}.*.part"):
-        left.unlink(missing_ok=True)
 
 
 def _not_written(path: Path, error: OSError) -> str:
     others = [other.name for other in checkpoints_in(path.parent)]
     kept = f"the older ones are as they were ({', '.join(others)})" if others else "there is none"
-    why = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in FULL:
-        free = shutil.disk_usage(path.parent).free / 1e6
-        why = f"the disk is full or a limit is reached ({why}; {free:.0f} MB are free)"
     return (
-        f"The checkpoint {path} could not be written: {why}; {kept}. Make room or choose another "
-        f"--work-dir, and go on with --resume."
+        f"The checkpoint {path} could not be written: {reason(path, error)}; {kept}. Make room or "
+        f"choose another --work-dir, and go on with --resume."
     )
 
 
@@ -135,9 +63,9 @@ def point_to_last(folder: str | Path, path: str | Path) -> None:
     """
     folder = Path(folder)
     name = os.path.relpath(path, folder)
-    part = folder / f".{LINK}.{os.getpid()}.part"
+    part = part_of(folder / LINK)
     try:
-        write_whole(folder / LAST, lambda file: file.write(name.encode()))
+        write_text(folder / LAST, name)
         part.unlink(missing_ok=True)
         part.symlink_to(name)
         os.replace(part, folder / LINK)

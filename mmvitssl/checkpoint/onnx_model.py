@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mmvitssl.checkpoint.safe import CheckpointError
 from mmvitssl.extras import missing_extra
 from mmvitssl.models.backbones.contract import backbone_in
+from mmvitssl.writing import whole
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3  # of the greatest difference, over the greatest feature
@@ -101,15 +102,14 @@ def write_onnx(
     channels = backbone_in(model).spec.in_channels
     program = _traced(model, torch.zeros(2, channels, *size))
     program.model.metadata_props["mmvitssl"] = json.dumps(described or {})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    program.save(str(out))
-    report = compare(model, out, size)
-    if not report.error <= TOLERANCE * report.magnitude:
-        out.unlink()
-        raise CheckpointError(
-            f"The ONNX file's outputs differ from torch's by {report.error:.1e} (their greatest "
-            f"value is {report.magnitude:.1e}); it was removed."
-        )
+    with whole(out) as part:
+        program.save(str(part))
+        report = compare(model, part, size)
+        if not report.error <= TOLERANCE * report.magnitude:
+            raise CheckpointError(
+                f"The ONNX file's outputs differ from torch's by {report.error:.1e} (their "
+                f"greatest value is {report.magnitude:.1e}); nothing was written."
+            )
     return report
 
 

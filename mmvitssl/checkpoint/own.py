@@ -14,6 +14,7 @@ from torch import Tensor
 from mmvitssl.checkpoint.description import Description, fitted
 from mmvitssl.checkpoint.safe import CARRIED, OWN_METADATA, CheckpointError
 from mmvitssl.checkpoint.sums import seal
+from mmvitssl.writing import whole
 
 State = dict[str, Tensor]
 
@@ -61,6 +62,6 @@ def write_own(
     copies = {
         key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors.items()
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(copies, str(out), {"format": "pt", OWN_METADATA: json.dumps(said)})
+    with whole(out) as part:
+        save_file(copies, str(part), {"format": "pt", OWN_METADATA: json.dumps(said)})
     return [*lines, f"wrote {len(tensors)} tensors with this package's names to {out}"]

@@ -23,6 +23,7 @@ from mmvitssl.models.algorithms.pretrainer import draw_pictures
 from mmvitssl.models.display import displayed
 from mmvitssl.registry import DATASETS, MODELS
 from mmvitssl.visualization.sheets import captioned
+from mmvitssl.writing import whole
 
 
 def view_sheets(batch: dict[str, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -87,12 +88,12 @@ def browse(args: argparse.Namespace) -> Iterator[Path]:
     keys = [SampleKey(i * stride, args.epoch, seed) for i in range(min(args.number, len(images)))]
     batch = collate_views([images[key] for key in keys])
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     sheets = list(view_sheets(batch))
     if not args.views_only:
         sheets += task_sheets(config, batch)
     for name, pictures in sheets:
-        captioned(pictures, len(keys)).save(out / f"{name}.png")
+        with whole(out / f"{name}.png") as part:
+            captioned(pictures, len(keys)).save(part)
         yield out / f"{name}.png"
 
 

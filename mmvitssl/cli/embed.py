@@ -14,6 +14,7 @@ from mmvitssl.apis.embedding import Embeddings, load
 from mmvitssl.checkpoint import CheckpointError
 from mmvitssl.engine.launch import UserError, building
 from mmvitssl.extras import require
+from mmvitssl.writing import whole
 
 
 def write_npz(found: Embeddings, out: Path) -> None:
@@ -78,8 +79,8 @@ def main() -> None:
         found = model.embed(args.images, args.batch_size, args.workers)
     for name, why in found.broken.items():
         print(f"left out: {name}: {why}", file=sys.stderr)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    WRITERS[out.suffix](found, out)
+    with whole(out) as part:
+        WRITERS[out.suffix](found, part)
     print(f"wrote {len(found.names)} vectors of {found.values.shape[1]} numbers to {out}")
     if found.broken:
         print(f"{len(found.broken)} images could not be read (listed above)")

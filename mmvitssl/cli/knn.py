@@ -18,6 +18,7 @@ from mmvitssl.checkpoint.named import SOURCES
 from mmvitssl.engine import launch
 from mmvitssl.engine.image_size import resolve_image_size
 from mmvitssl.evaluation.probes import FeatureProbe
+from mmvitssl.writing import write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -94,5 +95,4 @@ def main() -> None:
         table.add_row(name, f"{value:.2%}")
     Console().print(table)
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(accuracy))
+        write_text(args.out, json.dumps(accuracy))

@@ -15,6 +15,7 @@ from rich.table import Table
 from mmvitssl.engine.launch import UserError, building
 from mmvitssl.visualization.curves import metric_names, run_names, run_scalars
 from mmvitssl.visualization.run_report import write_run_report
+from mmvitssl.writing import write_text
 
 LEFT_OUT = ("work_dir", "log_level", "resume", "load_from")  # of settings
 
@@ -33,7 +34,8 @@ def last_values(runs: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def settings_of(folder: Path) -> dict[str, Any]:
     """A run's config by dotted key; empty where it wrote none."""
-    files = [path for path in sorted(folder.glob("*.py")) if path.is_file()]
+    logged = sorted(folder.glob("*/vis_data/config.py"), reverse=True)  # with what options changed
+    files = [path for path in [*logged[:1], *sorted(folder.glob("*.py"))] if path.is_file()]
     if not files:
         return {}
     flat: dict[str, Any] = {}
@@ -89,9 +91,8 @@ def main() -> None:
         table.add_row(*row)
     Console().print(table)
     out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".json":
-        out.write_text(json.dumps({"last": values, "settings": settings}, indent=1))
+        write_text(out, json.dumps({"last": values, "settings": settings}, indent=1))
     else:
         write_run_report([Path(folder) for folder in args.runs], out)
     print(f"wrote {out}")

@@ -26,6 +26,7 @@ from mmvitssl.engine import (
 )
 from mmvitssl.engine.config_files import read_config
 from mmvitssl.models.algorithms import Pretrainer
+from mmvitssl.writing import write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,9 +70,8 @@ def write_metrics(metrics: dict[str, Any], out: str | None) -> None:
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
     Console().print(table)
     if out is not None:
-        path = Path(out).with_suffix(".json")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({name: float(value) for name, value in metrics.items()}))
+        numbers = {name: float(value) for name, value in metrics.items()}
+        write_text(Path(out).with_suffix(".json"), json.dumps(numbers))
 
 
 def prepare(args: argparse.Namespace) -> Runner:

@@ -21,20 +21,11 @@ from mmvitssl.datasets.images import ImageFiles
 from mmvitssl.datasets.lmdb_reader import CONTENTS, DATABASE, entry_key, import_lmdb
 from mmvitssl.datasets.packed import PackedImages
 from mmvitssl.datasets.shard_index import VERSION, index_of, index_tar, read_index, sealed
+from mmvitssl.writing import PART, write_text
 
 PAGE = 4096  # LMDB's unit on disk
 SPARE = 64 << 20  # bytes beyond the images that a disk must have free
 TAIL = 1536  # bytes that a tar file needs beside an image, at most
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is there as a whole or not at all, also after a power failure."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 @contextmanager
@@ -110,7 +101,7 @@ class ShardWriter:
                     f"{self.out} holds shards of another source, format or size: choose another "
                     f"folder, or delete it."
                 )
-        elif self.out.is_dir() and any(self.out.iterdir()):
+        elif self.out.is_dir() and any(not PART.fullmatch(p.name) for p in self.out.iterdir()):
             raise ValueError(f"{self.out} is not empty: choose another folder.")
         if (self.out / "dataset.json").is_file():
             self.say(f"{self.out} is complete already.")
@@ -118,14 +109,14 @@ class ShardWriter:
         with writing(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
             self._check_room(sizes)
-            write_atomically(path, json.dumps(plan))
+            write_text(path, json.dumps(plan))
         names = self._write_tar() if self.kind == "tar" else self._write_lmdb(sizes)
         info = {
             "version": VERSION, "images": len(self.source) - len(self.broken), "shards": names,
             "classes": list(self.source.classes), "broken": self.broken,
         }  # fmt: skip
         with writing(self.out):
-            write_atomically(self.out / "dataset.json", sealed(info, indent=1))
+            write_text(self.out / "dataset.json", sealed(info, indent=1))
         self.say(f"{self.out}: {info['images']} images, {len(self.broken)} left out.")
 
     def _bytes(self, index: int) -> int:
@@ -209,7 +200,7 @@ class ShardWriter:
             index = self._verified(temporary, chunk)
             with writing(shard):
                 temporary.replace(shard)
-                write_atomically(index_of(shard), sealed(index))
+                write_text(index_of(shard), sealed(index))
             self.say(f"{name}: {len(chunk)} images ({number + 1} of {len(names)})")
         return names
 
@@ -306,7 +297,7 @@ def index_folder(folder: Path, say: Callable[[str], None] = print) -> None:
             continue
         index = index_tar(shard)
         with writing(index_of(shard)):
-            write_atomically(index_of(shard), sealed(index))
+            write_text(index_of(shard), sealed(index))
         say(f"{shard.name}: {len(index['name'])} images")
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
+from mmengine.dist import master_only
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+
+from mmvitssl.engine.outputs import say_once
+from mmvitssl.writing import whole
 
 # what MMEngine says before the first step that belongs into the file alone
 FOR_THE_FILE = (
@@ -48,14 +53,24 @@ def log_file(logger: MMLogger) -> str | None:
 
 
 def with_short_console(kind: type[Runner]) -> type[Runner]:
-    """A runner that shows details in its log file only."""
+    """A runner that shows details in its log file only, and keeps the config that it was given."""
 
     def build_logger(self: Runner, *args: object, **kwargs: object) -> MMLogger:
         logger: MMLogger = kind.build_logger(self, *args, **kwargs)
         shorten(logger)
+        say_once(logger)
         path = log_file(logger)
         if path is not None:
             logger.info(f"Environment, config and all details are in {path}.")
         return logger
 
-    return type(kind.__name__, (kind,), {"build_logger": build_logger})
+    def dump_config(self: Runner) -> None:
+        """Write the config into the work folder, unless it is the file that was read."""
+        given = self.cfg.filename
+        target = Path(self.work_dir) / Path(given or f"{self.timestamp}.py").name
+        if given is None or not (target.exists() and target.samefile(given)):
+            with whole(target) as part:
+                self.cfg.dump(str(part))
+
+    members = {"build_logger": build_logger, "dump_config": master_only(dump_config)}
+    return type(kind.__name__, (kind,), members)

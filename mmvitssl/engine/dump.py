@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 from mmvitssl.checkpoint import own_types
 from mmvitssl.checkpoint.description import read_config_text
-from mmvitssl.checkpoint.durable import SaveError, save
 from mmvitssl.checkpoint.errors import CheckpointError
 from mmvitssl.checkpoint.safe import load_file
+from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.config_tree import nodes
 from mmvitssl.distributed import as_rank, rank
 from mmvitssl.engine.batch_objects import from_plain, to_plain
 from mmvitssl.engine.errors import UserError
 from mmvitssl.randomness import seed_step
 from mmvitssl.registry import MODELS, SCOPE
+from mmvitssl.writing import WriteError, write_bytes
 
 FORMAT = 1
 KEY = "dump"
@@ -74,10 +75,11 @@ def write_dump(
         "optimizer": wrapper.state_dict() if hasattr(wrapper, "state_dict") else {},
         "batch": batch if plain(batch) else None,
     }  # fmt: skip
+    add_sums(content)
     try:
-        save(content, path)
-    except SaveError as error:
-        runner.logger.warning(f"No dump was written: {error}")
+        write_bytes(path, lambda file: torch.save(content, file))
+    except WriteError as error:
+        runner.logger.warning(f"There is no dump of this step: {error}")
         return None
     return path
 

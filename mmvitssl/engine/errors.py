@@ -16,11 +16,11 @@ from traceback import walk_tb
 import torch
 
 from mmvitssl.checkpoint import CheckpointError
-from mmvitssl.checkpoint.durable import FULL
 from mmvitssl.datasets.files import BrokenImageError
 from mmvitssl.engine import build_errors
 from mmvitssl.engine.stopping import Preempted
 from mmvitssl.extras import MissingExtraError
+from mmvitssl.writing import FULL, WriteError
 
 
 class UserError(ValueError):
@@ -28,7 +28,7 @@ class UserError(ValueError):
 
 
 EXPLAINED = (
-    UserError, CheckpointError, FileNotFoundError, BrokenImageError, MissingExtraError
+    UserError, CheckpointError, FileNotFoundError, BrokenImageError, MissingExtraError, WriteError
 )  # fmt: skip
 
 

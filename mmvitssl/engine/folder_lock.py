@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from mmvitssl.engine.errors import UserError
+from mmvitssl.writing import WriteError, remove_parts
 
 NAME = ".lock"
 _held: dict[str, int] = {}  # open as long as the process lives: closing one unlocks
@@ -60,6 +61,10 @@ def lock_folder(folder: str | Path) -> None:
             file=sys.stderr,
         )
         return
-    os.ftruncate(handle, 0)
-    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     _held[str(path)] = handle
+    remove_parts(folder)
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    except OSError as error:
+        raise WriteError(folder, error) from error

@@ -31,9 +31,11 @@ from mmvitssl.engine.console import with_short_console
 from mmvitssl.engine.dataset_tree import config_leaves
 from mmvitssl.engine.errors import UserError, building, run_or_explain
 from mmvitssl.engine.optim.selectors import check_selectors
+from mmvitssl.engine.outputs import keep_going
 from mmvitssl.extras import require
 from mmvitssl.models.backbones import DenseFeatures
 from mmvitssl.models.backbones.contract import Backbone
+from mmvitssl.writing import FULL, WriteError
 
 BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 # data sets whose samples are drawn by SampleKey
@@ -285,7 +287,14 @@ def build_runner(config: Config) -> Runner:
     kind = RUNNERS.get(config.runner_type) if "runner_type" in config else Runner
     if kind is None:
         raise UserError(f"runner_type = '{config.runner_type}' is not registered as a runner.")
-    return with_short_console(kind).from_cfg(config)
+    try:
+        runner = with_short_console(kind).from_cfg(config)
+    except OSError as error:
+        if error.errno not in FULL or isinstance(error, WriteError):
+            raise
+        raise WriteError(Path(config.work_dir), error) from error
+    keep_going(runner)
+    return runner
 
 
 def link_last(work_dir: str) -> None:

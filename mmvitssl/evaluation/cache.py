@@ -19,6 +19,7 @@ from mmvitssl.datasets.cached import CachedFeatures
 from mmvitssl.datasets.collate import collate_views
 from mmvitssl.distributed import rank, world_size
 from mmvitssl.evaluation.features import evaluating
+from mmvitssl.writing import write_text
 
 
 def fingerprint(model: Any, dataset: CachedFeatures) -> str:
@@ -99,7 +100,7 @@ def _fill_file(
         _write(model, dataset, path, rows, batch_size, workers)
         barrier()
         if rank() == 0:
-            stamp.write_text(json.dumps(mark))
+            write_text(stamp, json.dumps(mark))
     # copy-on-write: torch wants memory that could be written to
     dataset.values = torch.from_numpy(np.load(path, mmap_mode="c"))
     return not fresh

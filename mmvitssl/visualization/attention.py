@@ -19,6 +19,7 @@ from mmvitssl.models.backbones.contract import Backbone, backbone_in
 from mmvitssl.models.display import displayed
 from mmvitssl.models.heads.classification import AttentiveHead
 from mmvitssl.structures import Encoded
+from mmvitssl.writing import whole
 
 THRESHOLDS = (0.4, 0.6, 0.8)
 COLOUR = "inferno"
@@ -201,8 +202,8 @@ def draw_attention(
         axes[0, column].set_title(name, fontsize=8)
         for row, share in enumerate(thresholds, start=1):
             axes[row, column].imshow(_masked(picture, kept_mass(weights, share)))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    with whole(out) as part:
+        figure.savefig(part)
     plt.close(figure)
     return out
 

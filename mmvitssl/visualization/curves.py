@@ -12,6 +12,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from mmvitssl.writing import whole
+
 Curve = tuple[Sequence[float], Sequence[float]]
 Scalars = Sequence[Mapping[str, float]]
 # where a line stands, and what the machine did
@@ -29,9 +31,17 @@ def _files(work_dir: str | Path) -> list[Path]:
     return files
 
 
-def _read(path: Path) -> list[dict[str, float]]:
-    lines = path.read_text().splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
+def read_lines(path: Path) -> list[dict[str, float]]:
+    """The lines of a file; what a full disk or a kill left of one is left out."""
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(content, dict):
+            found.append(content)
+    return found
 
 
 def latest_scalars(work_dir: str | Path) -> list[dict[str, float]]:
@@ -40,7 +50,7 @@ def latest_scalars(work_dir: str | Path) -> list[dict[str, float]]:
     Raises:
         FileNotFoundError: nothing was logged there.
     """
-    return _read(_files(work_dir)[-1])
+    return read_lines(_files(work_dir)[-1])
 
 
 def run_scalars(work_dir: str | Path) -> list[dict[str, float]]:
@@ -55,7 +65,7 @@ def run_scalars(work_dir: str | Path) -> list[dict[str, float]]:
     """
     joined: list[dict[str, float]] = []
     for path in _files(work_dir):
-        lines = [line for line in _read(path) if "step" in line]
+        lines = [line for line in read_lines(path) if "step" in line]
         for training in (True, False):
             steps = [line["step"] for line in lines if ("iter" in line) == training]
             if not steps:
@@ -250,11 +260,11 @@ def draw_runs(
             smoothing=0.0 if SCHEDULED.search(name) else smoothing,
             xlabel=_xlabel(runs, name),
         )
-    Path(out).mkdir(parents=True, exist_ok=True)
     written = []
     for name, picture in pictures.items():
         path = Path(out) / f"{re.sub(r'[^-.0-9A-Za-z]+', '_', name)}.png"
-        path.write_bytes(picture)
+        with whole(path) as part:
+            part.write_bytes(picture)
         written.append(path)
     return written
 

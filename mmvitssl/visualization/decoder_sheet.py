@@ -11,6 +11,7 @@ from torch import Tensor
 from mmvitssl.visualization.attention import painted
 from mmvitssl.visualization.decoder_attention import DecoderMaps
 from mmvitssl.visualization.sheets import captioned
+from mmvitssl.writing import whole
 
 SHOWN = 4  # blocks, where the user names none
 MARK = (1.0, 0.55, 0.0)
@@ -91,6 +92,6 @@ def draw_decoder_maps(
         places = ", ".join(f"{row},{column}" for row, column in maps.patches.tolist())
         log(f"predicted patches (row,column): {places}")
     path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    captioned(columns, rows=len(maps.picture)).save(path)
+    with whole(path) as part:
+        captioned(columns, rows=len(maps.picture)).save(part)
     return path

@@ -15,6 +15,7 @@ from torch.utils.data import Subset
 
 from mmvitssl.extras import require
 from mmvitssl.models.display import displayed
+from mmvitssl.writing import whole
 
 METHODS = ("tsne", "umap")
 NAMED = 20  # classes that a legend can name
@@ -133,8 +134,8 @@ def draw_embedding(
         figure.legend(loc="outside right upper", fontsize=9, frameon=False, markerscale=1.6)
     elif shown:
         axes.set_xlabel(f"{len(shown)} classes, a colour each", fontsize=9)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    with whole(out) as part:
+        figure.savefig(part)
     plt.close(figure)
     return out
 

@@ -16,6 +16,7 @@ from mmvitssl.evaluation.features import evaluating
 from mmvitssl.structures import Encoded
 from mmvitssl.visualization.embedding import colours, draw_embedding, project
 from mmvitssl.visualization.sheets import captioned
+from mmvitssl.writing import whole
 
 
 def patch_features(encoder: nn.Module, images: Tensor) -> Tensor:
@@ -148,8 +149,8 @@ def draw_patches(
         rows=len(pixels),
     )
     path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    with whole(path) as part:
+        sheet.save(part)
     return path
 
 

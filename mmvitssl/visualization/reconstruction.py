@@ -18,6 +18,7 @@ from mmvitssl.models.display import displayed
 from mmvitssl.models.targets import TokenTarget
 from mmvitssl.visualization.attention import attention_pictures
 from mmvitssl.visualization.sheets import captioned
+from mmvitssl.writing import whole
 
 
 def view_sizes(model: Pretrainer) -> list[tuple[int, int]]:
@@ -122,8 +123,8 @@ def draw_comparison(
             f"looks."
         )
     for name, model in models.items() if attention else ():
-        whole = displayed(batches[name]["views"][0].float() / 255)
-        drawn[name]["encoder"] = {"original": whole, "attention": _attention(model, batches[name])}
+        seen = displayed(batches[name]["views"][0].float() / 255)
+        drawn[name]["encoder"] = {"original": seen, "attention": _attention(model, batches[name])}
     tables = [table for tasks in drawn.values() for table in tasks.values()]
     side = max(max(picture.shape[-2:]) for table in tables for picture in table.values())
     columns: dict[str, Tensor] = {}
@@ -135,8 +136,8 @@ def draw_comparison(
                 key = "original" if caption == "original" else words
                 columns.setdefault(key, F.interpolate(picture.float(), (side, side)))
     path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    captioned(columns, rows=len(paths)).save(path)
+    with whole(path) as part:
+        captioned(columns, rows=len(paths)).save(part)
     return path
 
 
@@ -165,8 +166,8 @@ def draw_reconstructions(
     written = []
     for task, pictures in _pictures(model, load_batch(model, paths, seed, load)).items():
         path = Path(out) / f"{task}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        captioned(pictures, rows=len(paths)).save(path)
+        with whole(path) as part:
+            captioned(pictures, rows=len(paths)).save(part)
         written.append(path)
     if not written:
         raise ValueError(f"No task of this model draws pictures: {list(model.tasks)}.")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from mmvitssl.writing import write_text
+
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
        color: #1b1f24; background: #fff; }
@@ -72,14 +74,13 @@ class Report:
     def write(self, path: str | Path) -> Path:
         """Write the page."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         body = "\n".join(self._parts)
-        path.write_text(
+        write_text(
+            path,
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width">\n'
             f"<title>{escape(self.title)}</title>\n<style>{STYLE}</style></head>\n"
             f"<body><h1>{escape(self.title)}</h1>\n{body}\n</body></html>\n",
-            encoding="utf-8",
             errors="backslashreplace",  # names of files need not be text
         )
         return path

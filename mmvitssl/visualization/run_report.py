@@ -14,7 +14,15 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from mmvitssl.visualization.curves import HEALTH, POSITIONS, curve, run_names, run_scalars
+from mmvitssl.visualization.curves import (
+    HEALTH,
+    POSITIONS,
+    curve,
+    read_lines,
+    run_names,
+    run_scalars,
+)
+from mmvitssl.writing import write_text
 
 FACTS = "run.json"
 POINTS = 400  # of a curve
@@ -67,7 +75,7 @@ def read_run(folder: Path, name: str) -> Run:
     """
     facts: dict[str, Any] = {}
     for path in sorted(folder.glob(f"*/{FACTS}")):
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = _object(path) or facts
     if not facts or any(folder.glob("*/vis_data/scalars.json")):
         scalars = [*run_scalars(folder), *_health(folder)]
     else:  # shorter than the interval of the log
@@ -81,11 +89,20 @@ def read_run(folder: Path, name: str) -> Run:
     return Run(name, folder, scalars, facts, pictures, _warnings(folder), _metrics(folder, scalars))
 
 
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON file; empty where a full disk or a kill left half of it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _health(folder: Path) -> list[dict[str, float]]:
     """Lines of HealthHook; a later start replaces an earlier one's from its first look on."""
     joined: list[dict[str, float]] = []
     for path in sorted(folder.glob(f"*/vis_data/{HEALTH}")):
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = read_lines(path)
         first = min((line["step"] for line in lines), default=math.inf)
         joined = [line for line in joined if line["step"] < first] + lines
     return joined
@@ -107,7 +124,7 @@ def _metrics(folder: Path, scalars: Iterable[Mapping[str, float]]) -> dict[str, 
         if "iter" not in line:
             metrics.update({key: value for key, value in line.items() if key not in POSITIONS})
     for path in sorted(folder.glob("test/2*/2*.json")):
-        tested = json.loads(path.read_text(encoding="utf-8"))
+        tested = _object(path)
         metrics.update({key: tested[key] for key in tested if isinstance(tested[key], float)})
     return {
         key: value for key, value in metrics.items()
@@ -315,6 +332,5 @@ def write_run_report(
         table=table,
         commands=commands,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8", errors="backslashreplace")  # names need not be text
+    write_text(out, text, errors="backslashreplace")  # names need not be text
     return out

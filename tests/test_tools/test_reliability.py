@@ -175,10 +175,60 @@ def test_a_full_disk_leaves_the_older_ones_and_is_said_in_one_sentence(
     assert last.startswith("error: The checkpoint") and "the disk is full" in last
     names = {path.name for path in (tmp_path / "run").glob("*pth*")}
     assert names == {"epoch_1.pth", "last.pth"} and not damage_of(tmp_path / "run/last.pth")
-    assert not list((tmp_path / "run").glob(".*.part"))
+    assert not list((tmp_path / "run").glob(".*.part*"))
     train(configure(tmp_path / "config", data, keep), "--work-dir", tmp_path / "run", "--resume")
     assert_equal(tmp_path / "run", whole)
     assert {path.name for path in (tmp_path / "run").glob("*.pth")} == {"epoch_3.pth", "last.pth"}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("epoch_2", "SIGKILL"), ("last_checkpoint", "SIGKILL"), ("epoch_2", "SIGTERM"),
+        pytest.param("iter_6", "SIGKILL", marks=pytest.mark.long),
+        pytest.param("run", "SIGKILL", marks=pytest.mark.long),
+        pytest.param("report", "SIGKILL", marks=pytest.mark.long),
+        pytest.param("epoch_2", "SIGUSR1", marks=pytest.mark.long),
+    ],
+)  # fmt: skip
+def test_a_signal_while_a_file_is_written_costs_nothing(
+    data: Path, whole: Path, tmp_path: Path, file: str, name: str
+) -> None:
+    every = "default_hooks['checkpoint'].update(minutes=1e-4)\n" if file == "iter_6" else ""
+    writing = hook(type="SignalWhileWriting", file=file, name=name)
+    run, killed = tmp_path / "run", name == "SIGKILL"
+    done = train(
+        configure(tmp_path / "config", data, every + writing), "--work-dir", run, ok=False
+    )
+    assert done.returncode == (-signal.SIGKILL if killed else 75), done.stdout[-3000:]
+    assert len(list(run.rglob(".*.part*"))) == killed
+    if file != "run":
+        assert not damage_of(run / "last.pth")
+    train(configure(tmp_path / "config", data, every), "--work-dir", run, "--resume")
+    assert_equal(run, whole)
+    assert not list(run.rglob(".*.part*"))
+    assert (run / "report.html").read_text().endswith("</html>")
+
+
+def test_logs_that_find_no_room_do_not_end_the_training(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    """From the second iteration of an epoch to its end nothing can be written at all."""
+    lines = hook(type="FullDiskAt", iteration=6, size=0, until=8) + (
+        "visualizer = dict(type='Visualizer', name='visualizer', vis_backends=["
+        "dict(type='LocalVisBackend'), dict(type='GroupedTensorboardBackend')])\n"
+    )
+    run = tmp_path / "run"
+    train(configure(tmp_path / "config", data, lines), "--work-dir", run)
+    assert_equal(run, whole)
+    (log,) = run.glob("*/*.log")
+    for words in ("The log (", "The log of the losses (", "The log of TensorBoard ("):
+        assert log.read_text().count(f"WARNING - {words}{log.parent}") <= 1
+    said = log.read_text()
+    assert "The log of the losses" in said and "the disk is full" in said
+    assert "Traceback" not in said and "goes on without it" in said
+    scalars = programs.logged(run)
+    assert [line["step"] for line in scalars] == [*range(1, 6)]  # tried again after a minute
 
 
 def test_two_trainings_in_a_folder_are_refused_and_a_dead_one_is_not_in_the_way(

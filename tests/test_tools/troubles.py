@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
+from mmvitssl import writing
 from mmvitssl.datasets.images import ImageFolder
 from mmvitssl.datasets.sampler import SampleKey
 from mmvitssl.registry import DATASETS, HOOKS
@@ -58,14 +59,34 @@ class SleepAt(Hook):
 
 @HOOKS.register_module()
 class FullDiskAt(Hook):
-    """From an iteration on, no file can become longer than so many bytes."""
+    """From an iteration on, until another, no file can become longer than so many bytes."""
 
-    def __init__(self, iteration: int, size: int) -> None:
-        self.iteration, self.size = iteration, size
+    def __init__(self, iteration: int, size: int, until: int | None = None) -> None:
+        self.iteration, self.size, self.until = iteration, size, until
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        if runner.iter + 1 == self.iteration:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
+        if runner.iter + 1 in (self.iteration, self.until):
+            _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+            size = self.size if runner.iter + 1 == self.iteration else most
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+
+
+@HOOKS.register_module()
+class SignalWhileWriting(Hook):
+    """Sends this process a signal when the content of a file is written, before it is renamed."""
+
+    def __init__(self, file: str, name: str) -> None:
+        self.file, self.number = file, getattr(signal, name)
+
+    def before_train(self, runner: Any) -> None:
+        sync = writing._sync
+
+        def interrupted(path: Path) -> None:
+            if path.name.startswith(f".{self.file}."):
+                os.kill(os.getpid(), self.number)
+            sync(path)
+
+        writing._sync = interrupted
 
 
 @DATASETS.register_module()

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 from torch import Tensor
 
+from mmvitssl.engine.outputs import append_line, tolerated
 from mmvitssl.engine.sharding import is_sharded
 from mmvitssl.evaluation.features import encode_features, evaluating
 from mmvitssl.evaluation.spectrum import alpha_req, nearest, neighbour_accuracy, rankme
@@ -116,9 +117,10 @@ class HealthHook(Hook):
     @staticmethod
     def _write(runner: Runner, scalars: dict[str, float], step: int) -> None:
         path = Path(runner.log_dir) / "vis_data" / HEALTH
-        path.parent.mkdir(parents=True, exist_ok=True)  # a run may have no visualizer that made it
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**scalars, "step": step}) + "\n")
+        with tolerated(runner, path):
+            # a run may have no visualizer that made the folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            append_line(path, json.dumps({**scalars, "step": step}))
         for backend in runner.visualizer._vis_backends.values():
             if not isinstance(backend, LocalVisBackend):  # its file is the log of the losses
                 backend.add_scalars(scalars, step=step)

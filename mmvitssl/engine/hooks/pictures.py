@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmvitssl.models.algorithms.pretrainer import draw_pictures
 from mmvitssl.registry import HOOKS
 from mmvitssl.visualization.sheets import captioned
+from mmvitssl.writing import whole
 
 
 @HOOKS.register_module()
@@ -50,13 +51,13 @@ class TaskPicturesHook(Hook):
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self.folder is None:
             return
-        Path(self.folder).mkdir(parents=True, exist_ok=True)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for task, pictures in draw_pictures(model, data_batch).items():
             if pictures:
                 sheet = captioned(pictures, self.rows)
                 number = batch_idx * get_world_size() + get_rank()  # each process draws its own
-                sheet.save(Path(self.folder) / f"{task}_{number}.png")
+                with whole(Path(self.folder) / f"{task}_{number}.png") as part:
+                    sheet.save(part)
 
     def _draw(self, runner: Runner, epoch: int) -> None:
         assert self._batch is not None

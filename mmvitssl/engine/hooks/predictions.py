@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmvitssl.compat import drawing_in_every_process
 from mmvitssl.engine.dataset_tree import built_leaves
 from mmvitssl.registry import HOOKS
+from mmvitssl.writing import whole
 
 
 def picture_names(paths: Sequence[str], folders: Sequence[str], suffix: str | None) -> list[str]:
@@ -87,12 +88,10 @@ class PredictionPicturesHook(Hook):
         name = self._names[sample.img_path]
         draw = visualizer.add_datasample
         threshold = "pred_score_thr" in inspect.signature(draw).parameters
-        out = self.folder / name
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with drawing_in_every_process():
+        with drawing_in_every_process(), whole(self.folder / name) as part:
             visualizer.dataset_meta = runner.test_loop.dataloader.dataset.metainfo
             draw(
-                name, _image(sample), data_sample=sample, out_file=str(out),
+                name, _image(sample), data_sample=sample, out_file=str(part),
                 **(dict(pred_score_thr=self.score_thr) if threshold else {}),
             )  # fmt: skip
 

@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmvitssl.engine.outputs import tolerated
 from mmvitssl.engine.provenance import describe_run
 from mmvitssl.engine.sharding import is_sharded
 from mmvitssl.evaluation.features import evaluating
@@ -23,6 +24,7 @@ from mmvitssl.registry import HOOKS
 from mmvitssl.visualization.attention import attention_pictures
 from mmvitssl.visualization.run_report import FACTS, write_run_report
 from mmvitssl.visualization.sheets import captioned, enlarged
+from mmvitssl.writing import write_text
 
 PAGE = "report.html"
 
@@ -50,7 +52,9 @@ class ReportHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if is_main_process():
             text = json.dumps(describe_run(runner), indent=1, default=str)
-            (Path(runner.log_dir) / FACTS).write_text(text, encoding="utf-8")
+            path = Path(runner.log_dir) / FACTS
+            with tolerated(runner, path):
+                write_text(path, text)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self._batch is None and is_main_process() and self._draws(runner):
@@ -74,8 +78,10 @@ class ReportHook(Hook):
             return
         if self._batch is not None:
             self._draw(runner, self._batch, runner.iter)
-        path = write_run_report([Path(runner.work_dir)], Path(runner.work_dir) / PAGE)
-        runner.logger.info(f"Report: {path}")
+        path = Path(runner.work_dir) / PAGE
+        with tolerated(runner, path):
+            write_run_report([Path(runner.work_dir)], path)
+            runner.logger.info(f"Report: {path}")
 
     @staticmethod
     def _draws(runner: Runner) -> bool:

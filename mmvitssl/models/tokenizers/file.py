@@ -17,6 +17,7 @@ from mmvitssl.checkpoint.safe import CheckpointError
 from mmvitssl.checkpoint.strict import check_keys
 from mmvitssl.checkpoint.sums import broken_seals, seal, some_of
 from mmvitssl.models.tokenizers.base import Tokenizer
+from mmvitssl.writing import whole
 
 ENTRY = "mmvitssl_tokenizer"
 HOW = (
@@ -30,10 +31,10 @@ HOW = (
 def save_tokenizer(tokenizer: nn.Module, path: str | Path) -> Path:
     """Write the weights and the config of a tokenizer."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.contiguous().cpu() for key, value in tokenizer.state_dict().items()}
     config: Any = tokenizer.config
-    save_file(state, str(path), metadata={ENTRY: json.dumps(seal(config, state))})
+    with whole(path) as part:
+        save_file(state, str(part), metadata={ENTRY: json.dumps(seal(config, state))})
     return path
 
 
