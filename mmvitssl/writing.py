@@ -142,6 +142,8 @@ def whole(path: str | Path) -> Iterator[Path]:
         _sync(target.parent)
     except WriteError:
         raise
+    except FileExistsError as error:  # a file is where the folder should be
+        raise WriteError(path, NotADirectoryError(errno.ENOTDIR, "")) from error
     except OSError as error:
         raise WriteError(path, error) from error
     except Exception as error:

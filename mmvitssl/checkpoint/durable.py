@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mmvitssl.checkpoint.safe import CheckpointError, load_file
+from mmvitssl.checkpoint.safe import CheckpointError, NewerFileError, load_file
 from mmvitssl.checkpoint.sums import add_sums
 from mmvitssl.writing import part_of, reason, write_bytes, write_text
 
@@ -88,7 +88,11 @@ def _last_named(folder: Path) -> Path | None:
 
 
 def damage_of(path: Path) -> str:
-    """Why a checkpoint cannot be resumed from; empty: it was read whole and is good."""
+    """Why a checkpoint cannot be resumed from; empty: it was read whole and is good.
+
+    Raises:
+        NewerFileError: a later version of this package wrote it.
+    """
     try:
         state = path.stat()
         known = (str(path.absolute()), state.st_size, state.st_mtime_ns)
@@ -97,6 +101,8 @@ def damage_of(path: Path) -> str:
         meta = load_file(path).get("meta")
     except OSError as error:
         return f"{path} cannot be read: {error}."
+    except NewerFileError:  # it is good, and to go on from an older one would be wrong
+        raise
     except CheckpointError as error:
         return str(error)
     if not isinstance(meta, dict) or "iter" not in meta:
@@ -122,7 +128,8 @@ def newest_good(folder: str | Path) -> str | None:
         Its path; None: the folder has no checkpoint.
 
     Raises:
-        CheckpointError: all that are there are damaged.
+        CheckpointError: all that are there are damaged, or a later version of this package wrote
+            the newest.
     """
     folder = Path(folder)
     damaged: list[str] = []

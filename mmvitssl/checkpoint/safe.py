@@ -26,6 +26,7 @@ from mmvitssl.checkpoint.sums import (
     damage_of_file,
     damage_of_tensors,
     some_of,
+    unreadable_format,
 )
 
 # what the unpickler stumbles over in files that are no pickles, or cut short ones
@@ -40,6 +41,10 @@ DAMAGED = (
     AssertionError,
     struct.error,
 )
+
+
+class NewerFileError(CheckpointError):
+    """A file that a later version of this package wrote."""
 
 
 DEEPEST = 64
@@ -114,6 +119,7 @@ def load_file(path: str | Path, map_location: Any = "cpu", mmap: bool = False) -
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint's dict.")
+    check_format(path, content.get("meta"))
     if not mmap:
         _check_nesting(path, content)
         _check_damage(path, damage_of_tensors(path, content))
@@ -128,6 +134,13 @@ def _check_nesting(path: Path, node: Any, depth: int = 0) -> None:
         for item in node.values() if isinstance(node, dict) else node:
             if isinstance(item, dict | list | tuple):
                 _check_nesting(path, item, depth + 1)
+
+
+def check_format(path: str | Path, said: Any) -> None:
+    """Raise NewerFileError for files of a later version of this package."""
+    problem = unreadable_format(said)
+    if problem:
+        raise NewerFileError(f"{path} {problem}.")
 
 
 def _check_damage(path: Path, damage: str) -> None:
@@ -152,6 +165,7 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
         return {"state_dict": state}
     if not isinstance(said, dict):
         raise CheckpointError(f"{path}: its entry '{OWN_METADATA}' is no dict.")
+    check_format(path, said)
     own = {key: tensor for key, tensor in state.items() if not key.startswith(CARRIED)}
     others = {key[len(CARRIED) :]: state[key] for key in state if key not in own}
     broken = broken_seals(said, {"state_dict": own, "carried": others})

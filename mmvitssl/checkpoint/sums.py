@@ -14,6 +14,7 @@ from torch import Tensor
 
 SUMS = "checksums"  # in the meta of a checkpoint
 SEAL = "checksum"  # of the metadata of a safetensors file
+FORMAT, FORMAT_KEY = 1, "mmvitssl_format"  # raised when older versions would misread a file
 SHOWN = 3
 SPARE = 2**26  # bytes that a file may unpack to beside twice its own
 
@@ -40,9 +41,9 @@ def checksum(tensor: Tensor) -> str:
 
 
 def add_sums(content: dict[str, Any]) -> None:
-    """Put the checksum of every tensor into ``meta``; called right before writing."""
+    """Put format and the checksum of every tensor into ``meta``; called right before writing."""
     sums = {name: checksum(tensor) for name, tensor in tensors_of(content)}
-    content.setdefault("meta", {})[SUMS] = sums
+    content.setdefault("meta", {}).update({SUMS: sums, FORMAT_KEY: FORMAT})
 
 
 def take_sums(content: dict[str, Any]) -> list[str]:
@@ -67,6 +68,20 @@ def take_sums(content: dict[str, Any]) -> list[str]:
     ]
 
 
+def unreadable_format(said: Any) -> str:
+    """Why what a file says of itself cannot be read by this version; empty: it can.
+
+    Files of before the format was written have none, and files of other programs neither.
+    """
+    number = said.get(FORMAT_KEY, FORMAT) if isinstance(said, Mapping) else FORMAT
+    if isinstance(number, int) and 1 <= number <= FORMAT:
+        return ""
+    return (
+        f"was written by a newer mmvitssl: its format is {number!r}, and this version reads "
+        f"formats up to {FORMAT}. Install a newer one (pip install -U mmvitssl)"
+    )
+
+
 def seal(content: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of a safetensors file with the checksums of its tensors and of itself.
 
@@ -74,7 +89,8 @@ def seal(content: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, An
         content: the metadata, of plain values.
         tensors: what is written beside it, as :func:`broken_seals` will find it.
     """
-    sealed = {**content, SUMS: {name: checksum(tensor) for name, tensor in tensors_of(tensors)}}
+    sums = {name: checksum(tensor) for name, tensor in tensors_of(tensors)}
+    sealed = {**content, FORMAT_KEY: FORMAT, SUMS: sums}
     return {**sealed, SEAL: _sum_of(sealed)}
 
 
@@ -86,6 +102,7 @@ def broken_seals(content: dict[str, Any], tensors: Mapping[str, Any]) -> list[st
     said, sums = content.pop(SEAL, None), content.get(SUMS)
     names = ["the metadata"] if said is not None and said != _sum_of(content) else []
     content.pop(SUMS, None)
+    content.pop(FORMAT_KEY, None)
     if said is None and sums is None:
         return []
     found = {name: checksum(tensor) for name, tensor in tensors_of(tensors)}

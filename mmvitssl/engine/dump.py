@@ -46,6 +46,15 @@ def plain(value: Any) -> bool:
     return value is None or isinstance(value, Tensor | int | float | str)
 
 
+def _precision(wrapper: Any) -> dict[str, Any]:
+    """In which precision a wrapper trains, and by what its gradient scaler multiplies losses."""
+    scaler = getattr(wrapper, "loss_scaler", None)
+    if scaler is None:
+        return {"precision": getattr(wrapper, "precision", "fp32"), "scale": 1.0}
+    sixteen = "bf16" if wrapper.cast_dtype == torch.bfloat16 else "fp16"
+    return {"precision": sixteen, "scale": scaler.get_scale()}
+
+
 def write_dump(
     runner: Any, model: nn.Module, batch: Any, images: list[str], message: str
 ) -> Path | None:
@@ -69,7 +78,7 @@ def write_dump(
         "meta": {
             KEY: FORMAT, "step": runner.iter + 1, "epoch": runner.epoch, "rank": rank(),
             "seed": runner.seed, "images": images, "message": message,
-            "precision": getattr(wrapper, "precision", "fp32"), "cfg": runner.cfg.pretty_text,
+            **_precision(wrapper), "cfg": runner.cfg.pretty_text,
         },
         "state_dict": model.state_dict(),
         "optimizer": wrapper.state_dict() if hasattr(wrapper, "state_dict") else {},
@@ -199,10 +208,13 @@ def replay(path: str | Path, config: Config | None = None) -> list[str]:
     seed_step(int(meta["seed"] or 0), int(meta["rank"]), int(meta["step"]) - 1)
     if hasattr(model, "iteration"):
         model.iteration = int(meta["step"]) - 1
-    return lines + _repeat(model, batch, str(meta["precision"]), int(meta["rank"]))
+    return lines + _repeat(model, batch, meta)
 
 
-def _repeat(model: Any, batch: Any, precision: str, number: int) -> list[str]:
+CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _repeat(model: Any, batch: Any, meta: Mapping[str, Any]) -> list[str]:
     """What is not finite when a batch goes forward and back."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
@@ -211,17 +223,18 @@ def _repeat(model: Any, batch: Any, precision: str, number: int) -> list[str]:
         lines.append(f"Weights that are not finite: {', '.join(wrong)}.")
     data = model.data_preprocessor(batch, True)
     cast: Any = nullcontext()
-    if precision == "bf16":
-        cast = torch.autocast(device.type, dtype=torch.bfloat16)
+    if meta["precision"] in CASTS:
+        cast = torch.autocast(device.type, dtype=CASTS[meta["precision"]])
     watch = _Watch()
-    with as_rank(number), watch.on(model), cast:
+    with as_rank(int(meta["rank"])), watch.on(model), cast:
         losses = model(**data, mode="loss")
     if watch.found:
         lines.append(f"First value that is not finite: {watch.found[0]}.")
     terms = {name: _joined(value) for name, value in losses.items() if "loss" in name}
     wrong = _bad(terms)
     lines.append(f"Losses that are not finite: {', '.join(wrong) or 'none'}.")
-    torch.stack([value.sum() for value in terms.values()]).sum().backward()
+    total = torch.stack([value.sum() for value in terms.values()]).sum()
+    (total * float(meta.get("scale", 1.0))).backward()
     gradients = {name: p.grad for name, p in model.named_parameters()}
     wrong = _bad(gradients)
     if wrong and not watch.found:  # the backward pass comes to the last module first

@@ -17,7 +17,7 @@ from mmengine.evaluator import BaseMetric
 from torch.utils.data import DataLoader
 
 import mmvitssl.engine  # noqa: F401  (registers hooks and loops)
-from mmvitssl.checkpoint import CheckpointError, load_file
+from mmvitssl.checkpoint import CheckpointError, load_file, sums
 from mmvitssl.checkpoint.durable import (
     SaveError,
     checkpoints_in,
@@ -25,6 +25,7 @@ from mmvitssl.checkpoint.durable import (
     point_to_last,
     save,
 )
+from mmvitssl.checkpoint.own import write_own
 from mmvitssl.datasets.sampler import EpochSampler, SampleKey
 from mmvitssl.engine import stopping
 from mmvitssl.engine.errors import UserError
@@ -33,6 +34,8 @@ from mmvitssl.engine.guards import set_guards
 from mmvitssl.engine.hooks import FiniteCheckpointHook
 from mmvitssl.engine.loops import ExactEpochLoop, _SkippingIterator, skipping
 from mmvitssl.engine.watchdog import Limits
+from mmvitssl.models.tokenizers import DiscreteVAE
+from mmvitssl.models.tokenizers.file import load_tokenizer, save_tokenizer
 from tests.test_engine.test_non_finite import Data, train
 
 
@@ -97,6 +100,29 @@ def test_a_file_whose_tensors_were_changed_is_refused(tmp_path: Path, change: st
     torch.save(changed, path)
     with pytest.raises(CheckpointError, match="the checksums of .* differ"):
         load_file(path)
+
+
+def test_files_of_a_later_version_are_refused_and_no_older_one_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(content(1), tmp_path / "iter_1.pth")
+    with monkeypatch.context() as later:
+        later.setattr(sums, "FORMAT", 2)
+        save(content(2), tmp_path / "iter_2.pth")
+        write_own(content(2)["state_dict"], tmp_path / "x.safetensors", None)
+        tokenizer = DiscreteVAE(vocabulary=8, hidden=8, codes=4, blocks=1)
+        save_tokenizer(tokenizer, tmp_path / "t.safetensors")
+    words = "newer mmvitssl: its format is 2, and this version reads formats up to 1"
+    for read, name in (
+        (load_file, "iter_2.pth"), (load_file, "x.safetensors"), (load_tokenizer, "t.safetensors"),
+    ):  # fmt: skip
+        with pytest.raises(CheckpointError, match=words):
+            read(tmp_path / name)
+    point_to_last(tmp_path, tmp_path / "iter_2.pth")
+    for _ in range(2):  # also where nothing points to it
+        with pytest.raises(CheckpointError, match=words):
+            newest_good(tmp_path)
+        (tmp_path / "last_checkpoint").unlink(missing_ok=True)
 
 
 def test_a_part_may_be_left_out(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -23,7 +25,7 @@ from torch.multiprocessing import start_processes
 from torch.utils.data import DataLoader
 
 import mmvitssl.engine  # noqa: F401  (registers hooks and wrappers)
-from mmvitssl.checkpoint import CheckpointError
+from mmvitssl.checkpoint import CheckpointError, load_file
 from mmvitssl.engine.dump import own_model, plain, replay
 from mmvitssl.engine.errors import UserError
 from mmvitssl.engine.guards import set_guards
@@ -31,9 +33,26 @@ from mmvitssl.engine.hooks import FiniteCheckpointHook, NonFiniteError, NonFinit
 from mmvitssl.engine.optim import LARS, AutocastOptimWrapper
 from mmvitssl.engine.optim.guard import StepGuard
 from mmvitssl.engine.wrappers import CPUDistributedDataParallel
+from mmvitssl.registry import OPTIM_WRAPPERS
 from tests.test_models.test_distributed import free_port
 
-WRAPPERS = ["mmvitssl.AutocastOptimWrapper", "OptimWrapper"]
+WRAPPERS = ["mmvitssl.AutocastOptimWrapper", "OptimWrapper", "mmvitssl.ScaledOnCPU"]
+
+
+@OPTIM_WRAPPERS.register_module()
+class ScaledOnCPU(AmpOptimWrapper):
+    """MMEngine's wrapper with a gradient scaler, which it refuses without a GPU; no autocast."""
+
+    def __init__(self, scale: float = 2.0**10, stays: bool = False, **settings: Any) -> None:
+        OptimWrapper.__init__(self, **settings)
+        self.loss_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        self._scale_update_param = scale if stays else None
+        self.cast_dtype = None
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with OptimWrapper.optim_context(self, model):
+            yield
 
 
 class Line(BaseModel):
@@ -165,18 +184,51 @@ def test_a_training_that_stays_bad_ends_with_a_report(wrapper: str, tmp_path: Pa
     assert all(value.isfinite().all() for value in weights(kept).values())
 
 
-def test_the_first_of_the_parameters_is_named(tmp_path: Path) -> None:
-    """Clipping would spread NaN to all of them; they are looked at before."""
+class Half(Line):
+    """Its losses are finite, and one gradient is not."""
 
-    class Half(Line):
-        def forward(self, inputs: Tensor, samples: Any = None, mode: str = "loss") -> Any:
-            out = self.second(self.first(self.norm(inputs)).detach())
-            broken = (self.first.weight.sum() * 0).sqrt()  # value 0, gradient 0 * inf
-            return {"loss_a": out.square().mean() + broken}
+    def forward(self, inputs: Tensor, samples: Any = None, mode: str = "loss") -> Any:
+        out = self.second(self.first(self.norm(inputs)).detach())
+        broken = (self.first.weight.sum() * 0).sqrt()  # value 0, gradient 0 * inf
+        return {"loss_a": out.square().mean() + broken}
 
-    message = r"The losses are finite\. First .*first.weight \(1 of 3\)"
+
+@pytest.mark.parametrize("clip", [None, dict(max_norm=1.0)])
+@pytest.mark.parametrize(
+    ("wrapper", "step"),
+    [(WRAPPERS[0], 3), (dict(scale=4.0), 5), (dict(scale=4.0, stays=True), 3)],
+)
+def test_the_first_of_the_parameters_is_named(
+    wrapper: Any, step: int, clip: Any, tmp_path: Path
+) -> None:
+    """Clipping would spread NaN to all of them; they are looked at before.
+
+    A gradient scaler takes NaN for an overflow, and halves its scale; from 1 on it is none.
+    """
+    message = rf"stopped at step {step}: .*The losses are finite\. First .*first.weight \(1 of 3\)"
+    scaled = wrapper if isinstance(wrapper, dict) else {}
     with pytest.raises(NonFiniteError, match=message):
-        train(tmp_path, model=Half(), wrapper_settings=dict(clip_grad=dict(max_norm=1.0)))
+        train(
+            tmp_path, model=Half(), wrapper=WRAPPERS[2] if scaled else wrapper,
+            wrapper_settings=dict(clip_grad=clip, **scaled),
+        )  # fmt: skip
+    dump = load_file(next(tmp_path.glob("*.dump")))["meta"]
+    assert (dump["precision"], dump["scale"]) == (
+        ("fp32", 1.0) if not scaled else ("fp16", 4.0 if scaled.get("stays") else 0.125)
+    )
+
+
+def test_steps_that_a_scaler_skips_because_of_its_scale_are_not_counted(
+    tmp_path: Path, warned: list[str]
+) -> None:
+    """The scale is found within the training, as it would be in the first steps of one."""
+    settings = dict(wrapper_settings=dict(scale=2.0**127))
+    runner = train(tmp_path, wrapper=WRAPPERS[2], hook=dict(in_a_row=1, share=0.0), **settings)
+    scaler: Any = runner.optim_wrapper.loss_scaler
+    assert 1 < scaler.get_scale() < 2.0**127 and not [text for text in warned if "skipped" in text]
+    model: Any = runner.model
+    assert not torch.equal(model.first.weight, Line().first.weight)
+    assert "step" not in vars(scaler)  # the scaler is as it was
 
 
 def test_more_than_a_share_of_bad_steps_ends_the_training(tmp_path: Path) -> None:

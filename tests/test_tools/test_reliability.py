@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -202,11 +203,15 @@ def test_a_signal_while_a_file_is_written_costs_nothing(
     )
     assert done.returncode == (-signal.SIGKILL if killed else 75), done.stdout[-3000:]
     assert len(list(run.rglob(".*.part*"))) == killed
-    if file != "run":
-        assert not damage_of(run / "last.pth")
-    train(configure(tmp_path / "config", data, every), "--work-dir", run, "--resume")
+    for checkpoint in run.glob("*.pth"):
+        assert not damage_of(checkpoint)
+    if file == "report":  # the training is over
+        page = ("report", run, "--out", run / "report.html")
+        programs.run(sys.executable, "-m", "mmvitssl.cli", *page)
+    else:
+        train(configure(tmp_path / "config", data, every), "--work-dir", run, "--resume")
+        assert not list(run.rglob(".*.part*"))
     assert_equal(run, whole)
-    assert not list(run.rglob(".*.part*"))
     assert (run / "report.html").read_text().endswith("</html>")
 
 
@@ -229,6 +234,27 @@ def test_logs_that_find_no_room_do_not_end_the_training(
     assert "Traceback" not in said and "goes on without it" in said
     scalars = programs.logged(run)
     assert [line["step"] for line in scalars] == [*range(1, 6)]  # tried again after a minute
+
+
+def test_a_work_folder_on_another_file_system_with_an_odd_name(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    """Reached through a link, and read from data below a link."""
+    shared = Path("/dev/shm")
+    assert shared.stat().st_dev != tmp_path.stat().st_dev
+    (tmp_path / "Bilder & mehr [é] {x}").symlink_to(data)
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        run = Path(folder) / f"été [1] {{work_dir}} 100%s $HOME 'x' \"q\" #, {'x' * 180}"
+        (tmp_path / "run").symlink_to(run)
+        run.mkdir()
+        for lines, status in ((hook(type="SignalAt", iteration=6, name="SIGTERM"), 75), ("", 0)):
+            config = configure(tmp_path / "a config", tmp_path / "Bilder & mehr [é] {x}", lines)
+            done = train(config, "--work-dir", tmp_path / "run", "--resume", ok=False)
+            assert done.returncode == status, done.stdout[-3000:]
+        assert (tmp_path / "run").is_symlink()
+        assert_equal(run, whole)
+        assert (run / "report.html").is_file() and not list(run.rglob(".*.part*"))
+        assert os.readlink(run / "last.pth") == "epoch_3.pth"
 
 
 def test_two_trainings_in_a_folder_are_refused_and_a_dead_one_is_not_in_the_way(

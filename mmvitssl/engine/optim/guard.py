@@ -53,9 +53,10 @@ class StepGuard:
     queues, centres) are put back to what they were before its forward pass. An optimizer that is
     ``fused`` skips on the device; any other has no such switch, and the decision is waited for.
 
-    With ``AutocastOptimWrapper`` gradients are looked at before clipping, which spreads NaN to all
-    of them; with any other wrapper right before the optimizer's step. Steps that a gradient scaler
-    skips (float16) do not come here.
+    With ``AutocastOptimWrapper`` and with a gradient scaler (float16), gradients are looked at
+    before clipping, which spreads NaN to all of them; with any other wrapper right before the
+    optimizer's step. Gradients that overflow because of the scale are the scaler's to skip, and not
+    bad: it halves its scale then. Below a scale of 1, or with one that stays, they are bad.
 
     Args:
         model: the runner's model, with its distributed wrapper.
@@ -80,6 +81,8 @@ class StepGuard:
             self._handles.append(one.optimizer.register_step_post_hook(_forget))
             if hasattr(one, "guard"):
                 one.guard = self
+            elif hasattr(one, "loss_scaler"):
+                self._handles.append(_OnScaler(self, one))
             else:
                 before = one.optimizer.register_step_pre_hook(self._before_step)
                 self._handles.append(before)
@@ -113,9 +116,15 @@ class StepGuard:
             self._losses = Losses(list(names), torch.stack(values))
 
     @torch.no_grad()
-    def look(self, optimizer: Optimizer) -> None:
-        """Decide about the step that ``optimizer`` is about to do."""
-        if getattr(optimizer, "found_inf", None) is not None:
+    def look(self, optimizer: Optimizer, overflow: Tensor | None = None) -> None:
+        """Decide about the step that ``optimizer`` is about to do.
+
+        Args:
+            optimizer: with its gradients.
+            overflow: bool scalar of a gradient scaler, whether its scale may be the reason of
+                gradients that are not finite; None: there is no scaler.
+        """
+        if overflow is None and getattr(optimizer, "found_inf", None) is not None:
             return  # a gradient scaler has decided
         held = [p for group in optimizer.param_groups for p in group["params"]
                 if p.grad is not None]  # fmt: skip
@@ -127,11 +136,13 @@ class StepGuard:
         finite = lengths.isfinite()
         self.norm = lengths.norm() if self._whole else None
         bad = ~finite.all()
+        if overflow is not None:
+            bad = bad & ~overflow.to(device)
         if self._losses is not None:
             bad = bad | ~self._losses.values.isfinite().all().to(device)
         bad = any_process(bad)
         self._decision = Decision(bad, finite, [self._names.get(p, "?") for p in held])
-        _skip(optimizer, held, bad)
+        _skip(optimizer, held, bad, on_device=overflow is None)
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         self.look(optimizer)
@@ -153,8 +164,39 @@ class StepGuard:
             buffer.copy_(torch.where(bad, saved, buffer))
 
 
-def _skip(optimizer: Optimizer, held: Sequence[nn.Parameter], bad: Tensor) -> None:
-    if all(group.get("fused") for group in optimizer.param_groups):
+class _OnScaler:
+    """Lets a guard look at gradients as soon as a gradient scaler has divided them by its scale."""
+
+    def __init__(self, guard: StepGuard, wrapper: Any) -> None:
+        self.guard, self.scaler = guard, wrapper.loss_scaler
+        self.stays = wrapper._scale_update_param is not None
+        self.looked = False
+        self._unscale, self._step = self.scaler.unscale_, self.scaler.step
+        self.scaler.unscale_, self.scaler.step = self.unscale, self.step
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Divide, and look."""
+        self._unscale(optimizer)
+        scale = self.scaler._scale  # get_scale() would wait for the device
+        self.guard.look(optimizer, torch.zeros_like(scale) > 0 if self.stays else scale > 1)
+        self.looked = True
+
+    def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        """The scaler's step, which skips what overflows."""
+        if not self.looked:  # gradients that are clipped were divided before
+            self.unscale(optimizer)
+        self.looked = False
+        return self._step(optimizer, *args, **kwargs)
+
+    def remove(self) -> None:
+        """Leave the scaler as it was."""
+        del self.scaler.unscale_, self.scaler.step
+
+
+def _skip(
+    optimizer: Optimizer, held: Sequence[nn.Parameter], bad: Tensor, on_device: bool = True
+) -> None:
+    if on_device and all(group.get("fused") for group in optimizer.param_groups):
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         optimizer.found_by_guard = True  # type: ignore[attr-defined]
     elif bad:

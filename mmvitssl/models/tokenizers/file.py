@@ -13,7 +13,7 @@ from torch import nn
 from mmvitssl.checkpoint.entries import check_finite
 from mmvitssl.checkpoint.own_types import TOKENIZER, build_own, bytes_of, own_settings
 from mmvitssl.checkpoint.plausible import check_dtypes
-from mmvitssl.checkpoint.safe import CheckpointError
+from mmvitssl.checkpoint.safe import CheckpointError, check_format
 from mmvitssl.checkpoint.strict import check_keys
 from mmvitssl.checkpoint.sums import broken_seals, seal, some_of
 from mmvitssl.models.tokenizers.base import Tokenizer
@@ -65,6 +65,7 @@ def load_tokenizer(path: str | Path, vocabulary: int | None = None) -> Tokenizer
         config = json.loads(metadata[ENTRY])
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{words} is no JSON ({error}). {HOW}") from error
+    check_format(path, config)
     broken = broken_seals(config, state) if isinstance(config, dict) else []
     if broken:
         raise CheckpointError(
