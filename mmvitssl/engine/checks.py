@@ -85,19 +85,25 @@ def _check_accumulation(runner: Runner, counts: int) -> None:
 
     Their gradients are not saved. What is written by time or after a signal waits for the step.
     """
-    epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
-    length = len(runner.train_loop.dataloader)
+    loop: Any = runner.train_loop
+    epoch = len(loop.dataloader) if isinstance(loop, EpochBasedTrainLoop) else 1
     for hook in runner.hooks:
-        if not isinstance(hook, CheckpointHook) or hook.interval <= 0:
+        if not isinstance(hook, CheckpointHook):
             continue
-        between = hook.interval * (length if epochs and hook.by_epoch else 1)
-        if between % counts:
-            raise UserError(
-                f"ShardedStrategy saves no gradients that are being accumulated, and a checkpoint "
-                f"every {between} iterations (default_hooks.checkpoint.interval) falls between "
-                f"the {counts} of a step (optim_wrapper.accumulative_counts): let the second "
-                f"divide the first."
+        own = hook.interval * (epoch if hook.by_epoch else 1)
+        places = {"default_hooks.checkpoint.interval": own}
+        if hook.save_best and runner.val_loop is not None:
+            places["train_cfg.val_interval, after which the best one is saved"] = (
+                loop.val_interval * epoch
             )
+        for place, between in places.items():
+            if between > 0 and between % counts:
+                raise UserError(
+                    f"ShardedStrategy saves no gradients that are being accumulated, and a "
+                    f"checkpoint every {between} iterations ({place}) falls between the {counts} "
+                    f"of a step (optim_wrapper.accumulative_counts): let the second divide the "
+                    f"first."
+                )
 
 
 def check_views(runner: Runner) -> None:

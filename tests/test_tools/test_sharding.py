@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import EpochBasedTrainLoop
 from torch import distributed as dist
 
 from demo import make_demo_data
@@ -197,6 +199,33 @@ def test_what_shards_would_get_wrong_is_refused(
     checks.check_sharding(SimpleNamespace(strategy=None, **changes()))
     with pytest.raises(launch.UserError, match=f"does not work with .*{words}"):
         checks.check_sharding(runner(**changes()))
+
+
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        (dict(interval=1), r"every 3 iterations \(default_hooks.checkpoint.interval\) .*the 2 of"),
+        (dict(interval=4, by_epoch=False), ""),
+        (dict(interval=2, save_best="loss"), r"every 3 iterations \(train_cfg.val_interval"),
+        (dict(interval=2), ""),
+    ],
+)
+def test_no_checkpoint_of_shards_falls_inside_a_step(
+    hook: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two iterations per step and three per epoch, each of which is validated."""
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    loop: Any = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    loop.dataloader, loop.val_interval = range(3), 1
+    wrapper = dict(optimizer=dict(type="AdamW"), accumulative_counts=2)
+    made = runner(
+        optim_wrapper=wrapper, hooks=[CheckpointHook(**hook)], train_loop=loop, val_loop=object()
+    )
+    if words:
+        with pytest.raises(launch.UserError, match=words):
+            checks.check_sharding(made)
+    else:
+        checks.check_sharding(made)
 
 
 @pytest.mark.parametrize("name", [CONFIG, CONFIG.replace("vit-large", "vit-huge-p14")])
