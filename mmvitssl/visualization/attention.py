@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import torch
 from PIL import Image
@@ -158,7 +158,7 @@ def load_image(path: str | Path, side: int, patch: int, load: LoadImage | None =
     return to_tensor(CenterCrop([length - length % patch for length in size])(resized, rng))
 
 
-@plt.rc_context({"text.parse_math": False})  # names hold no formulas
+@matplotlib.rc_context({"text.parse_math": False})  # names hold no formulas
 def draw_attention(
     pixels: Tensor,
     attention: Tensor,
@@ -182,6 +182,8 @@ def draw_attention(
     names = ["mean of heads", *(f"head {i}" for i in range(len(attention)))]
     rows, columns = 1 + len(thresholds), 1 + len(maps)
     height = CELL * picture.shape[0] / picture.shape[1]
+    from matplotlib import pyplot as plt  # slow to import, and trainings draw no curves
+
     figure, axes = plt.subplots(
         rows, columns, squeeze=False, dpi=110, layout="constrained",
         figsize=(CELL * columns + 0.5, height * rows + 0.75),
@@ -251,7 +253,7 @@ def overlay(picture: np.ndarray, weights: Tensor) -> np.ndarray:
     above = weights - weights.min()
     values = (above / above.max().clamp(min=1e-12)).float().cpu().numpy()
     smooth = _enlarged(values, picture, Image.Resampling.BICUBIC).clip(0, 1)
-    colours = plt.get_cmap(COLOUR)(smooth)[..., :3]
+    colours = matplotlib.colormaps[COLOUR](smooth)[..., :3]
     grey = np.repeat(picture.mean(axis=2, keepdims=True) / 255, 3, axis=2)
     return 0.35 * grey + 0.65 * colours
 

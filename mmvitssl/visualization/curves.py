@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+import matplotlib
 
 from mmvitssl.writing import whole
 
@@ -136,7 +136,7 @@ def _shown(caption: str) -> str:
     return caption if len(caption) <= LONG_NAME else "…" + caption[1 - LONG_NAME :]
 
 
-def _draw(axes: Axes, curves: Mapping[str, Curve], smoothing: float = 0.0) -> None:
+def _draw(axes: Any, curves: Mapping[str, Curve], smoothing: float = 0.0) -> None:
     """Curves in the colours of their order; those without points keep theirs."""
     for i, (caption, (steps, values)) in enumerate(curves.items()):
         if not steps:
@@ -152,14 +152,17 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], smoothing: float = 0.0) -> No
     axes.grid(alpha=0.25)
 
 
-def _png(figure: plt.Figure) -> bytes:
+def _png(figure: Any) -> bytes:
+    """A figure as a file, and closed."""
+    from matplotlib import pyplot as plt  # slow to import, and trainings draw no curves
+
     stream = BytesIO()
     figure.savefig(stream, format="png")
     plt.close(figure)
     return stream.getvalue()
 
 
-@plt.rc_context({"text.parse_math": False})  # names hold no formulas
+@matplotlib.rc_context({"text.parse_math": False})  # names hold no formulas
 def plot_curves(
     curves: Mapping[str, Curve],
     title: str,
@@ -179,6 +182,8 @@ def plot_curves(
     Returns:
         a PNG.
     """
+    from matplotlib import pyplot as plt  # slow to import, and trainings draw no curves
+
     figure, axes = plt.subplots(figsize=(5.2, 3.2), dpi=110, layout="constrained")
     _draw(axes, curves, smoothing)
     for caption, value in (levels or {}).items():
@@ -196,9 +201,11 @@ def _xlabel(runs: Mapping[str, Scalars], name: str) -> str:
     return "iteration" if counted else "step of validation (epoch or iteration, as logged)"
 
 
-@plt.rc_context({"text.parse_math": False})  # names hold no formulas
+@matplotlib.rc_context({"text.parse_math": False})  # names hold no formulas
 def plot_overview(runs: Mapping[str, Scalars], names: Sequence[str], smoothing: float) -> bytes:
     """All metrics of all runs on one sheet, one legend below; returns a PNG."""
+    from matplotlib import pyplot as plt  # slow to import, and trainings draw no curves
+
     columns = min(4, len(names))
     rows = math.ceil(len(names) / columns)
     figure, axes = plt.subplots(

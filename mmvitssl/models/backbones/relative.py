@@ -11,7 +11,6 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.interpolate import RectBivariateSpline
 from torch import Tensor, nn
 
 from mmvitssl.structures import TokenPlan
@@ -171,6 +170,8 @@ def converted_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -
     """
     if old == new:
         return table
+    from scipy.interpolate import RectBivariateSpline  # slow to import, and most never need it
+
     if min(old) < 2:
         raise ValueError(f"Bias tables for {old[0]}x{old[1]} patches cannot be resized.")
     axes = [_offsets_of_axis(*sides) for sides in zip(old, new, strict=True)]
