@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mmvitssl.writing import whole
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3  # of the greatest difference, over the greatest feature
+LARGE = 1.9e9  # bytes of weights
 BATCHES = (1, 3)  # that are compared; the graph is traced with another
 
 
@@ -102,10 +104,15 @@ def write_onnx(
     channels = backbone_in(model).spec.in_channels
     program = _traced(model, torch.zeros(2, channels, *size))
     program.model.metadata_props["mmvitssl"] = json.dumps(described or {})
-    with whole(out) as part:
+    # beyond protobuf's 2 GB the weights go into a second file, whose name is in the first
+    large = sum(p.numel() * p.element_size() for p in model.parameters()) > LARGE
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with nullcontext(out) if large else whole(out) as part:
         program.save(str(part))
         report = compare(model, part, size)
         if not report.error <= TOLERANCE * report.magnitude:
+            for written in (part, Path(f"{part}.data")):
+                written.unlink(missing_ok=True)
             raise CheckpointError(
                 f"The ONNX file's outputs differ from torch's by {report.error:.1e} (their "
                 f"greatest value is {report.magnitude:.1e}); nothing was written."
