@@ -141,6 +141,18 @@ def test_the_verdict_says_how_it_went(
     assert found[0] == state and words in found[1]
 
 
+def test_what_a_kill_or_a_full_disk_left_of_a_log_is_left_out(tmp_path: Path) -> None:
+    folder = logged(tmp_path / "run", [3.0, 2.0], parameters=1, images=9)
+    data = folder / "20260101_000000" / "vis_data"
+    for path in (data / "scalars.json", data / "health.json", data.parent / "run.json"):
+        text = path.read_text() + "\n" if path.exists() else ""
+        path.write_text(text + '{"health/rankme": 2.0, "step": 1}\n{"health/rankme": 3.0, "st')
+    found = read_run(folder, "run")
+    assert found.values("loss") == [3.0, 2.0] and set(found.values("health/rankme")) == {2.0}
+    assert found.facts == {}
+    assert write_run_report([folder], tmp_path / "report.html").is_file()
+
+
 def test_runs_are_compared(tmp_path: Path) -> None:
     common = dict(recipe="mae.py", tasks=["masked"], model="Pretrainer", parameters=1, images=9,
                   batch=3, iterations=5, command=EVIL, started="", git=None, environment={},
