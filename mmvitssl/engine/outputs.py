@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ def append_line(path: Path, text: str) -> None:
             while data:
                 data = data[file.write(data) :]
         except OSError:
-            file.truncate(size)
+            with suppress(OSError):  # of what is no regular file; why it failed is the first error
+                file.truncate(size)
             raise
 
 
