@@ -7,7 +7,7 @@ from collections.abc import Iterable
 FILES = ("checkpoint_path", "cache_dir")
 
 
-def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Raise ValueError unless an argument has one of its possible values.
 
     Args:
