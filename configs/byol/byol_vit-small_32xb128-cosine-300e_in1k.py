@@ -1,4 +1,4 @@
-# BYOL, ViT-S, with MoCo v3's recipe; linear top-1 71.4 as RePre reports it, 71.0 in MoCo v3's paper.
+# BYOL, ViT-S, as MoCo v3's authors ran it; linear top-1 71.4 in RePre's table, 71.0 in their paper.
 _base_ = [
     '../_base_/models/byol_vit.py',
     '../_base_/datasets/imagenet_mocov3.py',
