@@ -37,11 +37,11 @@ optim_wrapper = dict(
 auto_scale_lr = dict(base_batch_size=288)
 
 train_cfg = dict(max_epochs=501)
+# 1e-6 to the rate to 1e-5; steps once per epoch, one epoch late, as the official code
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=3.556e-3, by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
+        type='mmvitssl.LinearLR', start_factor=3.5556e-3, inclusive=False, lag=1, by_epoch=True,
+        begin=0, end=5),
     dict(
-        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
+        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, lag=1, by_epoch=True, begin=5),
 ]
