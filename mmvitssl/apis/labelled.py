@@ -1,4 +1,4 @@
-"""What the features of a checkpoint are worth on a folder of labelled images."""
+"""Accuracy of nearest neighbours on a folder of labelled images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HELD_OUT = ("val", "validation", "test")  # folders of queries beside a folder t
 
 
 def split(labels: np.ndarray) -> np.ndarray:
-    """(N,) whether an image is a query: every fifth of its class, the second of small classes."""
+    """Return (N,) whether an image is a query: every fifth of its class, from the second on."""
     queries = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -65,7 +65,7 @@ def folder_accuracies(
     device: str | None = None,
     source: str | None = None,
 ) -> dict[str, float]:
-    """Top-1 accuracies in [0, 1] of queries by the rest of the images: ``knn_K`` and ``linear``.
+    """Measure top-1 accuracies in [0, 1] of queries, ``knn_K`` and ``linear``.
 
     Args:
         folder: with one sub-folder per class, of two images at least; or with ``train`` and
