@@ -33,7 +33,12 @@ from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
 
 PHOTOGRAPHS = 32
-ADDITIONS = {"checkpointing": "encoder.gradient_checkpointing", "packed": "packed"}
+# of a method: what it sets in the model
+ADDITIONS: dict[str, dict[str, bool]] = {
+    "checkpointing": {"model.encoder.gradient_checkpointing": True},
+    "packed": {"model.packed": True},
+    "returned-memory": {},
+}
 PEERS: dict[str, type[Bench]] = {
     "mmpretrain": PeerBench,
     "plain": PlainBench,
@@ -48,7 +53,7 @@ def parse_args() -> argparse.Namespace:
         "--method", nargs="+",
         help="as configs are called: mae, repre-mocov3, repre-mocov3:literal (an ablation), "
         "lomar@448 (of an image size), mae+checkpointing (of gradients), dino+packed (its crops "
-        "as one sequence)",
+        "as one sequence), mae+returned-memory (freed memory goes back to the system)",
     )  # fmt: skip
     what.add_argument("--data", metavar="CONFIG", help="time this config's data pipeline")
     parser.add_argument("--arch", default="ViT-B/16", help="or ViT-S/16, ViT-L/16, Swin-T")
@@ -62,7 +67,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=5, help="timed steps, or batches, of each")
     parser.add_argument("--against", metavar="METHOD", help="print ratios over this one too")
     parser.add_argument(
-        "--peer", choices=PEERS,
+        "--peer",
+        choices=PEERS,
         help="and its ratios over ours; 'plain' is LoMaR as published, 'timm' a supervised ViT",
     )
     parser.add_argument("--images", metavar="FOLDER", help="of --data; else photographs are made")
@@ -91,7 +97,7 @@ def prepare(config: Config) -> Config:
 
 
 def config_of(name: str, args: argparse.Namespace) -> tuple[str, Config]:
-    """The method and the config of METHOD[@SIZE][+checkpointing|+packed].
+    """The method and the config of METHOD[@SIZE][+ADDITION].
 
     Raises:
         ValueError: no image size, or another addition.
@@ -103,8 +109,7 @@ def config_of(name: str, args: argparse.Namespace) -> tuple[str, Config]:
     if plus and addition not in ADDITIONS:
         raise ValueError(f"--method {name}: '+' is followed by {' or '.join(ADDITIONS)}.")
     config = prepare(load_config(method, args.arch, int(size) if size else args.image_size))
-    if addition:
-        config.merge_from_dict({f"model.{ADDITIONS[addition]}": True})
+    config.merge_from_dict(ADDITIONS.get(addition, {}))
     return method, config
 
 
@@ -114,6 +119,7 @@ def bench_of(kind: type[Bench], name: str, args: argparse.Namespace) -> Bench:
         method, config = config_of(name, args)
         bench = kind(method, config, args.batch_size, args.device, args.amp, compiled)
         bench.name = bench.name.replace(method, name)
+        bench.keeps_memory = not name.endswith("+returned-memory")
         return bench
 
 

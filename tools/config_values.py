@@ -3,8 +3,8 @@
     python tools/config_values.py write before.json
     python tools/config_values.py compare before.json after.json
 
-Models are built without memory, on torch's ``meta`` device. Two trees are equal where nothing is
-printed but the number of configs.
+Models are built without memory, on torch's ``meta`` device. Variables that only other lines of a
+config read are left out. Two trees are equal where nothing is printed but the number of configs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope, init_default_scope
 from torch import nn
 
-from mmvitssl.engine.config_files import read_config
+from mmvitssl.engine.config_files import KNN_KEYS, RUNNER_KEYS, read_config
 from mmvitssl.engine.launch import prepare_scope
 from mmvitssl.registry import MODELS
 
@@ -73,8 +73,9 @@ def values(path: Path) -> dict[str, Any]:
     """What one config resolves to."""
     config = read_config(str(path))
     scope = prepare_scope(config)
+    used = {*RUNNER_KEYS, *(KNN_KEYS if "bank" in config else ())} - set(OF_THE_MODEL)
     found: dict[str, Any] = {
-        key: plain(value) for key, value in config.to_dict().items() if key not in OF_THE_MODEL
+        key: plain(value) for key, value in config.to_dict().items() if key in used
     }
     described = config.get("model") or config.get("encoder")
     if described is None:

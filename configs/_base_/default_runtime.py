@@ -1,5 +1,4 @@
 """What every pretraining shares: log, checkpoints, seeds, back ends."""
-
 default_scope = 'mmvitssl'
 
 default_hooks = dict(

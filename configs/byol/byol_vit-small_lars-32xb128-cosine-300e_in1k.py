@@ -14,10 +14,5 @@ train_dataloader = dict(dataset=dict(pipeline=pipeline))
 # 0.3 x 4096 / 256
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='LARS', lr=4.8, momentum=0.9, weight_decay=1e-6),
-    constructor='LayerDecayOptimWrapperConstructor', paramwise_cfg=dict(decay_rate=1.0))
-steps = dict(by_epoch=True, convert_to_iter_based=True)
-param_scheduler = [
-    dict(
-        steps, type='mmvitssl.LinearLR', start_factor=1e-4, inclusive=False, begin=0, end=10),
-    dict(steps, type='mmvitssl.CosineAnnealingLR', eta_min=0.0, begin=10),
-]
+    **_base_.undecayed_norms)
+param_scheduler = [dict(_base_.warmup, end=10), dict(_base_.cosine, begin=10)]

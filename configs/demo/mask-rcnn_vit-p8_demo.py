@@ -3,7 +3,6 @@ _base_ = './mask-rcnn_vit-tiny_demo.py'
 
 iterations = 200
 size = 96
-channels = 96
 strides = [4, 8, 16]
 
 model = dict(
@@ -14,8 +13,7 @@ model = dict(
             patch_size=8)),
     neck=[
         dict(type='mmvitssl.ScalePyramid', scales=(2.0, 1.0, 0.5), norm_cfg=dict(type='BN')),
-        dict(type='FPN', out_channels=channels, num_outs=3,
-            norm_cfg=dict(type='GN', num_groups=32)),
+        dict(type='FPN', out_channels=_base_.channels, num_outs=3, norm_cfg=_base_.norm),
     ],
     rpn_head=dict(anchor_generator=dict(strides=strides)),
     roi_head=dict(
@@ -23,8 +21,8 @@ model = dict(
         mask_roi_extractor=dict(featmap_strides=strides)))
 
 resize = dict(type='Resize', scale=(size, size), keep_ratio=True)
-train_pipeline = [*_base_.train_pipeline[:2], resize, *_base_.train_pipeline[3:]]
-test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]
+train_pipeline = [_base_.load, _base_.annotations, resize, *_base_.train_end]
+test_pipeline = [_base_.load, resize, _base_.annotations, _base_.test_end]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)

@@ -1,8 +1,5 @@
 # Mask R-CNN on the demo's scenes: the full-size path with a tiny ViT, light heads, few proposals.
-_base_ = [
-    '../transfer/_base_/mask-rcnn_vit.py',
-    'mmdet::_base_/default_runtime.py',
-]
+_base_ = ['../transfer/_base_/mask-rcnn_vit.py', 'mmdet::_base_/default_runtime.py']
 
 data_root = 'work_dirs/demo/data/'
 metainfo = dict(
@@ -26,35 +23,20 @@ model = dict(
         dict(type='FPN', out_channels=channels, num_outs=4, norm_cfg=norm),
     ],
     rpn_head=dict(
-        in_channels=channels,
-        feat_channels=channels,
+        in_channels=channels, feat_channels=channels,
         anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=channels),
         bbox_head=dict(
-            _delete_=True,
-            type='ConvFCBBoxHead',
-            num_shared_convs=1,
-            num_shared_fcs=1,
-            in_channels=channels,
-            conv_out_channels=channels,
-            norm_cfg=norm,
-            fc_out_channels=256,
-            roi_feat_size=7,
-            num_classes=5,
-            bbox_coder=dict(
-                type='DeltaXYWHBBoxCoder',
-                target_means=[0., 0., 0., 0.],
-                target_stds=[0.1, 0.1, 0.2, 0.2]),
-            reg_class_agnostic=True,
+            _delete_=True, type='ConvFCBBoxHead', num_shared_convs=1, num_shared_fcs=1,
+            in_channels=channels, conv_out_channels=channels, norm_cfg=norm, fc_out_channels=256,
+            roi_feat_size=7, num_classes=5, reg_class_agnostic=True,
+            bbox_coder=_base_.model.roi_head.bbox_head.bbox_coder,
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
             loss_bbox=dict(type='L1Loss', loss_weight=1.0)),
         mask_roi_extractor=dict(out_channels=channels),
         mask_head=dict(
-            num_convs=2,
-            in_channels=channels,
-            conv_out_channels=channels,
-            num_classes=5,
+            num_convs=2, in_channels=channels, conv_out_channels=channels, num_classes=5,
             norm_cfg=norm)),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),
@@ -62,56 +44,36 @@ model = dict(
         rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=50), rcnn=dict(max_per_img=20)))
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=(size, size), keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(size, size), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
+load = dict(type='LoadImageFromFile')
+annotations = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+resize = dict(type='Resize', scale=(size, size), keep_ratio=True)
+train_end = [dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]
+test_end = dict(
+    type='PackDetInputs',
+    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
+    batch_size=4, num_workers=1, persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='images/train/'),
+        type='CocoDataset', data_root=data_root, metainfo=metainfo,
+        ann_file='annotations/instances_train.json', data_prefix=dict(img='images/train/'),
         filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
+        pipeline=[load, annotations, resize, *train_end]))
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
+    batch_size=1, num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='images/val/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+        type='CocoDataset', data_root=data_root, metainfo=metainfo,
+        ann_file='annotations/instances_val.json', data_prefix=dict(img='images/val/'),
+        test_mode=True, pipeline=[load, resize, annotations, test_end]))
 test_evaluator = dict(
-    type='CocoMetric',
-    ann_file=data_root + 'annotations/instances_val.json',
+    type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json',
     metric=['bbox', 'segm'])
 test_cfg = dict(type='TestLoop')
 
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations + 1)
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
+    type='OptimWrapper', constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=8e-4, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(decay_rate=0.9, no_decay=('pos_embed', )))

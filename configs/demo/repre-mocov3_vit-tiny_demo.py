@@ -1,8 +1,5 @@
 # RePre on MoCo v3 at the size of a laptop: a ViT-Ti of 4 blocks on the demo's close-ups.
-_base_ = [
-    '../_base_/models/mocov3_vit.py',
-    './_base_/pretrain.py',
-]
+_base_ = ['../_base_/models/mocov3_vit.py', './_base_/pretrain.py']
 
 epochs = 20
 size = 64
@@ -32,18 +29,14 @@ view = [
     dict(type='RandomGrayscale', p=0.3),
     dict(type='RandomFlip', p=0.5),
 ]
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='MultiView', views=[dict(transforms=view), dict(transforms=view)]),
-    dict(type='PackViews'),
-]
+views = dict(type='MultiView', views=[dict(transforms=view), dict(transforms=view)])
+pipeline = [dict(type='LoadImage'), views, dict(type='PackViews')]
 train_dataloader = dict(batch_size=32, dataset=dict(pipeline=pipeline))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
 custom_hooks = [
-    dict(type='MomentumUpdateHook'),
-    dict(type='ReduceLogsHook'),
+    dict(type='MomentumUpdateHook'), dict(type='ReduceLogsHook'),
     dict(type='TaskPicturesHook', interval=epochs // 4),
 ]
 default_hooks = dict(checkpoint=dict(interval=epochs // 2))

@@ -1,8 +1,5 @@
 # RePre on SimCLR at the size of a laptop: a ViT of 3 blocks on the demo's close-ups.
-_base_ = [
-    '../_base_/models/simclr_vit.py',
-    './_base_/pretrain.py',
-]
+_base_ = ['../_base_/models/simclr_vit.py', './_base_/pretrain.py']
 
 epochs = 60
 
@@ -37,13 +34,9 @@ model = dict(
     # learned weights fall to a quarter for the contrast within hundreds of steps
     balancer=dict(type='FixedWeights'))
 
-pipeline = [
-    dict(type='LoadImage'),
-    dict(
-        type='MultiView',
-        views=[dict(transforms=[dict(type='RandomResizedCrop', scale=(0.3, 1.0))], num=2)]),
-    dict(type='PackViews'),
-]
+crop = dict(type='RandomResizedCrop', scale=(0.3, 1.0))
+views = dict(type='MultiView', views=[dict(transforms=[crop], num=2)])
+pipeline = [dict(type='LoadImage'), views, dict(type='PackViews')]
 train_dataloader = dict(batch_size=128, dataset=dict(pipeline=pipeline))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 
@@ -51,8 +44,5 @@ optim_wrapper = dict(
     optimizer=dict(lr=2e-3, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
-custom_hooks = [
-    dict(type='ReduceLogsHook'),
-    dict(type='TaskPicturesHook', interval=epochs // 4),
-]
+custom_hooks = [dict(type='ReduceLogsHook'), dict(type='TaskPicturesHook', interval=epochs // 4)]
 default_hooks = dict(checkpoint=dict(interval=epochs // 2))

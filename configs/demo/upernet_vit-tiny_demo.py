@@ -1,9 +1,7 @@
 # UperNet on the demo's scenes: the full-size path with a tiny ViT and light heads.
 _base_ = [
-    '../transfer/_base_/upernet_vit.py',
-    '../transfer/_base_/segmentation_minutes.py',
-    'mmseg::_base_/default_runtime.py',
-]
+    '../transfer/_base_/upernet_vit.py', '../transfer/_base_/segmentation_minutes.py',
+    'mmseg::_base_/default_runtime.py']
 
 data_root = 'work_dirs/demo/data/'
 metainfo = dict(
@@ -26,29 +24,19 @@ model = dict(
     auxiliary_head=dict(channels=32, num_classes=6, norm_cfg=dict(type='BN')),
     test_cfg=dict(_delete_=True, mode='whole'))
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='PackSegInputs'),
-]
+load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', reduce_zero_label=True)]
+flip, pack = dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')
 scenes = dict(data_root=data_root, metainfo=metainfo, reduce_zero_label=True)
 train_dataloader = dict(
     batch_size=8,
     dataset=dict(
         scenes,
         data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
-        pipeline=train_pipeline))
-test_dataloader = dict(
-    dataset=dict(
-        scenes,
-        data_prefix=dict(img_path='images/val', seg_map_path='masks/val'),
-        pipeline=test_pipeline))
+        pipeline=[*load, flip, pack]))
+test_dataloader = dict(dataset=dict(
+    scenes,
+    data_prefix=dict(img_path='images/val', seg_map_path='masks/val'),
+    pipeline=[*load, pack]))
 
 train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
 param_scheduler = [

@@ -4,8 +4,7 @@
 _base_ = './dinov2_vit-large_32xb64-cosine-125k_in1k.py'
 
 projector = dict(
-    type='PrototypeMLP', prototypes=131072, hidden_channels=2048, num_layers=3,
-    fixed_lengths=False)
+    type='PrototypeMLP', prototypes=131072, hidden_channels=2048, num_layers=3, fixed_lengths=False)
 teacher = dict(centering='sinkhorn_knopp')
 model = dict(
     encoder=dict(
@@ -21,22 +20,14 @@ model = dict(
             target=teacher)))
 
 # 96 processes x 32 = 3072
-train_dataloader = dict(
-    batch_size=32,
-    dataset=dict(root='data/imagenet22k'))
+train_dataloader = dict(batch_size=32, dataset=dict(root='data/imagenet22k'))
 # 2e-4 x sqrt(3072 / 1024)
-optim_wrapper = dict(
-    optimizer=dict(lr=3.464e-4), paramwise_cfg=dict(decay_rate=1.0))
+optim_wrapper = dict(optimizer=dict(lr=3.464e-4), paramwise_cfg=dict(decay_rate=1.0))
 auto_scale_lr = dict(base_batch_size=3072)
 train_cfg = dict(max_iters=625000)
-param_scheduler = [
-    dict(type='mmvitssl.LinearLR', start_factor=0.0, by_epoch=False, begin=0, end=100000),
-    dict(type='mmvitssl.CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=100000),
-]
+param_scheduler = [dict(_base_.warmup, end=100000), dict(_base_.cosine, begin=100000)]
 custom_hooks = [
-    dict(type='MomentumUpdateHook'),
-    dict(type='WeightDecayHook', end=0.2),
+    dict(type='MomentumUpdateHook'), dict(type='WeightDecayHook', end=0.2),
     dict(type='FreezeHook', names=('projector.last_layer', ), epochs=1),
-    dict(type='CollapseHook'),
-    dict(type='ReduceLogsHook'),
+    dict(type='CollapseHook'), dict(type='ReduceLogsHook'),
 ]

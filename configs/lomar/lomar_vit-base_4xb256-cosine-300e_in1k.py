@@ -1,12 +1,4 @@
 # LoMaR, ViT-B, 300 epochs; fine-tuned top-1 83.3. The warm-up is that of 400 epochs in the paper.
 _base_ = './lomar_vit-base_4xb256-cosine-400e_in1k.py'
-
 train_cfg = dict(max_epochs=300)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=10,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=10,
-        convert_to_iter_based=True),
-]
+param_scheduler = [dict(_base_.warmup, end=10), dict(_base_.cosine, begin=10)]

@@ -1,5 +1,3 @@
-# LoMaR's ablation: absolute positions, 75 % masked, windows of 11 x 11 in a simple encoder (figure
-# 5).
+# LoMaR's ablation (figure 5): absolute positions, 75 % masked, simple encoder, windows of 11 x 11.
 _base_ = './lomar_vit-base_absolute-win7-4xb256-cosine-400e_in1k.py'
-
 model = dict(tasks=dict(masked=dict(masking=dict(window=11, views=2))))

@@ -1,4 +1,3 @@
 # LoMaR's ablation: 30 % of each window masked (figure 6; 80 % is best).
 _base_ = './lomar_vit-base_4xb256-cosine-400e_in1k.py'
-
 model = dict(tasks=dict(masked=dict(masking=dict(ratio=0.3))))

@@ -1,7 +1,3 @@
 # MoBY, Swin-T, 300 epochs; published linear top-1 75.3 (75.0 in its paper and RePre's).
 _base_ = './moby_vit-small_8xb64-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(
-        _delete_=True, type='SwinTransformer', arch='tiny', image_size=224, window_size=7,
-        drop_path=0.2))
+model = dict(encoder=dict(_base_.swin_tiny, drop_path=0.2))

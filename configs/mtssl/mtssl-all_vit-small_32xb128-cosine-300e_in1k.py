@@ -1,14 +1,3 @@
 # Multi-task ViT with all six tasks: jigsaw and inpainting too.
 _base_ = './mtssl_vit-small_32xb128-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(prefix_tokens=('contrast', 'rotation',)),
-    tasks=dict(
-        _delete_=True,
-        contrast={{_base_.contrast}},
-        rotation={{_base_.rotation}},
-        colour={{_base_.colour}},
-        place={{_base_.place}},
-        jigsaw={{_base_.jigsaw}},
-        paint={{_base_.paint}},
-    ))
+model = dict(tasks=dict(jigsaw=_base_.jigsaw, paint=_base_.paint))

@@ -1,7 +1,3 @@
 # Multi-task ViT's ablation: colorization and inpainting.
-_base_ = './mtssl_vit-small_32xb128-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(prefix_tokens=()),
-    target=None,
-    tasks=dict(_delete_=True, colour={{_base_.colour}}, paint={{_base_.paint}},))
+_base_ = './mtssl-colour_vit-small_32xb128-cosine-300e_in1k.py'
+model = dict(tasks=dict(paint=_base_.paint))

@@ -1,6 +1,3 @@
 # Multi-task ViT's ablation: contrast and colorization.
-_base_ = './mtssl_vit-small_32xb128-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(prefix_tokens=('contrast',)),
-    tasks=dict(_delete_=True, contrast={{_base_.contrast}}, colour={{_base_.colour}},))
+_base_ = './mtssl-contrast_vit-small_32xb128-cosine-300e_in1k.py'
+model = dict(tasks=dict(colour=_base_.colour))

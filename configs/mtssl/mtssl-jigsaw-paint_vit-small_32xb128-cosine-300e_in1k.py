@@ -1,7 +1,3 @@
 # Multi-task ViT's ablation: jigsaw and inpainting.
-_base_ = './mtssl_vit-small_32xb128-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(prefix_tokens=()),
-    target=None,
-    tasks=dict(_delete_=True, jigsaw={{_base_.jigsaw}}, paint={{_base_.paint}},))
+_base_ = './mtssl-jigsaw_vit-small_32xb128-cosine-300e_in1k.py'
+model = dict(tasks=dict(paint=_base_.paint))

@@ -1,7 +1,3 @@
 # Multi-task ViT's ablation: relative position and jigsaw.
-_base_ = './mtssl_vit-small_32xb128-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(prefix_tokens=()),
-    target=None,
-    tasks=dict(_delete_=True, place={{_base_.place}}, jigsaw={{_base_.jigsaw}},))
+_base_ = './mtssl-place_vit-small_32xb128-cosine-300e_in1k.py'
+model = dict(tasks=dict(jigsaw=_base_.jigsaw))

@@ -1,7 +1,3 @@
 # Multi-task ViT's ablation: rotation and colorization.
-_base_ = './mtssl_vit-small_32xb128-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(prefix_tokens=('rotation',)),
-    target=None,
-    tasks=dict(_delete_=True, rotation={{_base_.rotation}}, colour={{_base_.colour}},))
+_base_ = './mtssl-rotation_vit-small_32xb128-cosine-300e_in1k.py'
+model = dict(tasks=dict(colour=_base_.colour))

@@ -1,4 +1,3 @@
 # Attentive probe of BEiT, ViT-B, with CAE's protocol.
 _base_ = './attentive-cae_vit-base_32xb256-cosine-90e_in1k.py'
-
 model = dict(encoder=dict(position='none', relative_position='shared_bias'))

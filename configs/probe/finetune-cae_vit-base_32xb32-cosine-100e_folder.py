@@ -2,11 +2,9 @@
 # the paper's table 4, whose recipe is not said. This is that of ImageNet, for batches of 1024. With
 # `--data FOLDER` the number of classes follows from FOLDER/train.
 _base_ = './finetune-cae_vit-base_32xb128-cosine-100e_in1k.py'
-
 model = dict(head=dict(num_classes=101))
 train_dataloader = dict(batch_size=32, dataset=dict(root='data/food-101/train'))
-val_dataloader = dict(dataset=dict(root='data/food-101/val'))
-test_dataloader = dict(dataset=dict(root='data/food-101/val'))
+val_dataloader = test_dataloader = dict(dataset=dict(root='data/food-101/val'))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=1024)
-param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], eta_min_ratio=0.0005)]
+param_scheduler = [dict(_base_.warmup, end=5), dict(_base_.cosine, eta_min_ratio=5e-4, begin=5)]

@@ -1,12 +1,10 @@
 # Fine-tuning of SimMIM, Swin-B, at 192 pixels; published 82.8 for 100 epochs.
 _base_ = './finetune-simmim_vit-base_32xb32-cosine-100e_in1k.py'
-
 model = dict(
     encoder=dict(
         _delete_=True, type='SwinTransformer', arch='base', image_size=192, window_size=6,
         drop_path=0.1),
-    readout='cls',
-    pooled_norm=None,
+    readout='cls', pooled_norm=None,
     head=dict(std=0.02))
 train_dataloader = dict(batch_size=128)
 # 1.25e-3 x 2048 / 512

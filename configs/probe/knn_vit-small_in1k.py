@@ -1,18 +1,8 @@
 # Nearest neighbours on ImageNet (DINO's protocol), ViT-S: tools/knn.py THIS CHECKPOINT
 data_root = 'data/imagenet/'
-pipeline = [
-    dict(type='LoadImage'),
-    dict(
-        type='MultiView',
-        views=[
-            dict(transforms=[
-                dict(type='Resize', of_image=8 / 7, interpolation='bicubic'),
-                dict(type='CenterCrop'),
-            ]),
-        ]),
-    dict(type='PackViews'),
-]
-
+view = [dict(type='Resize', of_image=8 / 7, interpolation='bicubic'), dict(type='CenterCrop')]
+views = dict(type='MultiView', views=[dict(transforms=view)])
+pipeline = [dict(type='LoadImage'), views, dict(type='PackViews')]
 encoder = dict(
     type='ViT', arch=dict(base='small'), image_size=224, patch_size=16, position='learned')
 readout = 'cls'

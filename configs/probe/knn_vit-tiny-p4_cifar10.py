@@ -1,10 +1,7 @@
 # Nearest neighbours on CIFAR-10 for ViT-Ti/4: tools/knn.py THIS CHECKPOINT --linear
 data_root = 'data/'
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='MultiView', views=[dict(transforms=[])]),
-    dict(type='PackViews'),
-]
+whole = dict(type='MultiView', views=[dict(transforms=[])])
+pipeline = [dict(type='LoadImage'), whole, dict(type='PackViews')]
 
 encoder = dict(type='ViT', arch=dict(base='tiny'), image_size=32, patch_size=4, position='learned')
 data_preprocessor = dict(

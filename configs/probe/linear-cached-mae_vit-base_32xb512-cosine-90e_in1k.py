@@ -4,11 +4,9 @@ _base_ = './linear-mae_vit-base_32xb512-cosine-90e_in1k.py'
 train_dataloader = dict(
     num_workers=2,
     dataset=dict(
-        _delete_=True,
-        type='CachedFeatures',
+        _delete_=True, type='CachedFeatures',
         dataset=dict(
-            type='LabelledFolder',
-            root='data/imagenet/train',
+            type='LabelledFolder', root='data/imagenet/train',
             pipeline={{_base_.val_dataloader.dataset.pipeline}})))
 val_dataloader = dict(
     num_workers=2,

@@ -8,14 +8,10 @@ model = dict(
         arch=dict(_delete_=True, base='tiny'), image_size=32, patch_size=4, position='learned'),
     head=dict(type='NormalisedLinearHead', num_classes=10))
 
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='MultiView', views=[dict(transforms=[])]),
-    dict(type='PackViews'),
-]
+whole = dict(type='MultiView', views=[dict(transforms=[])])
+pipeline = [dict(type='LoadImage'), whole, dict(type='PackViews')]
 train_dataloader = dict(
-    batch_size=256,
-    drop_last=True,
+    batch_size=256, drop_last=True,
     sampler=dict(type='EpochSampler', shuffle=True),
     collate_fn=dict(type='mmvitssl.collate_views'),
     dataset=dict(
@@ -29,13 +25,10 @@ val_dataloader = dict(
         type='CachedFeatures',
         dataset=dict(type='PackedImages', file='data/cifar10_test.npz', pipeline=pipeline)))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='ClassAccuracy')
-test_evaluator = val_evaluator
-val_cfg = dict()
-test_cfg = dict()
+val_evaluator = test_evaluator = dict(type='ClassAccuracy')
+val_cfg = test_cfg = dict()
 
 optim_wrapper = dict(optimizer=dict(lr=0.1))  # 0.1 x 256 / 256
 auto_scale_lr = dict(base_batch_size=256)
 train_cfg = dict(max_epochs=100, val_interval=20)
-custom_hooks = [
-    dict(type='ReduceLogsHook'), dict(type='FeatureCacheHook', batch_size=256)]
+custom_hooks = [dict(type='ReduceLogsHook'), dict(type='FeatureCacheHook', batch_size=256)]

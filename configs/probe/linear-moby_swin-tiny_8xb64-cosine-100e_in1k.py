@@ -1,5 +1,3 @@
 # Linear probe of MoBY, Swin-T: the mean of the last stage; published 75.3, 70.9 for 300, 100 epochs.
 _base_ = './linear-moby_vit-small_8xb64-cosine-100e_in1k.py'
-
-model = dict(
-    encoder=dict(_delete_=True, type='SwinTransformer', arch='tiny', image_size=224, window_size=7))
+model = dict(encoder=_base_.swin_tiny)

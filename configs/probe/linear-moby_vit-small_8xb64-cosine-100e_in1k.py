@@ -10,12 +10,8 @@ train_dataloader = dict(batch_size=64)
 optim_wrapper = dict(optimizer=dict(lr=1.0, nesterov=True), clip_grad=dict(max_norm=5.0))
 auto_scale_lr = dict(base_batch_size=512)
 train_cfg = dict(max_epochs=100)
+late = dict(lag=1, by_epoch=True, convert_to_iter_based=True)
 param_scheduler = [
-    dict(
-        type='mmvitssl.LinearLR', start_factor=5e-7, inclusive=False, lag=1,
-        by_epoch=True, begin=0, end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=5e-6, lag=1, by_epoch=True, begin=5,
-        convert_to_iter_based=True),
+    dict(late, type='mmvitssl.LinearLR', start_factor=5e-7, inclusive=False, begin=0, end=5),
+    dict(late, type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=5e-6, begin=5),
 ]

@@ -1,4 +1,3 @@
 # Linear probe of the multi-task ViT, ViT-S: its token of clustering.
 _base_ = './linear-mtssl_vit-small_8xb128-cosine-90e_in1k.py'
-
 model = dict(encoder=dict(prefix_tokens=('cluster', 'rotation')), readout='token:cluster')

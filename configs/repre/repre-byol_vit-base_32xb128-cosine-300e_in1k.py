@@ -1,5 +1,4 @@
 # RePre on BYOL, ViT-B; published linear top-1 74.8 (base 73.9).
 _base_ = ['../byol/byol_vit-base_32xb128-cosine-300e_in1k.py', './_base_/reconstruction.py']
-
 model = dict(tasks=dict(reconstruction=_base_.reconstruction), balancer=_base_.beside_cosine)
 optim_wrapper = _base_.scales

@@ -1,5 +1,4 @@
 # RePre on BYOL, ViT-S; published linear top-1 72.2 (base 71.4).
 _base_ = ['../byol/byol_vit-small_32xb128-cosine-300e_in1k.py', './_base_/reconstruction.py']
-
 model = dict(tasks=dict(reconstruction=_base_.reconstruction), balancer=_base_.beside_cosine)
 optim_wrapper = _base_.scales

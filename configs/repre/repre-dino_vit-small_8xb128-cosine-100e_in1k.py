@@ -1,5 +1,4 @@
 # RePre on DINO, ViT-S, 100 epochs.
 _base_ = ['../dino/dino_vit-small_8xb128-cosine-100e_in1k.py', './_base_/reconstruction.py']
-
 model = dict(tasks=dict(reconstruction=_base_.reconstruction), balancer=_base_.beside_distillation)
 optim_wrapper = _base_.scales

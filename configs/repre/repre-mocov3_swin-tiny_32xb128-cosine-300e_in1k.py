@@ -1,5 +1,4 @@
 # RePre on MoCo v3, Swin-T; published linear top-1 76.4 (base 75.4).
 _base_ = ['../mocov3/mocov3_swin-tiny_32xb128-cosine-300e_in1k.py', './_base_/reconstruction.py']
-
 model = dict(tasks=dict(reconstruction=_base_.reconstruction_swin), balancer=_base_.beside_contrast)
 optim_wrapper = _base_.scales

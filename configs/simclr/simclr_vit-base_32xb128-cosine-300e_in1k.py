@@ -1,5 +1,3 @@
 # SimCLR, ViT-B; linear top-1 73.9.
 _base_ = './simclr_vit-small_32xb128-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(arch=dict(_delete_=True, base='base')))
+model = dict(encoder=dict(arch=dict(_delete_=True, base='base')))

@@ -1,19 +1,12 @@
 # SimCLR with its published recipe for ResNet: strong colours, 128 channels, LARS of 0.3 x 4096 / 256.
-_base_ = [
-    '../_base_/models/simclr_vit.py',
-    '../_base_/datasets/imagenet_simclr_strong.py',
-    '../_base_/schedules/shared_300e.py',
-    '../_base_/default_runtime.py',
-]
-
+_base_ = './simclr_vit-small_32xb128-cosine-300e_in1k.py'
 model = dict(tasks=dict(contrastive=dict(projector=dict(out_channels=128))))
-
+strong = dict(type='ColorJitter', brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8)
+view1 = view2 = [*_base_.view1[:2], strong, *_base_.view1[3:]]
+views = [dict(transforms=view1), dict(transforms=view2)]
+pipeline = [_base_.load, dict(type='MultiView', views=views), _base_.pack]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='LARS', lr=4.8, momentum=0.9, weight_decay=1e-6),
-    constructor='LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=1.0))
-train_cfg = dict(max_epochs=300)
-param_scheduler = [
-    dict(_base_.param_scheduler[0], end=10),
-    dict(_base_.param_scheduler[1], begin=10),
-]
+    **_base_.undecayed_norms)
+param_scheduler = [dict(_base_.warmup, end=10), dict(_base_.cosine, begin=10)]

@@ -1,5 +1,3 @@
 # SimSiam, ViT-B; its paper has no Vision Transformer.
 _base_ = './simsiam_vit-small_32xb128-cosine-300e_in1k.py'
-
-model = dict(
-    encoder=dict(arch=dict(_delete_=True, base='base')))
+model = dict(encoder=dict(arch=dict(_delete_=True, base='base')))

@@ -21,6 +21,7 @@ import mmvitssl.engine
 import mmvitssl.evaluation
 import mmvitssl.models.registered  # noqa: F401
 from mmvitssl import compat
+from mmvitssl.allocator import keep_freed_memory
 from mmvitssl.checkpoint.durable import newest_good, point_to_last
 from mmvitssl.config_tree import parts
 from mmvitssl.datasets.images import ImageFiles
@@ -180,7 +181,7 @@ def set_resume(config: Config, resume: str | None) -> None:
 
 
 def set_devices(config: Config, launcher: str) -> None:
-    """Set the distributed wrapper; without a GPU: gloo, no device ids, no SyncBN.
+    """Set the distributed wrapper; without a GPU: gloo, no device ids, no SyncBN, kept memory.
 
     Gradients are views of the buckets that are reduced, which saves a copy and their memory. What
     the config's ``model_wrapper_cfg`` says (such as ``static_graph=True``) comes before that.
@@ -199,6 +200,7 @@ def set_devices(config: Config, launcher: str) -> None:
                 **{"type": "MMDistributedDataParallel", **settings, **given}
             )
         return
+    keep_freed_memory()
     # torch's synchronised batch norm refuses CPU tensors
     for _, part in parts(config.get("model", {})):
         if part.get("type") in ("SyncBN", "MMSyncBN"):

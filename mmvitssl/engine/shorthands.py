@@ -72,6 +72,8 @@ def _encoder(config: Config, path: str, name: str) -> tuple[str, Any]:
 
 def _epochs(config: Config, path: str, number: int) -> dict[str, Any]:
     loop = config.get("train_cfg") or {}
+    if not loop:
+        raise UserError(f"--epochs does not apply to {path}, which trains nothing.")
     if "max_epochs" not in loop:
         raise UserError(
             f"--epochs does not apply to {path}, which counts iterations "

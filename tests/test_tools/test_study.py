@@ -10,12 +10,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import mmengine.registry
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from PIL import Image
 
+from mmvitssl.engine import launch
 from mmvitssl.models.tokenizers import save_tokenizer
 from mmvitssl.registry import MODELS
 from tests.marks import some
@@ -24,7 +28,9 @@ from tests.test_tools.programs import ENVIRONMENT, ROOT
 
 sys.path.insert(0, str(ROOT / "tools" / "experiments"))
 from studying import plan, report, statistics
+from studying.evaluation import transfer_config
 from studying.pretraining import pretraining_config, set_iterations, step_flops
+from studying.run import is_done
 
 TOOL = ROOT / "tools" / "experiments" / "study.py"
 STUDIES = sorted((ROOT / "tools" / "experiments" / "studies").glob("*.py"))
@@ -140,6 +146,19 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
     assert isinstance(compute, dict) and compute["flops"] == 32 * compute["flops_per_step"]
 
 
+def test_a_run_is_done_when_its_file_has_all_evaluations(tmp_path: Path) -> None:
+    path, record = tmp_path / "study.py", tmp_path / "random_0.json"
+    path.write_text(STUDY.replace("STEPS", "1"))
+    study = plan.read_study(path)
+    assert not is_done(study, record)
+    record.write_text(json.dumps({"metrics": {"knn": 20.0, "linear": 30.0}}))
+    assert not is_done(study, record) and is_done(study.evaluated([]), record)
+    record.write_text(json.dumps({"metrics": {"knn": 20.0, "finetune_50pct": 40.0}}))
+    assert is_done(study, record) and is_done(study.evaluated(["finetune_50pct"]), record)
+    with pytest.raises(plan.UserError, match="no fine-tuning 'finetune'; it has"):
+        study.evaluated(["finetune"])
+
+
 def test_unknown_keys_and_runs_are_named(tmp_path: Path) -> None:
     path = tmp_path / "study.py"
     path.write_text(STUDY.replace("STEPS", "1").replace("seeds =", "seed ="))
@@ -188,6 +207,28 @@ def test_tables_and_plots_are_the_same_bytes_each_time(tmp_path: Path) -> None:
 def test_standard_errors_of_a_difference() -> None:
     assert statistics.standard_errors([2.0, 4.0], [1.0, 1.0]) == pytest.approx(2.0)
     assert statistics.standard_errors([2.0], [1.0, 1.0]) is None
+
+
+def fine_tunings() -> list[tuple[str, str]]:
+    found = {}
+    for path in STUDIES:
+        for name, settings in plan.read_study(path).finetune.items():
+            found.setdefault(settings["config"], (path.stem, name))
+    return list(found.values())
+
+
+@pytest.mark.parametrize("pair", fine_tunings(), ids="-".join)
+def test_every_fine_tuning_builds_around_the_pretrained_encoder(
+    pair: tuple[str, str], tmp_path: Path
+) -> None:
+    study = plan.read_study(ROOT / "tools/experiments/studies" / f"{pair[0]}.py")
+    run, settings = study.find("mae"), study.finetune[pair[1]]
+    pretrained: Any = MODELS.build(pretraining_config(study, run, 0, tmp_path).model.encoder)
+    config = transfer_config(study, run, 0, tmp_path, settings)
+    init_default_scope(launch.prepare_scope(config))
+    model: Any = mmengine.registry.MODELS.build(config.model)
+    encoder = model.backbone.encoder if "backbone" in config.model else model.encoder
+    assert (encoder.embed_dim, encoder.depth) == (pretrained.embed_dim, pretrained.depth)
 
 
 def pretrainings() -> list[tuple[str, str]]:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Run a study: pretrain every method of a grid with every seed, evaluate, write one JSON per run.
 
-Runs that have a JSON file under docs/results/runs are skipped, so what is committed is never
-repeated. A run that was interrupted goes on from its last checkpoint. ``--report`` writes tables
-and plots from the JSON files alone.
+Runs whose JSON file under docs/results/runs has all evaluations are skipped, so what is committed
+is never repeated. A run that was interrupted goes on from its last checkpoint. ``--report`` writes
+tables and plots from the JSON files alone.
 
 On a GPU, images of a packed file are decoded once and kept there as uint8, and augmented there;
 ``--resident`` does the same on a CPU.
@@ -26,7 +26,7 @@ import mmvitssl.compat  # noqa: F401  (before any config is read)
 from mmvitssl.engine import launch
 from studying import report
 from studying.plan import RESULTS, read_study
-from studying.run import add_health, perform
+from studying.run import add_health, is_done, perform
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,6 +37,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="these runs; all by default")
     parser.add_argument("--seeds", nargs="+", type=int, help="these seeds; the study's by default")
+    parser.add_argument(
+        "--evaluations", nargs="+", metavar="NAME",
+        help="these fine-tunings of the study; all by default. A later call adds others",
+    )  # fmt: skip
     parser.add_argument(
         "--jobs", type=int, default=1, help="runs at once: one core each, GPUs shared out evenly"
     )
@@ -79,17 +83,18 @@ def start(args: argparse.Namespace, name: str, seed: int, gpu: str) -> subproces
     for option in ("data_root", "work_dir", "results", "jobs"):
         command += [f"--{option.replace('_', '-')}", str(getattr(args, option))]
     command += ["--device", "cuda" if gpu else "cpu"] + ["--resident"] * args.resident
+    command += ["--evaluations", *args.evaluations] if args.evaluations else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": gpu}
     return subprocess.Popen(command, env=environment)
 
 
 def run_all(args: argparse.Namespace) -> int:
     """Every run that is not done, ``--jobs`` at a time; how many failed."""
-    study, places = read_study(args.study), devices(args.device)
+    study, places = read_study(args.study).evaluated(args.evaluations), devices(args.device)
     waiting = [
         (run.name, seed)
         for run, seed in study.select(args.only, args.seeds)
-        if not study.record(run.name, seed, args.results).exists()
+        if not is_done(study, study.record(run.name, seed, args.results))
     ]
     print(f"{study.name}: {len(waiting)} runs to do", flush=True)
     running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
@@ -123,6 +128,7 @@ def main() -> None:
     elif args.one:
         ((run, seed),) = study.select(args.only, args.seeds)
         begin = time.monotonic()
+        study = study.evaluated(args.evaluations)
         study = dataclasses.replace(study, resident=args.resident or args.device == "cuda")
         path = perform(
             study, run, seed, args.data_root.absolute(), args.work_dir, args.results, args.jobs

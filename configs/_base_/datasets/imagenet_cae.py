@@ -1,5 +1,4 @@
 """ImageNet, without its labels: the encoder's view, and the same crop at half size for the tokenizer."""
-
 _base_ = './imagenet.py'
 
 view = [

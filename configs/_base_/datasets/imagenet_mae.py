@@ -1,7 +1,5 @@
 """ImageNet, without its labels, one view with MAE's light augmentation."""
-
 _base_ = './imagenet.py'
-
 view = [
     dict(type='RandomResizedCrop', scale=(0.2, 1.0), interpolation='bicubic'),
     dict(type='RandomFlip', p=0.5),

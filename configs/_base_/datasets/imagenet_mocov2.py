@@ -1,7 +1,5 @@
 """ImageNet, without its labels, through MoCo v2's augmentation, twice."""
-
 _base_ = './imagenet_mocov3.py'
-
 view1 = view2 = [
     dict(type='RandomResizedCrop', scale=(0.2, 1.0)),
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),

@@ -1,5 +1,4 @@
 """BEiT (Bao et al., 2022), ViT-B: ids of masked blocks, relative bias shared by all blocks."""
-
 _base_ = './vit.py'
 
 model = dict(

@@ -1,5 +1,4 @@
 """DINO (Caron et al., 2021), ViT-S: two global and eight local crops, 65536 prototypes."""
-
 _base_ = './vit.py'
 
 model = dict(

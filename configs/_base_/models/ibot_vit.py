@@ -1,5 +1,4 @@
 """iBOT (Zhou et al., 2022), ViT-S: DINO, and the teacher's view of masked patches; shared heads."""
-
 _base_ = './vit.py'
 
 model = dict(

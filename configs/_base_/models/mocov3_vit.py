@@ -1,7 +1,5 @@
 """MoCo v3 on a Vision Transformer (Chen et al., 2021): heads and target; the arch is for you to set."""
-
 _base_ = './vit.py'
-
 model = dict(
     encoder=dict(position='sincos_row_first', initialisation='mocov3', freeze_patch_embed=True),
     target=dict(momentum=0.99, end=1.0, schedule='cosine', when='before_forward'),

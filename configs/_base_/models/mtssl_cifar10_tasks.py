@@ -1,11 +1,7 @@
 """Tasks on 64 patches of 4 x 4 to choose from, as `_base_.rotation`; all on both views."""
-
 # no momentum encoder, so that all choices of tasks cost the same but for their heads
 contrast = dict(
-    type='Contrastive',
-    token='contrast',
-    views=(0, 1),
-    keys='online',
+    type='Contrastive', token='contrast', views=(0, 1), keys='online',
     projector=dict(type='ProjectionMLP', hidden_channels=512, out_channels=128, num_layers=2),
     head=dict(type='NTXent', temperature=0.2))
 rotation = dict(type='Rotation', views=(0, 1), token='rotation')

@@ -1,24 +1,3 @@
 """MoCo v3's AdamW schedule for a total batch of 4096: all parameters decayed, 40 epochs warm-up."""
-
-# 1.5e-4 x 4096 / 256
-optim_wrapper = dict(
-    type='AutocastOptimWrapper',  # bfloat16
-    optimizer=dict(type='AdamW', fused=True, lr=2.4e-3, betas=(0.9, 0.999), weight_decay=0.1))
-
-auto_scale_lr = dict(base_batch_size=4096)
-
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
-
-param_scheduler = [
-    dict(
-        type='mmvitssl.LinearLR', start_factor=1e-4, inclusive=False,
-        by_epoch=True, begin=0, end=40,
-        convert_to_iter_based=True),
-    dict(
-        type='mmvitssl.CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=40,
-        convert_to_iter_based=True),
-]
-
-custom_hooks = [
-    dict(type='MomentumUpdateHook'), dict(type='CollapseHook'), dict(type='ReduceLogsHook')
-]
+_base_ = './shared_300e.py'
+custom_hooks = [dict(type='MomentumUpdateHook'), *_base_.custom_hooks]

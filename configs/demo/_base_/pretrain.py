@@ -3,15 +3,12 @@ _base_ = '../../_base_/default_runtime.py'
 
 data_root = 'work_dirs/demo/data'
 train_dataloader = dict(
-    num_workers=1,
-    persistent_workers=True,
-    drop_last=True,
+    num_workers=1, persistent_workers=True, drop_last=True,
     sampler=dict(type='EpochSampler', shuffle=True),
     collate_fn=dict(type='mmvitssl.collate_views'),
     dataset=dict(type='ImageFolder', root=data_root + '/pretrain'))
 test_dataloader = dict(
-    batch_size=30,
-    num_workers=1,
+    batch_size=30, num_workers=1,
     sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
     collate_fn=dict(type='mmvitssl.collate_views'),
     dataset=dict(type='ImageFolder', root=data_root + '/images/val'))

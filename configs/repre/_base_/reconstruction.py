@@ -1,8 +1,6 @@
 """RePre (Wang et al., 2022): the task beside a contrastive one, and two losses with learned weights."""
-
 reconstruction = dict(
-    type='Reconstruction',
-    views=(0,),
+    type='Reconstruction', views=(0,),
     neck=dict(type='MultiHierarchyFusion', width=128, layers=2),
     head=dict(type='PixelLoss', distance='l1'))
 reconstruction_swin = dict(

@@ -1,4 +1,3 @@
 # RePre's ablation: one convolution a fusion block; published linear top-1 76.1.
 _base_ = '../repre-mocov3_swin-tiny_32xb128-cosine-300e_in1k.py'
-
 model = dict(tasks=dict(reconstruction=dict(neck=dict(layers=1))))

@@ -1,4 +1,3 @@
 # RePre's ablation: fixed weights in place of learned ones.
 _base_ = '../repre-mocov3_vit-small_32xb128-cosine-300e_in1k.py'
-
 model = dict(balancer=dict(_delete_=True, type='FixedWeights'))

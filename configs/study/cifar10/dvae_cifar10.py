@@ -1,22 +1,10 @@
 # A discrete VAE for CAE's token targets: one of 512 ids for each 4 x 4 pixels of CIFAR-10.
-_base_ = ['../_base_/cifar10.py']
-
+_base_ = '../_base_/cifar10.py'
 model = dict(
     type='DiscreteVAE', vocabulary=512, hidden=32, codes=32, blocks=1, stride=4, kl_weight=0.01)
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(
-                type='MultiView',
-                views=[
-                    dict(transforms=[
-                        dict(type='RandomResizedCrop', size=32, scale=(0.2, 1.0)),
-                        dict(type='RandomFlip', p=0.5),
-                    ])
-                ]),
-            dict(type='PackViews'),
-        ]))
+view = [dict(_base_.crop, size=32), _base_.flip]
+pipeline = [_base_.load, dict(type='MultiView', views=[dict(transforms=view)]), _base_.pack]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
 # float32: straight categories do not come out of half-precision logits reliably
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -2,38 +2,25 @@
 _base_ = '../_base_/cifar10.py'
 
 model = dict(
-    type='ImageClassifier',
-    data_preprocessor=_base_.preprocessor,
-    encoder=dict(type='ViT', arch=_base_.arch, image_size=_base_.size, patch_size=_base_.patch),
+    type='ImageClassifier', data_preprocessor=_base_.preprocessor,
+    encoder=dict(_base_.vit_p4.encoder, type='ViT', arch=_base_.arch),
     readout='mean',
     head=dict(type='LinearHead', num_classes=10))
 gentle = dict(type='RandomResizedCrop', scale=(0.5, 1.0))
-train_dataloader = dict(
+train_views = dict(type='MultiView', views=[dict(transforms=[gentle, _base_.flip])])
+whole = dict(type='MultiView', views=[dict(transforms=[])])
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='LabelSubset', fraction=0.1,
     dataset=dict(
-        _delete_=True,
-        type='LabelSubset',
-        fraction=0.1,
-        dataset=dict(
-            type='PackedImages',
-            file='data/cifar10_train.npz',
-            pipeline=[
-                dict(type='LoadImage', backend='opencv'),
-                dict(type='MultiView', views=[dict(transforms=[gentle, _base_.flip])]),
-                dict(type='PackViews'),
-            ])))
+        type='PackedImages', file='data/cifar10_train.npz',
+        pipeline=[_base_.load, train_views, _base_.pack])))
 test_dataloader = dict(
-    batch_size=500,
-    num_workers=0,
+    batch_size=500, num_workers=0,
     sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
     collate_fn=dict(type='mmvitssl.collate_views'),
     dataset=dict(
-        type='PackedImages',
-        file='data/cifar10_test.npz',
-        pipeline=[
-            dict(type='LoadImage', backend='opencv'),
-            dict(type='MultiView', views=[dict(transforms=[])]),
-            dict(type='PackViews'),
-        ]))
+        type='PackedImages', file='data/cifar10_test.npz',
+        pipeline=[_base_.load, whole, _base_.pack]))
 test_evaluator = dict(type='ClassAccuracy')
 test_cfg = dict()
 optim_wrapper = dict(
@@ -42,7 +29,4 @@ optim_wrapper = dict(
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(_delete_=True, decay_rate=0.75))
 train_cfg = dict(max_iters=400)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
-    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=False, begin=20),
-]
+param_scheduler = [dict(_base_.warmup, end=20), dict(_base_.cosine, begin=20)]

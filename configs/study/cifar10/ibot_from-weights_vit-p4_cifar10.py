@@ -1,7 +1,6 @@
 # Go on with iBOT from a pretrained encoder of a study (--init FILE): new heads learn alone for an
 # epoch, then the encoder moves at low rates, its first blocks least.
 _base_ = './ibot_vit-p4_cifar10.py'
-
 model = dict(target=dict(momentum=0.999))
 optim_wrapper = dict(
     optimizer=dict(lr=2e-4),

@@ -1,11 +1,7 @@
 # SimCLR on CIFAR-10, with projectors of 512 channels.
 _base_ = ['../../_base_/models/simclr_vit.py', '../_base_/two_views.py']
-
 model = dict(
-    data_preprocessor=_base_.preprocessor,
-    encoder=dict(
-        arch=dict(_delete_=True, **_base_.arch), image_size=_base_.size, patch_size=_base_.patch),
-    tasks=dict(
-        contrastive=dict(
-            projector=dict(hidden_channels=512, out_channels=128),
-            head=dict(temperature=0.2))))
+    data_preprocessor=_base_.preprocessor, encoder=_base_.vit_p4.encoder,
+    tasks=dict(contrastive=dict(
+        projector=dict(hidden_channels=512, out_channels=128),
+        head=dict(temperature=0.2))))

@@ -3,7 +3,6 @@
 Files: ``data/camvid/images/{train,val,test}/*.jpg``, ``annotations/{train,val,test}/*.png`` with
 the indices of the classes below, 255 ignored; 480x360 pixels.
 """
-
 _base_ = './segmentation_minutes.py'
 
 data_root = 'data/camvid/'
@@ -28,15 +27,12 @@ train_pipeline = [
 train_dataloader = dict(
     batch_size=4,
     dataset=dict(
-        data_root=data_root,
-        metainfo=metainfo,
+        data_root=data_root, metainfo=metainfo,
         data_prefix=dict(img_path='images/train', seg_map_path='annotations/train'),
         pipeline=train_pipeline))
-test_dataloader = dict(
-    dataset=dict(
-        data_root=data_root,
-        metainfo=metainfo,
-        data_prefix=dict(img_path='images/test', seg_map_path='annotations/test')))
+test_dataloader = dict(dataset=dict(
+    data_root=data_root, metainfo=metainfo,
+    data_prefix=dict(img_path='images/test', seg_map_path='annotations/test')))
 
 train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
 optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.85))

@@ -1,5 +1,4 @@
 """COCO with instances at many scales, as Swin and CAE train; tested at 1333 x 800."""
-
 _base_ = 'mmdet::_base_/datasets/coco_instance.py'
 
 # (long side at most, short side)
@@ -18,9 +17,7 @@ train_pipeline = [
                     scales=[(1333, 400), (1333, 500), (1333, 600)],
                     keep_ratio=True),
                 dict(
-                    type='RandomCrop',
-                    crop_type='absolute_range',
-                    crop_size=(384, 600),
+                    type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600),
                     allow_negative_crop=True),
                 dict(type='RandomChoiceResize', scales=sides, keep_ratio=True),
             ],

@@ -2,9 +2,7 @@
 
 The position table keeps the size of the pretraining and is resized in every forward.
 """
-
 _base_ = ['mmdet::_base_/models/mask-rcnn_r50_fpn.py', './vitdet_parts.py']
-
 custom_imports = dict(imports=['mmvitssl.models', 'mmvitssl.engine'])
 
 model = dict(

@@ -1,19 +1,12 @@
 """A fine-tuning of minutes on few images with masks, without data, batch and iterations."""
-
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
+    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 dataset = dict(type='BaseSegDataset', img_suffix='.jpg', seg_map_suffix='.png')
 train_dataloader = dict(
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dataset)
+    num_workers=1, persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True), dataset=dataset)
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
+    batch_size=1, num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(dataset, pipeline=test_pipeline))
 test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
@@ -21,8 +14,7 @@ test_cfg = dict(type='TestLoop')
 
 train_cfg = dict(type='IterBasedTrainLoop')
 optim_wrapper = dict(
-    type='OptimWrapper',
-    constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
+    type='OptimWrapper', constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(decay_rate=0.9, no_decay=('cls_token', 'pos_embed')))

@@ -1,11 +1,7 @@
 """SETR's published recipe for Cityscapes, 40k iterations; each head states its rate."""
-
 _base_ = [
-    'mmseg::_base_/datasets/cityscapes_768x768.py',
-    'mmseg::_base_/default_runtime.py',
-    'mmseg::_base_/schedules/schedule_40k.py',
-]
-
+    'mmseg::_base_/datasets/cityscapes_768x768.py', 'mmseg::_base_/default_runtime.py',
+    'mmseg::_base_/schedules/schedule_40k.py']
 train_dataloader = dict(batch_size=1)
 optim_wrapper = dict(
     optimizer=dict(weight_decay=0.0), paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=10.0))))

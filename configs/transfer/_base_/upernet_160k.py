@@ -1,11 +1,7 @@
 """The schedule for ADE20K that BEiT, MAE and CAE share: 160k iterations, AdamW with layer decay."""
-
 _base_ = ['mmseg::_base_/default_runtime.py', 'mmseg::_base_/schedules/schedule_160k.py']
-
 optim_wrapper = dict(
-    _delete_=True,
-    type='AmpOptimWrapper',
-    constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
+    _delete_=True, type='AmpOptimWrapper', constructor='mmvitssl.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(decay_rate=0.65))
 param_scheduler = [

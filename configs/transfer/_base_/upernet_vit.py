@@ -1,5 +1,4 @@
 """UperNet on a plain ViT in BEiT's and CAE's form: four blocks and a deconvolution pyramid."""
-
 _base_ = 'mmseg::_base_/models/upernet_vit-b16_ln_mln.py'
 
 custom_imports = dict(imports=['mmvitssl.models', 'mmvitssl.engine'])

@@ -1,4 +1,3 @@
 # UperNet on CAE, ViT-B, 800 epochs; published mIoU 49.7.
 _base_ = './upernet_cae-300e-vit-base_8xb2-160k_ade20k-512x512.py'
-
 optim_wrapper = dict(optimizer=dict(lr=2e-4))

@@ -18,35 +18,22 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=50)))
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    _base_.load, _base_.annotations,
     dict(type='RandomResize', scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop, allow_negative_crop=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
+    *_base_.train_end,
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(480, 360), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
+resize = dict(type='Resize', scale=(480, 360), keep_ratio=True)
+test_pipeline = [_base_.load, resize, _base_.annotations, _base_.test_end]
 train_dataloader = dict(
     batch_size=2,
     dataset=dict(
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/regions_train.json',
+        data_root=data_root, metainfo=metainfo, ann_file='annotations/regions_train.json',
         pipeline=train_pipeline))
-test_dataloader = dict(
-    dataset=dict(
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/regions_test.json',
-        data_prefix=dict(img='images/test/'),
-        pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(
+    data_root=data_root, metainfo=metainfo, ann_file='annotations/regions_test.json',
+    data_prefix=dict(img='images/test/'),
+    pipeline=test_pipeline))
 test_evaluator = dict(ann_file=data_root + 'annotations/regions_test.json')
 
 train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)

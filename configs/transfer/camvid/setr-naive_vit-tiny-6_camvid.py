@@ -1,9 +1,5 @@
 # SETR-Naive, ViT-Ti with 6 blocks, CamVid: minutes on a CPU core.
-_base_ = [
-    '../_base_/setr-naive_vit.py',
-    '../_base_/camvid.py',
-    'mmseg::_base_/default_runtime.py',
-]
+_base_ = ['../_base_/setr-naive_vit.py', '../_base_/camvid.py', 'mmseg::_base_/default_runtime.py']
 
 norm = dict(type='BN')
 heads = dict(channels=96, num_classes=11, norm_cfg=norm)

@@ -1,10 +1,5 @@
 # UperNet, ViT-Ti with 6 blocks, CamVid: minutes on a CPU core.
-_base_ = [
-    '../_base_/upernet_vit.py',
-    '../_base_/camvid.py',
-    'mmseg::_base_/default_runtime.py',
-]
-
+_base_ = ['../_base_/upernet_vit.py', '../_base_/camvid.py', 'mmseg::_base_/default_runtime.py']
 channels = 64
 norm = dict(type='BN')
 

@@ -1,4 +1,3 @@
 # SETR-PUP, ViT-L, Cityscapes, 40k iterations: SETR's main model.
 _base_ = './setr-pup_vit-base_8xb1-40k_cityscapes-768x768.py'
-
 model = dict(backbone=dict(encoder=dict(arch=dict(base='large'))))

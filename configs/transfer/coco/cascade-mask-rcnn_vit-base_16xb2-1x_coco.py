@@ -1,11 +1,7 @@
-# Cascade Mask R-CNN, ViT-B, COCO, 12 epochs: CAE's recipe (its table 6) for a plain ViT.
-_base_ = ['../_base_/cascade-mask-rcnn_vit.py', '../_base_/vit_1x.py']
-
-# positions are those of the checkpoint, resized to 42 x 68 and frozen
+# Cascade Mask R-CNN, ViT-B, COCO, 12 epochs: CAE's recipe (its table 6) for a plain ViT;
+# the box heads are those of Swin's cascade.
+_base_ = ['../_base_/cascade-mask-rcnn_swin.py', '../_base_/vit_parts.py', '../_base_/vit_1x.py']
 model = dict(
-    backbone=dict(
-        encoder=dict(
-            image_size=(672, 1088),
-            position='sincos_row_first',
-            interpolate_offset=0.1,
-            drop_path=0.2)))
+    backbone=dict(_delete_=True, **_base_.detector),
+    neck=_base_.neck,
+    train_cfg=dict(rpn_proposal=dict(max_per_img=2000)))

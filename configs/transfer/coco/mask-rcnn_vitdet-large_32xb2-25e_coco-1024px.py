@@ -1,6 +1,5 @@
 # Mask R-CNN, ViT-L in ViTDet's form, 25 epochs of COCO four times over.
 _base_ = './mask-rcnn_vitdet-base_32xb2-25e_coco-1024px.py'
-
 model = dict(backbone=dict(encoder=dict(arch=dict(base='large'), drop_path=0.4)))
 
 optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.8))

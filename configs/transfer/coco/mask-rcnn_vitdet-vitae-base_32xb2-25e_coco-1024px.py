@@ -2,9 +2,7 @@
 # positions (MAE 51.1 / 45.4): full-width pyramid, final norm, scaled queries, norms in the RPN and
 # with an epsilon of 1e-5 after the backbone, and a position table of the detector's own size.
 _base_ = './mask-rcnn_vitdet-base_32xb2-25e_coco-1024px.py'
-
-custom_imports = dict(
-    imports=['mmvitssl.models', 'mmvitssl.engine', 'mmvitssl.models.rpn_head'])
+custom_imports = dict(imports=['mmvitssl.models', 'mmvitssl.engine', 'mmvitssl.models.rpn_head'])
 norm = dict(type='mmvitssl.LN2d', eps=1e-5)
 
 model = dict(

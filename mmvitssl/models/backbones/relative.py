@@ -109,6 +109,29 @@ def irpe_index(coordinates: Tensor, prefix: int) -> Tensor:
     return _with_prefix(index, prefix, row=skip, column=skip, both=skip)
 
 
+def table_span(
+    window: tuple[int, int] | None, grid: tuple[int, int], table: tuple[int, int]
+) -> tuple[int, int]:
+    """The grid whose rows of a bias table are read: the image's, or inside windows the table's own.
+
+    Args:
+        window: rows and columns of the windows of a plan, or None.
+        grid: of the image.
+        table: of the bias table.
+
+    Raises:
+        ValueError: a window is larger than the table's grid.
+    """
+    if window is None:
+        return grid
+    if any(side > most for side, most in zip(window, table, strict=True)):
+        raise ValueError(
+            f"Windows of {window} patches do not fit bias tables for {table}: raise "
+            f"ViT.relative_grid."
+        )
+    return table  # offsets inside a window are rows of the table as they are
+
+
 def resized_table(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     """A bias table for another grid, bicubic and differentiable; the last three rows are kept."""
     if old == new:

@@ -31,6 +31,7 @@ from mmvitssl.models.backbones.relative import (
     irpe_index,
     places_of,
     rotary_table,
+    table_span,
 )
 from mmvitssl.registry import MODELS
 from mmvitssl.structures import Encoded, TokenPlan
@@ -52,14 +53,14 @@ class ViT(PatchTokens, BackboneModule):
         arch: 'tiny', 'small', 'base', 'large', 'huge', or a dict with ``embed_dim``, ``depth`` and
             ``num_heads`` (``base='small'`` takes the rest from a named one: MoCo v3 and CAE use
             ViT-S with 12 heads).
-        image_size: side, or (height, width), of the images that the position table is made for,
-            in pixels; other sizes that the patch divides resize the table in the forward.
+        image_size: side, or (height, width), of the position table's images, in pixels; other
+            sizes that the patch divides resize the table in the forward.
         patch_size: side of a patch in pixels.
         position: 'learned', 'sincos_row_first' (MoCo v3, CAE), 'sincos_column_first' (MAE) or
             'none'. Sine-cosine tables are not trained.
-        relative_position: None; 'shared_bias' (BEiT, SimMIM pretraining: one bias table for all
-            blocks), 'block_bias' (their fine-tuning: a table a block) or 'irpe' (LoMaR: contextual
-            product iRPE on keys) or 'rope' (DINOv3: rotary positions, no table).
+        relative_position: None, 'shared_bias' (BEiT, SimMIM pretraining: one bias table for all
+            blocks), 'block_bias' (their fine-tuning: one table per block), 'irpe' (LoMaR:
+            contextual product iRPE on keys) or 'rope' (DINOv3: rotary positions, no table).
         relative_grid: rows and columns of the bias tables, or the side of a square; by default
             the image's. A smaller one serves windows (LoMaR in BEiT: 7).
         new_relative: whether the bias tables may be missing in a checkpoint and then start from
@@ -86,8 +87,7 @@ class ViT(PatchTokens, BackboneModule):
         norm_eps: epsilon of all layer norms.
         initialisation: 'timm' (cut normal .02), 'deit' (the class token too: DINO, MoBY), 'xavier'
             (MAE, LoMaR), 'mocov3', 'beit', 'cae', 'ibot', 'dinov2'.
-        freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4 of its
-            paper: it steadies training).
+        freeze_patch_embed: keep the random patch projection fixed (MoCo v3, section 4).
         gradient_checkpointing: recompute blocks in the backward pass to save memory.
         lora_rank: rank of low-rank updates of queries, keys and values in every block (Hu et al.,
             2021), which start from zero. Then only they and the tokens of pretraining tasks are
@@ -136,27 +136,20 @@ class ViT(PatchTokens, BackboneModule):
         settings = architecture(arch)
         check_choice("ViT.position", position, POSITION_KINDS)
         check_drop_path("ViT.drop_path", drop_path)
-        if relative_position not in (None, *RELATIVE_KINDS):
-            raise ValueError(
-                f"ViT.relative_position='{relative_position}' is unknown; use None or one of "
-                f"{RELATIVE_KINDS}."
-            )
+        check_choice("ViT.relative_position", relative_position, (None, *RELATIVE_KINDS))
         check_choice("ViT.initialisation", initialisation, INITIALISERS)
         self.embed_dim: int = settings["embed_dim"]
         self.depth: int = settings["depth"]
         self.num_heads: int = settings["num_heads"]
-        self.patch_size = patch_size
+        self.patch_size, self.gradient_checkpointing = patch_size, gradient_checkpointing
         self.in_channels = input_channels("ViT", in_channels, in_chans)
         self.position, self.interpolation = position, check_interpolation(interpolation)
         self.interpolate_offset = interpolate_offset
         self.interpolate_antialias = interpolate_antialias
-        self.gradient_checkpointing = gradient_checkpointing
         self.image_size: Size = to_2tuple(image_size)
         self.grid = self.grid_of(self.image_size)
-        self.relative_position = relative_position
-        self.new_relative = new_relative
-        side = relative_grid or self.grid
-        self.relative_grid = (side, side) if isinstance(side, int) else (side[0], side[1])
+        self.relative_position, self.new_relative = relative_position, new_relative
+        self.relative_grid: Size = to_2tuple(relative_grid or self.grid)
 
         self.patch_embed = PatchEmbed(
             None, patch_size, self.in_channels, self.embed_dim, strict_img_size=False
@@ -165,17 +158,14 @@ class ViT(PatchTokens, BackboneModule):
         self.prefix_tokens = nn.ParameterDict({name: self.token() for name in prefix_tokens})
         self.mask_token = self.token() if mask_token else None
         self.pos_embed = self.position_table()
-        self.unknown_position = None
-        if unknown_position:
-            if position == "none" or relative_position is not None:
-                raise ValueError(
-                    "ViT.unknown_position needs absolute positions and no relative ones, which "
-                    "would tell where a patch is."
-                )
-            self.unknown_position = self.token()
-        self.rel_pos_bias = None
-        if relative_position == "shared_bias":
-            self.rel_pos_bias = RelativeBias(self.relative_grid, self.num_heads)
+        if unknown_position and (position == "none" or relative_position is not None):
+            raise ValueError(
+                "ViT.unknown_position needs absolute positions and no relative ones, which would "
+                "tell where a patch is."
+            )
+        self.unknown_position = self.token() if unknown_position else None
+        shared = relative_position == "shared_bias"
+        self.rel_pos_bias = RelativeBias(self.relative_grid, self.num_heads) if shared else None
         self.blocks = nn.ModuleList(
             Block(
                 self.embed_dim,
@@ -224,13 +214,8 @@ class ViT(PatchTokens, BackboneModule):
     ) -> tuple[dict[str, Tensor], list[str]]:
         """Fit a state dict of this architecture to this model's grid, relative positions, channels.
 
-        Args:
-            state: of the checkpoint's encoder.
-            grid: rows and columns of its position table, where the checkpoint says them.
-            relative_grid: those of its bias tables.
-
-        Returns:
-            the adapted copy, and one line for each change.
+        ``grid`` and ``relative_grid`` are rows and columns of its position and bias tables, where
+        the checkpoint says them. Returns the adapted copy, and one line for each change.
 
         Raises:
             ValueError: nothing tells the grid of a table.
@@ -246,15 +231,10 @@ class ViT(PatchTokens, BackboneModule):
         return state, merged + notes + more + fresh + channels
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
-        """Layer of a parameter for layer-wise learning-rate decay.
+        """Layer of a parameter for layer-wise learning-rate decay, and the number of layers.
 
-        0 is the embedding (patches, tokens, positions), block i is i + 1, the rest depth + 1.
-
-        Args:
-            name: parameter name relative to this module.
-
-        Returns:
-            the layer, and the number of layers (depth + 2).
+        0 is the embedding (patches, tokens, positions), block i is i + 1, the rest depth + 1; there
+        are depth + 2. The name is relative to this module.
         """
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1, self.depth + 2
@@ -271,14 +251,7 @@ class ViT(PatchTokens, BackboneModule):
         if self.relative_position == "rope":
             channels = self.embed_dim // self.num_heads
             return None, rotary_table(places, grid, channels, prefix), None
-        span = grid
-        if plan is not None and plan.window is not None:
-            span = self.relative_grid  # offsets inside a window are rows of the table as they are
-            if any(side > most for side, most in zip(plan.window, span, strict=True)):
-                raise ValueError(
-                    f"Windows of {plan.window} patches do not fit bias tables for {span}: raise "
-                    f"ViT.relative_grid."
-                )
+        span = table_span(None if plan is None else plan.window, grid, self.relative_grid)
         index = bias_index(places, span, prefix)
         if self.rel_pos_bias is None:
             return None, index, span
@@ -299,15 +272,13 @@ class ViT(PatchTokens, BackboneModule):
         attention: Sequence[int] = (),
     ) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
         """The last tokens, all tokens of each level, and the attention maps."""
-        join = 0 if plan is None else plan.mask_at
         waiting = None
-        if join:
-            assert plan is not None
+        if plan is not None and plan.mask_at:
             tokens, waiting = leave_masked(tokens, plan, self.num_prefix_tokens)
         relative = self._relative(plan, grid, late=waiting is not None)
         outputs, maps = {}, {}
         for index in range(stop):
-            if waiting is not None and index == join:
+            if waiting is not None and plan is not None and index == plan.mask_at:
                 tokens = join_masked(tokens, waiting, plan, self.num_prefix_tokens)
                 relative = self._relative(plan, grid, late=False)
             if index in attention:
@@ -377,10 +348,9 @@ class ViT(PatchTokens, BackboneModule):
             parts = block.packed(parts)
             for part, output, (_, _, levels) in zip(parts, outputs, passes, strict=True):
                 output.update({index: part} if index in levels else {})
-        together = zip(parts, outputs, passes, strict=True)
         return [
             self._encoded(part, output, self.grid_of_images(images), plan, {})
-            for part, output, (images, plan, _) in together
+            for part, output, (images, plan, _) in zip(parts, outputs, passes, strict=True)
         ]
 
     def _encoded(

@@ -7,7 +7,7 @@ question = 'Does pretraining on all of CamVid pay where few of its images have l
 page = 'camvid.md'
 baseline = 'random'
 seeds = (0, 1, 2)
-flops = 600e12
+flops = 32e12
 precision = 'bf16'
 files = {'train_dataloader.dataset.root': 'camvid/images'}
 
@@ -28,6 +28,8 @@ segmentation = dict(
         'train_dataloader.dataset.data_root': 'camvid/',
         'test_dataloader.dataset.data_root': 'camvid/',
     },
+    # in a few hundred iterations mmseg's small weights hide what an encoder is worth
+    options={'model.decode_head.init_cfg': None, 'model.auxiliary_head.init_cfg': None},
     metrics=['mIoU', 'aAcc'])
 detection = dict(
     config='configs/transfer/camvid/mask-rcnn_vit-tiny-6_camvid-regions.py',
@@ -43,10 +45,10 @@ forty = {'train_dataloader.dataset.indices': list(range(0, 360, 9))}
 short = {'train_cfg.max_iters': 400, 'test_dataloader.dataset.indices': list(range(0, 233, 2))}
 long = {'train_cfg.max_iters': 800}
 finetune = {
-    'upernet_20': dict(segmentation, options={**twenty, **short}),
-    'upernet_40': dict(segmentation, options={**forty, **short}),
+    'upernet_20': dict(segmentation, options={**segmentation['options'], **twenty, **short}),
+    'upernet_40': dict(segmentation, options={**segmentation['options'], **forty, **short}),
     'mask-rcnn_40': dict(detection, options={**forty, **long}),
-    'upernet_367': dict(segmentation, options=short),
+    'upernet_367': dict(segmentation, options={**segmentation['options'], **short}),
     'mask-rcnn_367': dict(detection, options=long),
 }
 del segmentation, detection, twenty, forty, short, long

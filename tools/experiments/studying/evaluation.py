@@ -103,7 +103,8 @@ def transfer_config(
     encoder = encoder_config(pretraining)
     if "backbone" in config.model:
         own = config.model.backbone.encoder
-        config.model.backbone.encoder = {**encoder, "image_size": own.image_size}
+        kept = {"type": f"mmvitssl.{encoder['type']}", "image_size": own.image_size}
+        config.model.backbone.encoder = {**encoder, **kept}  # mmseg has no encoder of ours
     else:
         config.model.encoder = encoder
         config.model.data_preprocessor = pretraining.model.data_preprocessor

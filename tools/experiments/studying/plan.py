@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,6 +101,22 @@ class Study:
             if run.name == name:
                 return run
         raise UserError(f"{self.name} has no run '{name}'; it has {[r.name for r in self.runs]}.")
+
+    def evaluated(self, names: Sequence[str] | None) -> Study:
+        """This study with some of its fine-tunings; None: with all.
+
+        Raises:
+            UserError: it has no fine-tuning of a name.
+        """
+        for name in names or ():
+            if name not in self.finetune:
+                raise UserError(
+                    f"{self.name} has no fine-tuning '{name}'; it has {list(self.finetune)}."
+                )
+        if names is None:
+            return self
+        chosen = {name: entry for name, entry in self.finetune.items() if name in names}
+        return dataclasses.replace(self, finetune=chosen)
 
     def select(
         self, only: Iterable[str] | None, seeds: Sequence[int] | None

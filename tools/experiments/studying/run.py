@@ -52,10 +52,20 @@ def metric_names(name: str, settings: Mapping[str, Any]) -> list[str]:
     return [name, *(f"{name} {other}" for other in others)]
 
 
-def _evaluate(study: Study, run: Run, seed: int, data: Path, folder: Path) -> dict[str, float]:
-    """All metrics; those that an interrupted process finished are read from the folder."""
+def is_done(study: Study, record: Path) -> bool:
+    """Whether a JSON file is there and has the metrics of all of the study's evaluations."""
+    if not record.exists():
+        return False
+    metrics = json.loads(record.read_text())["metrics"]
+    return all(name in metrics for name in (*(["knn"] if study.probe else []), *study.finetune))
+
+
+def _evaluate(
+    study: Study, run: Run, seed: int, data: Path, folder: Path, before: Mapping[str, float]
+) -> dict[str, float]:
+    """``before`` and the metrics that it lacks; those of the folder are read from there."""
     path = folder / "metrics.json"
-    metrics: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    metrics = {**before, **(json.loads(path.read_text()) if path.exists() else {})}
     checkpoint = folder / "last.pth"
     if study.probe and "knn" not in metrics:
         metrics |= evaluation.probe_features(study, run, seed, data, checkpoint)
@@ -86,13 +96,14 @@ def perform(
         the JSON file.
     """
     record = study.record(run.name, seed, results)
-    if record.exists():
+    if is_done(study, record):
         return record
+    before = json.loads(record.read_text())["metrics"] if record.exists() else {}
     folder = run_folder(study, run, seed, work)
     with only_one(folder):
         compute = pretrain(study, run, seed, data, folder)
         curve = compute.pop("curve")
-        metrics = _evaluate(study, run, seed, data, folder)
+        metrics = _evaluate(study, run, seed, data, folder, before)
         content = {
             "study": study.name,
             "run": run.name,

@@ -1,16 +1,8 @@
 # MoCo v3, ViT-Ti with 6 blocks, on CamVid.
 _base_ = ['../../../_base_/models/mocov3_vit.py', '../../_base_/camvid_pretrain.py']
-
 model = dict(
-    encoder=dict(arch=dict(base='tiny', depth=6), image_size=_base_.size),
-    tasks=dict(
-        contrastive=dict(
-            projector=dict(hidden_channels=512, out_channels=128),
-            predictor=dict(hidden_channels=512))))
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type='LoadImage'),
-            dict(type='MultiView', views=[dict(transforms=_base_.jittered, num=2)]),
-            dict(type='PackViews'),
-        ]))
+    encoder=_base_.tiny,
+    tasks=dict(contrastive=dict(
+        projector=dict(hidden_channels=512, out_channels=128),
+        predictor=dict(hidden_channels=512))))
+train_dataloader = dict(dataset=dict(pipeline=_base_.two_views))
