@@ -1,4 +1,5 @@
-# BYOL (Grill et al., 2020), ViT-S, MoCo v3's recipe; linear top-1 71.4 in RePre, 71.0 in MoCo v3.
+# BYOL (Grill et al., 2020), ViT-S, as MoCo v3's authors ran it; linear top-1 71.4 in RePre's table,
+# 71.0 in theirs.
 _base_ = [
     '../_base_/models/vit.py', '../_base_/datasets/imagenet_mocov3.py',
     '../_base_/schedules/mocov3_300e.py', '../_base_/default_runtime.py']

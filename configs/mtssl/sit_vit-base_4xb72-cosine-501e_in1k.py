@@ -41,7 +41,11 @@ optim_wrapper = dict(
         decay_rate=1.0, no_decay=('cls_token', 'pos_embed', 'prefix_tokens.rotation')))
 auto_scale_lr = dict(base_batch_size=288)
 train_cfg = dict(max_epochs=501)
+# 1e-6 to the rate to 1e-5; steps once per epoch, one epoch late, as the official code
 param_scheduler = [
-    dict(_base_.warmup, start_factor=3.556e-3, end=5),
-    dict(_base_.cosine, type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, begin=5),
+    dict(
+        type='mmvitssl.LinearLR', start_factor=3.5556e-3, inclusive=False, lag=1, by_epoch=True,
+        begin=0, end=5),
+    dict(
+        type='mmvitssl.CosineAnnealingLR', whole=True, eta_min=1e-5, lag=1, by_epoch=True, begin=5),
 ]

@@ -70,7 +70,7 @@ TASKS = {
 
 
 def dense_config(task: str, described: Description) -> tuple[Config, str]:
-    """The recipe of a task for the encoder of a checkpoint.
+    """Adapt the recipe of a task to the encoder of a checkpoint.
 
     Returns:
         The config, and the name of the recipe that it comes from.
@@ -151,7 +151,7 @@ def _scaled(value: Any, factor: float) -> Any:
 
 
 def set_size(config: Config, task: Task, side: int) -> None:
-    """Images of another size, everywhere in a config."""
+    """Set the size of images everywhere in a config."""
     factor = side / task.side
     encoder = config.model.backbone.encoder
     if kind_of(encoder) in SIZED:
@@ -171,7 +171,7 @@ def set_size(config: Config, task: Task, side: int) -> None:
 
 
 def set_data(config: Config, data: DenseData) -> None:
-    """The two splits, and the classes of data set and heads."""
+    """Set the two splits, and the classes of data sets and heads."""
     for part, split in (("train", data.train), ("val", data.val), ("test", data.val)):
         loader = config[f"{part}_dataloader"]
         old = loader.dataset
@@ -206,7 +206,7 @@ def set_data(config: Config, data: DenseData) -> None:
 
 
 def set_schedule(config: Config, chosen: Mapping[str, Choice], number: int, cpu: bool) -> None:
-    """Batch and length of the training; rates end with it."""
+    """Set batch and length of the training; rates end with it."""
     batch, epochs = int(chosen["batch"].value), int(chosen["epochs"].value)
     total = max(number // batch, 1) * epochs
     config.train_dataloader.batch_size = batch

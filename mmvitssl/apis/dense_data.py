@@ -80,7 +80,7 @@ def _split_of(name: str) -> str | None:
 
 
 def find_coco(data: str | Path, out: Path) -> DenseData:
-    """Instances in COCO's form, in any of the usual folders.
+    """Find instances in COCO's form, in any of the usual folders.
 
     Args:
         data: folder with annotation files (``*.json``) and images.
@@ -204,7 +204,7 @@ def _median(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def find_masks(data: str | Path, out: Path) -> DenseData:
-    """Images and masks of labels, in ADE20K's folders or others of the usual names.
+    """Find images and masks of labels, in ADE20K's folders or others of the usual names.
 
     Args:
         data: folder with a folder of images and one of masks, each with ``train`` and ``val`` (or

@@ -46,7 +46,7 @@ class Transferred:
 def choose(
     task: Task, data: DenseData, machine: Machine, stated: Mapping[str, int | None]
 ) -> dict[str, Choice]:
-    """Image size, batch and passes over the data, each with its reason.
+    """Choose image size, batch and passes over the data, each with its reason.
 
     Args:
         task: of the published training.
@@ -150,8 +150,8 @@ def transfer(
 ) -> Transferred:
     """Train a detector or segmentor on a pretrained encoder.
 
-    The checkpoint says how its encoder is built, the data say which classes there are; what is not
-    stated is chosen, and said with its reason.
+    The encoder is built as the checkpoint describes it, and the classes are those of the data. What
+    is not stated is chosen, and printed with its reason.
 
     Args:
         task: 'mask-rcnn' or 'cascade-mask-rcnn' (instances in COCO's form), or 'upernet' (masks
@@ -167,9 +167,9 @@ def transfer(
 
     Raises:
         MissingExtraError: mmcv, mmdet or mmseg is not installed.
-        UserError: something of it is impossible, in words.
+        UserError: a setting is impossible; the message says which and why.
         FileNotFoundError: there is no data, or no checkpoint.
-        CheckpointError: nothing tells how the encoder is built.
+        CheckpointError: nothing describes the encoder.
     """
     config = prepare(task, data, checkpoint, out, epochs, batch_size, image_size, say=say)
     say(f"Config\n  {config}")
@@ -193,7 +193,7 @@ TIMES = ("time", "data_time", "step")
 
 
 def last_metrics(work_dir: Path) -> dict[str, float]:
-    """Metrics of the last validation that a run logged; empty: there was none."""
+    """Return the metrics of the last validation that a run logged; empty: there was none."""
     files = sorted(work_dir.glob("*/vis_data/scalars.json"))
     lines = read_lines(files[-1]) if files else []
     found = [line for line in lines if "loss" not in line]

@@ -46,7 +46,7 @@ class Embeddings:
 
 
 class Transform:
-    """An image as the encoder takes it: resized, its middle cut out, normalised.
+    """Prepare an image for the encoder: resize, cut out the middle, normalise.
 
     Args:
         size: height and width of the result in pixels.
@@ -247,7 +247,7 @@ def load(
     readout: str = "cls",
     source: str | None = None,
 ) -> ImageModel:
-    """The encoder of a checkpoint as a model of images, in evaluation mode.
+    """Load the encoder of a checkpoint as a model of images, in evaluation mode.
 
     Args:
         checkpoint: of this package, or an official one: a path, the name of published weights
@@ -259,7 +259,7 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it cannot be downloaded, nothing tells how its encoder is built, the config
+        CheckpointError: it cannot be downloaded, nothing describes its encoder, the config
             contradicts it, or the weights do not fit.
         ValueError: a readout that the encoder does not have.
     """
@@ -275,7 +275,7 @@ def load(
 def embed(
     images: str | Path | Sequence[str], checkpoint: str | Path | ImageModel, **options: Any
 ) -> Embeddings:
-    """Features of images from a checkpoint.
+    """Compute features of images with the encoder of a checkpoint.
 
     Args:
         images: a folder, archive, list file, or a list of paths.

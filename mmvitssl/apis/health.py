@@ -19,7 +19,7 @@ LEAST_LINES = 5  # of the log, to compare the first with the last
 
 @dataclass(frozen=True)
 class Health:
-    """What a run looks like.
+    """Verdict on a run.
 
     Attributes:
         sound: whether nothing is wrong.
@@ -31,7 +31,7 @@ class Health:
 
 
 def logged_losses(work_dir: Path) -> list[float]:
-    """The total loss at each line of the log of the last run in a work folder."""
+    """Return the total loss at each line of the log of the last run in a work folder."""
     files = sorted(work_dir.glob("*/vis_data/scalars.json"))
     lines = read_lines(files[-1]) if files else []
     return [line["loss"] for line in lines if "loss" in line]

@@ -18,7 +18,7 @@ CGROUPS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """What training can use.
+    """Device, memory and cores that a training can use.
 
     Attributes:
         device: 'cuda' or 'cpu'.
@@ -72,7 +72,7 @@ def shared_memory() -> int | None:
 
 
 def find_machine() -> Machine:
-    """Look at the machine."""
+    """Describe this machine."""
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         supported = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -31,7 +31,7 @@ NECK = "tasks.masked.neck."
 
 
 def load_pretrainer(checkpoint: str | Path) -> Pretrainer:
-    """The pretraining model of a checkpoint: of the config inside of it, or of its format.
+    """Load the pretraining model of a checkpoint, by the config in it or by its format.
 
     Args:
         checkpoint: of a pretraining of this package, or an official one of MAE, LoMaR or SimMIM.

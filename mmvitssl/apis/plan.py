@@ -47,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is chosen for a pretraining.
+    """Settings that are chosen for a pretraining.
 
     Attributes:
         image_size: side in pixels.

@@ -151,7 +151,7 @@ def pretrain(
 ) -> Pretrained:
     """Pretrain an encoder on images without labels.
 
-    What is not stated is chosen from the images and the machine, and said with its reason.
+    What is not stated is chosen from the images and the machine, and printed with its reason.
 
     Args:
         images: a folder (nested or not; frames of videos too), a zip or tar file, or a text file
@@ -167,7 +167,7 @@ def pretrain(
         say: takes the lines that say what was found and chosen.
 
     Raises:
-        UserError: something of it is impossible, in words.
+        UserError: a setting is impossible; the message says which and why.
         FileNotFoundError, BrokenImageError: there are no images that can be read.
         CheckpointError: ``init`` does not fit.
     """
@@ -178,7 +178,7 @@ def pretrain(
 
 
 def finish(prepared: Prepared, say: Callable[[str], None] = print) -> Pretrained:
-    """Look at a finished run, and say how to go on."""
+    """Judge a finished run, and return what to do next."""
     out, source = prepared.out, prepared.source
     checkpoint = out / "last.pth"
     model = load(checkpoint)

@@ -291,9 +291,9 @@ def probe(
         say: takes the lines that say what was found and chosen.
 
     Raises:
-        UserError: something of it is impossible, in words.
+        UserError: a setting is impossible; the message says which and why.
         FileNotFoundError: there is no data, or no checkpoint.
-        CheckpointError: nothing tells how the encoder is built.
+        CheckpointError: nothing describes the encoder.
     """
     config = prepare(data, checkpoint, kind, out, epochs, batch_size, say=say)
     say(f"Config\n  {config}")

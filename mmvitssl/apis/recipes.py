@@ -63,7 +63,7 @@ def _results(folder: str) -> dict[str, tuple[str, ...]]:
 
 
 def list_recipes(pattern: str = "") -> list[Recipe]:
-    """All shipped pretraining, probing and transfer configs whose name contains ``pattern``."""
+    """List shipped pretraining, probing and transfer configs whose name contains ``pattern``."""
     recipes = []
     for path in sorted(CONFIGS.glob("*/**/*.py")):
         name = path.relative_to(CONFIGS)
@@ -106,7 +106,7 @@ def known_method(name: str) -> str:
 
 
 def find_recipe(method: str, arch: str) -> Path:
-    """The config of a method and an architecture with the fewest epochs.
+    """Find the config of a method and an architecture with the fewest epochs.
 
     Args:
         method: as configs are named; ``repre-mocov3:literal`` is an ablation.
@@ -131,7 +131,7 @@ def find_recipe(method: str, arch: str) -> Path:
 
 
 def load_recipe(method: str, arch: str, image_size: int | None = None) -> tuple[Config, Path]:
-    """The config of a method for an architecture and an image size.
+    """Load the config of a method for an architecture and an image size.
 
     A plain ViT without a config of its own is the config of ViT-S or ViT-B with another ``arch``.
 
@@ -186,7 +186,7 @@ def view_sizes(config: Config) -> list[tuple[int, int]]:
 
 
 def config_path(name: str) -> str:
-    """The file of a config: a path, or the name of a shipped one.
+    """Return the file of a config: a path, or the name of a shipped one.
 
     Names are paths below ``configs/``, with or without ``.py`` and ``mmvitssl::``, or the name of
     the file alone. What is none of these is returned as it is.

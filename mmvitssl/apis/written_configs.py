@@ -31,7 +31,7 @@ PLACES = {
 
 
 def new_folder(out: str | Path) -> Path:
-    """The folder of a run that is to start.
+    """Return the folder of a run that is to start.
 
     Raises:
         UserError: it holds the checkpoints of another run.
@@ -46,7 +46,7 @@ def new_folder(out: str | Path) -> Path:
 
 
 def fit(config: Config, plan: Plan, dataset: dict[str, Any], images: int) -> None:
-    """Change a recipe to what a plan says, in place.
+    """Apply a plan to a recipe, in place.
 
     Args:
         config: of the recipe, at its image size.

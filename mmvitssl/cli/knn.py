@@ -25,8 +25,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "config",
-        help="such as probe/knn_vit-small_in1k.py; or a folder with one sub-folder per class, "
-        "of which every fifth image is a query",
+        help="such as probe/knn_vit-small_in1k.py; or a folder with one sub-folder per class "
+        "(every fifth image is a query), or with train and val, which have them",
     )
     parser.add_argument(
         "checkpoint", nargs="?", help="of a pretraining, or official; 'random' for none"

@@ -23,6 +23,7 @@ DECAYS = ("CosineAnnealing", "Poly")
 # a warm-up that takes half of the training or more takes this part of it instead
 WARM_UP = 0.1
 FEW_EPOCHS = 10  # a decay in steps of an epoch would end far from its last value
+WARM_UPS = ("Linear", "Constant")
 STEPS = ("begin", "end", "T_max")
 
 
@@ -91,6 +92,10 @@ def resolve_schedules(config: Config) -> list[str]:
             elif counts_epochs == by_epoch:
                 last = number == len(schedulers) - 1
                 notes += _resolve_end(scheduler, length, last, label, by_epoch)
+        if by_epoch and length < FEW_EPOCHS and schedulers[-1].get("convert_to_iter_based"):
+            for scheduler in schedulers[:-1]:  # a warm-up would wait for whole epochs
+                if scheduler.get("by_epoch", True) and _kind(scheduler) in WARM_UPS:
+                    scheduler["convert_to_iter_based"] = True
         notes += _shorten(schedulers, length, by_epoch)
         for number, scheduler in enumerate(schedulers):
             _check_period(scheduler, f"{name}.{number} ({scheduler.get('type')})")
@@ -191,7 +196,7 @@ def _shorten(schedulers: Sequence[dict[str, Any]], length: int, by_epoch: bool) 
     alike = warm_up.get("by_epoch", True) == by_epoch
     if len(schedulers) < 2 or not alike or begin != 0 or old is None or 2 * old < length:
         return []
-    if _kind(warm_up) not in ("Linear", "Constant"):
+    if _kind(warm_up) not in WARM_UPS:
         return []
     fractions = by_epoch and warm_up.get("convert_to_iter_based", False)
     new: float = WARM_UP * length

@@ -85,7 +85,7 @@ def test_numbers_of_a_line() -> None:
     assert json.loads(pipeline_line("ours", ours, batch_size=6)) == {
         "pipeline": "ours",
         "images_per_core_s": 4.0,
-        "stages_ms_an_image": {"decode": 125.0, "augment": 125.0},
+        "stages_ms_per_image": {"decode": 125.0, "augment": 125.0},
     }
     assert json.loads(pipeline_line("peer", peer, 6, against=ours))["time_ratio"] == 2.5
 

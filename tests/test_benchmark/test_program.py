@@ -44,7 +44,7 @@ def test_pipelines(tmp_path: Path) -> None:
                "--batch-size", "2")  # fmt: skip
     assert done.returncode == 0, done.stderr
     (line,) = [json.loads(line) for line in done.stdout.splitlines()]
-    assert line["pipeline"] == "ours" and "decode" in line["stages_ms_an_image"]
+    assert line["pipeline"] == "ours" and "decode" in line["stages_ms_per_image"]
 
 
 @pytest.mark.parametrize(

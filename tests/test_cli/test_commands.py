@@ -79,6 +79,15 @@ def test_knn_of_a_labelled_folder(
     status, text = call("knn", images, "--from", checkpoint, "--out", out)
     assert status == 0 and "2 classes; 4 images to compare with, 2 queries" in text
     assert "knn_4" in out.read_text()
+    for name in ("train", "val"):
+        shutil.copytree(images, tmp_path / "split" / name)
+    status, text = call("knn", tmp_path / "split", "--from", checkpoint)
+    assert status == 0 and "2 classes; 6 images to compare with, 6 queries" in text
+    assert "knn_1" in text and "100.0" in text  # the same images
+    renamed = next((tmp_path / "split/val").iterdir())
+    renamed.rename(renamed.with_name("other"))
+    status, text = call("knn", tmp_path / "split", "--from", checkpoint)
+    assert status == 2 and "has classes that train lacks: other" in text
     flat = tmp_path / "flat"
     flat.mkdir()
     shutil.copy(next(images.rglob("*.jpg")), flat)

@@ -124,6 +124,16 @@ def test_a_recipe_at_a_third_of_its_length(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("length", [2, 3, 6])
+def test_a_warm_up_in_epochs_rises_per_iteration_in_a_short_training(length: int) -> None:
+    """DeiT's warm-up of whole epochs would leave the first one at next to nothing."""
+    path = CONFIGS / "supervised/supervised_vit-small_8xb128-cosine-300e_in1k.py"
+    read = read_config(str(path), {"train_cfg.max_epochs": length})
+    schedulers, _ = fit_schedules(read.param_scheduler, EPOCH * 10, length * EPOCH * 10)
+    found = rates(schedulers, length, True, EPOCH * 10)
+    assert max(found[: EPOCH * 10]) > 0.8 and found[0] < 0.01 and found[-1] < 0.01
+
+
 def test_a_saved_config_follows_another_length_by_option(tmp_path: Path) -> None:
     """It states the ends that were filled in; an end of its own is no contradiction."""
     saved = tmp_path / "saved.py"

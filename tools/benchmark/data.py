@@ -180,7 +180,7 @@ def pipeline_line(
     values: dict[str, object] = {
         "pipeline": name,
         "images_per_core_s": round(batch_size / statistics.median(totals), 1),
-        "stages_ms_an_image": milliseconds,
+        "stages_ms_per_image": milliseconds,
     }
     if against is not None:
         others = [sum(stages.values()) for stages in against]

@@ -2,6 +2,7 @@
 
 MMEngine's schedulers compute each value from the one before, which cannot start from 0, and know
 one convention of where a warm-up ends. These have MMEngine's names and options, and the others.
+Parameter groups with ``fix_lr=True`` (in ``custom_keys``) keep their value: SimSiam's predictor.
 """
 
 from __future__ import annotations
@@ -13,6 +14,15 @@ from mmengine.optim.scheduler import CosineAnnealingLR as MMEngineCosineAnnealin
 from mmengine.optim.scheduler import LinearLR as MMEngineLinearLR
 
 from mmvitssl.registry import PARAM_SCHEDULERS
+
+
+def _but_fixed(scheduler: Any, values: list[float]) -> list[float]:
+    """The values, and the first one of each group whose ``fix_lr`` is set."""
+    groups = scheduler.optimizer.param_groups
+    return [
+        base if group.get("fix_lr") else value
+        for group, base, value in zip(groups, scheduler.base_values, values, strict=True)
+    ]
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -37,7 +47,7 @@ class LinearLR(MMEngineLinearLR):
         if self.inclusive and length <= 0:
             share = 0.0  # a warm-up of one step is at its start
         factor = self.start_factor + (self.end_factor - self.start_factor) * share
-        return [value * factor for value in self.base_values]
+        return _but_fixed(self, [value * factor for value in self.base_values])
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -68,5 +78,5 @@ class CosineAnnealingLR(MMEngineCosineAnnealingLR):
         ends = self.base_values if self.eta_min is None else [self.eta_min] * len(self.base_values)
         if self.eta_min is None:
             ends = [value * self.eta_min_ratio for value in self.base_values]
-        return [end + (value - end) * share
-                for value, end in zip(self.base_values, ends, strict=True)]  # fmt: skip
+        values = zip(self.base_values, ends, strict=True)
+        return _but_fixed(self, [end + (value - end) * share for value, end in values])

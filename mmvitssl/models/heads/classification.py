@@ -13,7 +13,7 @@ from mmvitssl.registry import MODELS
 
 @MODELS.register_module()
 class LinearHead(nn.Linear):
-    """One linear layer, weights normal, biases 0.
+    """Linear classifier; weights start normal, biases at 0.
 
     Args:
         in_channels: width of the features; :class:`ImageClassifier` fills it in.
@@ -32,9 +32,9 @@ class LinearHead(nn.Linear):
 
 @MODELS.register_module()
 class BlockwiseLinearHead(nn.Module):
-    """A linear layer for the features of each block of an encoder (BEiT's linear evaluation).
+    """Linear classifier per block of an encoder (BEiT's linear evaluation).
 
-    All are trained at once and none knows of the others; accuracies are logged per block.
+    All are trained at once, independently; accuracies are logged per block.
 
     Args:
         in_channels, num_classes, std: see :class:`LinearHead`.
@@ -92,12 +92,11 @@ class NormalisedLinearHead(nn.Sequential):
 
 @MODELS.register_module()
 class AttentiveHead(nn.Module):
-    """A learned token attends to all tokens of the encoder (CAE, section 4.2).
+    """Classifier whose learned token attends to all tokens of the encoder (CAE, section 4.2).
 
-    Cross-attention without MLP and by-pass, layer norms on queries, keys and values, then batch
-    norm without affine parameters and a linear layer. The official code allocates one more layer
-    norm that nothing reads; there is none here. In eval mode the batch norm uses its running
-    statistics, where the official code goes on with those of the batch.
+    Cross-attention without MLP and residual connection, with layer norms on queries, keys and
+    values; then batch norm without affine parameters and a linear layer. In eval mode the batch
+    norm uses its running statistics, where the official code uses those of the batch.
 
     Args:
         in_channels: width of the tokens; :class:`ImageClassifier` fills it in.

@@ -17,7 +17,7 @@ CENTERINGS = ("softmax", "sinkhorn_knopp")
 
 @torch.no_grad()
 def sinkhorn_knopp(logits: Tensor, temperature: float, iterations: int = 3) -> Tensor:
-    """Assignments to prototypes that are used equally (SwAV; DINOv2 in place of a centre).
+    """Assign samples to prototypes, used equally (SwAV; DINOv2 in place of a centre).
 
     Args:
         logits: (S, K) of this process; all processes' samples are balanced together.
@@ -118,7 +118,7 @@ class TeacherDistribution(nn.Module):
 
 
 def entropy_metrics(probabilities: Tensor) -> dict[str, Tensor]:
-    """Entropy of (S, K) distributions: 0 where they have collapsed to one prototype."""
+    """Compute the entropy of (S, K) distributions: 0 where they have collapsed to one prototype."""
     entropies = -(probabilities * probabilities.clamp(min=1e-12).log()).sum(dim=-1)
     entropy = entropies.sum() / max(len(entropies), 1)
     share = entropy / math.log(probabilities.shape[1])

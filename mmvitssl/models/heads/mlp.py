@@ -11,7 +11,7 @@ from mmvitssl.models.heads.pixel import DISTANCES
 
 
 class TokenHead(nn.Sequential):
-    """Linear, GELU, linear on (..., in_channels); one linear layer if ``hidden`` is None."""
+    """MLP with GELU on (..., in_channels), or one linear layer if ``hidden`` is None."""
 
     def __init__(self, in_channels: int, out_channels: int, hidden: int | None) -> None:
         widths = (in_channels, out_channels) if hidden is None else (in_channels, hidden)
@@ -21,7 +21,7 @@ class TokenHead(nn.Sequential):
 
 
 class ClassHead(TokenHead):
-    """Logits per token, and their cross-entropy."""
+    """Predict a class per token; the loss is cross-entropy."""
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(T, classes) and (T,) -> mean cross-entropy in float32, and the accuracy."""
@@ -32,7 +32,7 @@ class ClassHead(TokenHead):
 
 
 class PixelHead(TokenHead):
-    """Pixels per token, and their distance to the true ones.
+    """Predict pixels per token; the loss is their distance to the true ones.
 
     Args:
         in_channels, out_channels, hidden: see :class:`TokenHead`.
@@ -55,7 +55,7 @@ class PixelHead(TokenHead):
 
 
 class ColourHead(TokenHead):
-    """Colours per token: values, or logits of bins.
+    """Predict colours per token: values, or logits of bins.
 
     Args:
         in_channels, out_channels, hidden: see :class:`TokenHead`.

@@ -19,14 +19,14 @@ MODES = ("drop", "replace")
 
 
 class Masking(Protocol):
-    """A masker: a pure function of its arguments."""
+    """Protocol of maskers: pure functions of their arguments."""
 
     def __call__(self, grid: tuple[int, int], batch: int, generator: Draws) -> TokenPlan: ...
 
 
 @runtime_checkable
 class FeatureMasking(Protocol):
-    """A masker that looks at features."""
+    """Protocol of maskers that look at features."""
 
     def plan_from(self, encoded: Encoded, generator: Draws) -> TokenPlan:
         """A plan, on the CPU.
@@ -39,7 +39,7 @@ class FeatureMasking(Protocol):
 
 @MODELS.register_module()
 class GivenMasking:
-    """The same plan each time: for comparisons and pictures.
+    """Masker with the same plan each time, for comparisons and pictures.
 
     Args:
         plan: what every call returns.
@@ -79,7 +79,7 @@ def random_subset(batch: int, size: int, chosen: int, generator: Draws) -> tuple
 
 
 def plan_of(masked: Tensor, mode: str, mask_at: int = 0) -> TokenPlan:
-    """A plan for a mask (B, N) that is True at masked patches.
+    """Make a plan from a mask (B, N) that is True at masked patches.
 
     Dropping needs as many masked patches in every image; so does ``mask_at`` > 0.
     """

@@ -21,7 +21,7 @@ SHAPES = ("block", "random")
 
 
 class Rectangles:
-    """Covers parts of grids with random rectangles (BEiT, algorithm 1).
+    """Cover parts of grids with random rectangles (BEiT, algorithm 1).
 
     Areas are uniform between ``least`` and what is still to be masked, aspects log-uniform; a
     rectangle that covers nothing new or too much is drawn again. All images are drawn together.
@@ -161,7 +161,7 @@ class BlockMasking:
 
 @MODELS.register_module()
 class MixedRatioMasking:
-    """A ratio of its own for each crop, 0 included: some crops stay whole (iBOT).
+    """Mask each crop by a ratio of its own; some crops stay whole (iBOT).
 
     A ratio is drawn from the list, and then uniformly within its variance. Published: (0, 0.3)
     with variances (0, 0.2), so that half of the crops are not masked and the others to 10-50 %.
@@ -170,7 +170,7 @@ class MixedRatioMasking:
         ratios: masked shares, or one.
         variances: half the width of the interval around each, or around the one.
         shape: 'block' (rectangles of at least ``(min(h, w) // 3) ** 2`` patches, never more patches
-            than asked for) or 'random' (single patches).
+            than requested) or 'random' (single patches).
         min_aspect: least height / width of rectangles; the greatest is its inverse.
 
     Raises:
@@ -217,7 +217,7 @@ class MixedRatioMasking:
 
 @MODELS.register_module()
 class StratifiedMasking:
-    """A fixed share of the crops is masked, with ratios spread evenly over a range (DINOv2).
+    """Mask a fixed share of the crops, with ratios spread evenly over a range (DINOv2).
 
     Of n masked crops the i-th gets a ratio from the i-th of n equal parts of the range; which crop
     of which view it is, is drawn.

@@ -17,7 +17,7 @@ Grid = tuple[int, int]
 
 
 def block_size(grid: Grid, scale: float, aspect: float) -> Grid:
-    """Height and width of a block of a share of the grid, smaller than the grid on both sides."""
+    """Return height and width of a block of a share of the grid, smaller than the grid."""
     number = int(grid[0] * grid[1] * scale)
     sides = round(math.sqrt(number * aspect)), round(math.sqrt(number / aspect))
     height, width = (max(min(side, most - 1), 1) for side, most in zip(sides, grid, strict=True))
@@ -26,13 +26,12 @@ def block_size(grid: Grid, scale: float, aspect: float) -> Grid:
 
 @MODELS.register_module()
 class MultiBlockMasking:
-    """Several target blocks, and a large context block without them (I-JEPA, section 3).
+    """Draw target blocks, and a large context block without them (I-JEPA, section 3).
 
     Block sizes are drawn once per iteration, the same in all processes, and places for each image.
     Target blocks may overlap each other. Contexts are cut to the smallest of the process's batch,
-    from the end of the raster. As in the
-    official code, one random number sets scale and aspect of the targets, and blocks never reach
-    the last row and column.
+    from the end of the raster. As in the official code, one random number sets scale and aspect of
+    the targets, and blocks never reach the last row and column.
 
     Args:
         targets: target blocks per image, each predicted apart from the others.

@@ -16,7 +16,7 @@ PAIRINGS = ("per_image", "published")
 
 @MODELS.register_module()
 class WindowMasking:
-    """Several windows of each image, each a row of its own, masked inside (LoMaR, section 3.2).
+    """Cut windows out of each image, each a row of its own, and mask them (LoMaR, section 3.2).
 
     Windows are raster crops of the patch grid; the corners of an image's windows are drawn without
     replacement on each axis, as long as the axis has enough places.

@@ -74,8 +74,8 @@ class MultiHierarchyFusion(nn.Module):
     """Fuse features from deep to shallow and predict all pixels (RePre, section 3.3).
 
     The deepest map is merged with the next shallower one by concatenation and a block of 3x3
-    convolutions, K - 1 times for K levels; a 1x1 convolution then gives each position the pixels
-    of its patch. Deeper maps of hierarchical encoders are upsampled bilinearly first.
+    convolutions, K - 1 times for K levels. A 1x1 convolution then predicts the pixels of the patch
+    at each position. Deeper maps of hierarchical encoders are upsampled bilinearly first.
 
     The paper states only that the concatenation has 2C channels. Read literally (``width=None``:
     2C to C, no lateral convolution) the decoder costs far more than the paper's 4 %; by default a

@@ -17,7 +17,7 @@ from mmvitssl.structures import Encoded, MaskedPatches, TokenPlan
 class MAEDecoder(nn.Module):
     """Decode all patches from the visible ones (He et al., 2022, section 3).
 
-    Of a window, whose other patches are not in the row, the patches of that window.
+    Of a row that is a window, it decodes the patches of that window.
 
     Args:
         in_channels: the encoder's width.

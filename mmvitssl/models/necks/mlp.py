@@ -13,8 +13,8 @@ from mmvitssl.registry import MODELS
 class SyncBatchNorm1d(nn.BatchNorm1d):
     """Batch norm over the batch of all processes, on CPU (gloo) as on GPU.
 
-    torch's own SyncBatchNorm refuses CPU tensors; this one gives the statistics of the whole batch
-    with two small all-reduces, so that training is the same however the batch is split.
+    torch's own SyncBatchNorm refuses CPU tensors; this one computes the statistics of the whole
+    batch with two small all-reduces. Training is then the same however the batch is split.
     """
 
     def forward(self, features: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def tokens_to_map(features: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, h*w, C) tokens in raster order -> (B, C, h, w), a view; a map passes unchanged.
+    """View (B, h*w, C) tokens in raster order as a map (B, C, h, w); a map passes unchanged.
 
     Its strides are channels-last, which convolutions keep and are faster with. mmcv's RoIAlign on
     CPUs reads such maps wrongly without saying so: what goes to detectors must be made contiguous.

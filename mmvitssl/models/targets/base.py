@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Target(nn.Module):
-    """Base of all targets: values (T, D) or ids (T,) of masked patches.
+    """Base class of targets: values (T, D) or ids (T,) of masked patches.
 
     Attributes:
         out_channels: D, or the number of ids; 0: what the neck predicts, see :meth:`fit`.

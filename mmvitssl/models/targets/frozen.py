@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class TimmTeacher(nn.Module):
-    """A timm model that has patch tokens: DINOv2, DINOv3, CLIP, SigLIP, EVA-02, ...
+    """Teacher that is a timm model with patch tokens: DINOv2, DINOv3, CLIP, SigLIP, EVA-02, ...
 
     Args:
         name: of the model in timm.
         kwargs: for ``timm.create_model``.
 
     Raises:
-        ValueError: timm has no such model, or it gives no intermediate features.
+        ValueError: timm has no such model, or it returns no intermediate features.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
@@ -77,7 +77,7 @@ class TimmTeacher(nn.Module):
 
 
 class OwnTeacher(nn.Module):
-    """An encoder of this package.
+    """Teacher that is an encoder of this package.
 
     Args:
         config: of the encoder.

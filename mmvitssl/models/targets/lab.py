@@ -21,7 +21,7 @@ BIN = 10.0
 
 
 def rgb_to_lab(pixels: Tensor) -> Tensor:
-    """sRGB (..., 3) in [0, 1] -> Lab (..., 3): L in [0, 100], a and b within about +-110."""
+    """Convert sRGB (..., 3) in [0, 1] to Lab: L in [0, 100], a and b within about +-110."""
     with full_precision(pixels.device):
         return _rgb_to_lab(pixels.float())
 
@@ -40,7 +40,7 @@ def _rgb_to_lab(pixels: Tensor) -> Tensor:
 
 @cache
 def ab_bins() -> Tensor:
-    """(Q, 2) centres of the bins of 10 x 10 in ab that colours of sRGB fall into."""
+    """Return (Q, 2) centres of the bins of 10 x 10 in ab that colours of sRGB fall into."""
     with torch.device("cpu"):  # values, wherever the model is built
         axis = torch.linspace(0, 1, 52)
         colours = torch.cartesian_prod(axis, axis, axis)
@@ -54,7 +54,7 @@ def soft_bins(ab: Tensor, bins: Tensor, nearest: int = 5, sigma: float = 5.0) ->
     Args:
         ab: (T, 2).
         bins: (Q, 2).
-        nearest: bins a colour.
+        nearest: number of bins per colour.
         sigma: of the weights, in units of ab.
 
     Returns:

@@ -24,12 +24,12 @@ CENTER_OVER = ("all", "masked")
 
 
 def normalised(features: Tensor) -> Tensor:
-    """Layer norm over channels without weights, in float32 (eps 1e-5, as in I-JEPA)."""
+    """Normalise over channels without weights, in float32 (eps 1e-5, as in I-JEPA)."""
     return F.layer_norm(features.float(), features.shape[-1:])
 
 
 def patch_features(encoded: Encoded, levels: tuple[int, ...], normalise: bool) -> Tensor:
-    """(R, N, C) patches after the final norm, or the mean of some blocks' outputs.
+    """Return (R, N, C) patches after the final norm, or the mean of some blocks' outputs.
 
     Args:
         encoded: a pass with these levels.

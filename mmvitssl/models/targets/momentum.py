@@ -24,7 +24,7 @@ class MomentumTarget(nn.Module):
     """Exponential moving average of online modules: the momentum encoder and projectors.
 
     Args:
-        online: the modules to follow, by name; the Pretrainer gives the encoder and what its
+        online: the modules to follow, by name: the Pretrainer passes the encoder and what its
             tasks ask for.
         momentum: weight of the old target at the start; MoCo v3: 0.99.
         end: weight at the end of training.
@@ -113,5 +113,5 @@ class MomentumTarget(nn.Module):
 
 
 def as_config(target: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with MomentumTarget as default type."""
+    """Return the config with MomentumTarget as its default type."""
     return {"type": "MomentumTarget", **target}

@@ -9,7 +9,7 @@ from mmvitssl.structures import MaskedPatches
 
 
 def grid_view(images: Tensor, patch_size: int) -> Tensor:
-    """(B, C, H, W) -> (B, h, w, P, P, C), a view of the same memory.
+    """View (B, C, H, W) as patches (B, h, w, P, P, C), in the same memory.
 
     Raises:
         ValueError: the patch does not divide the image.
@@ -24,7 +24,7 @@ def grid_view(images: Tensor, patch_size: int) -> Tensor:
 
 
 def take_patches(images: Tensor, patch_size: int, masked: MaskedPatches) -> Tensor:
-    """The masked patches: (T, P * P * C), row, column, channel (MAE's order).
+    """Return the masked patches: (T, P * P * C), row, column, channel (MAE's order).
 
     Only these are read, so that the cost does not grow with the image.
     """
@@ -35,7 +35,7 @@ def take_patches(images: Tensor, patch_size: int, masked: MaskedPatches) -> Tens
 
 
 def put_patches(images: Tensor, patches: Tensor, patch_size: int, masked: MaskedPatches) -> Tensor:
-    """A copy of images with the patches (T, P * P * C) in their places; later ones win."""
+    """Copy images, with the patches (T, P * P * C) in their places; later ones win."""
     images = images.clone(memory_format=torch.contiguous_format)
     cells = grid_view(images, patch_size)
     columns = cells.shape[2]

@@ -27,7 +27,7 @@ class HasFrozenFiles(Protocol):
 
 @MODELS.register_module()
 class TokenTarget(Target):
-    """Ids that a frozen tokenizer gives to the patches (BEiT, section 2.2).
+    """Ids that a frozen tokenizer assigns to the patches (BEiT, section 2.2).
 
     The tokenizer is no part of the model's state: its file is read before training starts and
     named in the config. It runs outside autocast, as in the official codes, so ids do not depend
@@ -37,8 +37,8 @@ class TokenTarget(Target):
         checkpoint: file of a tokenizer, from ``tools/train_dvae.py`` or ``tools/checkpoint.py
             convert-dalle``.
         vocabulary: number of its ids.
-        view: view that the tokenizer sees, the same crop as the encoder's at a resolution that
-            gives one token per patch (112 for 224 with patches of 16 and a stride of 8).
+        view: view that the tokenizer sees, the same crop as the encoder's at a resolution with
+            one token per patch (112 for 224 with patches of 16 and a stride of 8).
     """
 
     view: int

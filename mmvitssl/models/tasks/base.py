@@ -15,7 +15,7 @@ from mmvitssl.models.corruption.allocate import Assigned, Need
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a task returns.
+    """Loss, metrics and embeddings that a task returns.
 
     Attributes:
         loss: scalar, raw: the balancer weighs it.
@@ -29,7 +29,7 @@ class TaskResult:
 
 
 class PretextTask(nn.Module):
-    """Base of all tasks.
+    """Base class of pretext tasks.
 
     A task says which encoder passes it will read (:meth:`requests`), which of its modules the
     target branch follows (:meth:`momentum_modules`) and computes its loss from the step.
@@ -89,7 +89,7 @@ class PretextTask(nn.Module):
 
 
 def other_task(task: PretextTask, field_name: str, name: str, tasks: Mapping[str, Any]) -> Any:
-    """The task that a field names, or ValueError."""
+    """Return the task that a field names, or raise ValueError."""
     if tasks.get(name) in (None, task):
         others = sorted(other for other in tasks if tasks[other] is not task)
         raise ValueError(

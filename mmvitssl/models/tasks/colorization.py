@@ -126,5 +126,5 @@ class Colorization(OwnPatches, PretextTask):
 
 
 def chosen_mean(values: Tensor, chosen: Tensor, number: Tensor) -> Tensor:
-    """Sum of (T,) values where ``chosen`` (T,) is 1, by ``number``; 0 where none is."""
+    """Return the sum of (T,) values where ``chosen`` (T,) is 1, by ``number``; 0 where none is."""
     return (values * chosen).sum() / number.clamp(min=1e-6)

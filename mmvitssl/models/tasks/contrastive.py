@@ -30,7 +30,7 @@ def check_token(task: nn.Module, token: str, encoder: Backbone) -> None:
 
 
 def feature_of(encoded: Encoded, token: str) -> Tensor:
-    """(B, C) class token (or pooled feature), mean of the patches, or a named token."""
+    """Return the class token (or pooled feature), the mean patch, or a named token: (B, C)."""
     if token == "mean":
         return encoded.patches.mean(dim=1)
     return encoded.cls if token == "cls" else encoded.prefix[token]
@@ -38,11 +38,11 @@ def feature_of(encoded: Encoded, token: str) -> Tensor:
 
 @MODELS.register_module()
 class Contrastive(PretextTask):
-    """Each view predicts the embeddings of other views.
+    """Predict the embedding of each view from that of another view (MoCo v3, SimCLR, BYOL).
 
     Queries are ``predictor(projector(feature))`` of one view, keys ``projector(feature)`` of
     another. With two views, a momentum target, projector, predictor and InfoNCE this is MoCo v3
-    (algorithm 1): ``head(q1, k2) + head(q2, k1)``. Projector and predictor run once a view, so
+    (algorithm 1): ``head(q1, k2) + head(q2, k1)``. Projector and predictor run once per view, so
     that batch norm sees one view at a time, as published.
 
     Args:

@@ -21,7 +21,7 @@ from mmvitssl.structures import Encoded
 
 
 class MaskedViews:
-    """The online encoder's passes over views, some of which another task masks.
+    """Passes of the online encoder over views, some of which another task masks.
 
     Args:
         owner: the task that reads the passes.
@@ -64,7 +64,7 @@ class MaskedViews:
 
 @MODELS.register_module()
 class SelfDistillation(PretextTask):
-    """The student, on all crops, predicts the teacher's output on the global ones (DINO).
+    """Predict the teacher's output on global crops from the student's on all (DINO, section 3.1).
 
     Args:
         projector: config of :class:`PrototypeMLP`, copied by the momentum target.

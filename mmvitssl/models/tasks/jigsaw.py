@@ -22,14 +22,14 @@ POSITIONS = ("slot", "origin", "hidden")
 
 @MODELS.register_module()
 class Jigsaw(OwnPatches, PretextTask):
-    """m patches of a view change places; each says where it came from (MTSSL, section 2).
+    """Predict the original cells of m patches that changed places (MTSSL, section 2).
 
     Args:
         in_channels: the backbone's width; the Pretrainer fills it in.
         cells: patches of the grid, the number of classes: 196 at 224 pixels with patches of 16;
             the Pretrainer fills it in.
-        patches: m per view, or (float) their share of the patches; chance is about 1 / m of a
-            perfect guesser who knows the places.
+        patches: m per view, or (float) their share of the patches; who knows which places
+            changed guesses right with a chance of 1 / m.
         position: what the encoder knows of a moved patch: 'slot' (where it lies now: the
             position is embedded after the permutation and cannot give the answer away), 'origin'
             (where it comes from: the answer itself, the paper's way to strengthen position

@@ -33,7 +33,7 @@ Masks = tuple[TokenPlan, MaskedPatches]
 def draw_masks(
     task: PretextTask, step: PretrainStep, masking: Masking | FeatureMasking, *views: int
 ) -> list[Masks]:
-    """Plan and masked patches of some views of one size, on the device, drawn once a step.
+    """Draw, once per step, plan and masked patches of views of one size, on the device.
 
     Raises:
         ValueError: the views have different grids.
@@ -61,7 +61,7 @@ def draw_masks(
 def trial_plan(
     masking: Masking | FeatureMasking, encoder: Backbone, views: int = 1
 ) -> TokenPlan | None:
-    """A plan for images of the backbone's size, to see what a masker does; None: it cannot."""
+    """Return a plan for images of the backbone's size, to see what a masker does, or None."""
     if not encoder.spec.can_mask:
         return None
     generator = torch.Generator().manual_seed(0)
@@ -98,7 +98,7 @@ def check_plan(task: PretextTask, plan: TokenPlan | None, encoder: Backbone) -> 
 
 
 def check_sees(task: PretextTask, sees: str) -> bool:
-    """Whether a masked pass asks for clean pixels.
+    """Return whether a masked pass asks for clean pixels.
 
     Raises:
         ValueError: neither 'clean' nor 'altered'.
@@ -108,12 +108,12 @@ def check_sees(task: PretextTask, sees: str) -> bool:
 
 
 def target_pairs(view: int, target: Target) -> list[tuple[int, int]]:
-    """The masked view and the one that its target is computed from, if it is another."""
+    """Return the masked view, and the view of its target if that is another one."""
     return [] if target.view in (None, view) else [(view, target.view)]
 
 
 def build_target(task: PretextTask, target: dict[str, Any], backbone: BackboneSpec) -> Any:
-    """The target of a masked task, for the pixels of a token and the images of the backbone."""
+    """Build the target of a masked task, for the backbone's patches and images."""
     return build_part(
         target,
         f"{type(task).__name__}.target",

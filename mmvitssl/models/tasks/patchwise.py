@@ -16,7 +16,7 @@ from mmvitssl.structures import View
 
 
 class OwnPatches(nn.Module):
-    """What a task on patches of its own does, beside :class:`PretextTask` as a base.
+    """Mixin of tasks that alter patches of their own, beside :class:`PretextTask` as a base.
 
     Call :meth:`want` in ``__init__``.
     """
@@ -80,7 +80,7 @@ def _as_pixels(view: View) -> Tensor:
 
 
 def all_views(task: OwnPatches, step: PretrainStep) -> tuple[Tensor, Tensor]:
-    """Tokens (T, C) and clean pixels (T, P, P, C) of all patches of all views."""
+    """Return tokens (T, C) and clean pixels (T, P, P, C) of all patches of all views."""
     tokens = torch.cat([task.tokens(step, view).flatten(0, 1) for view in task.views])
     pixels = [task.pixels(step, view, step.given(task, view)).flatten(0, 1) for view in task.views]
     return tokens, torch.cat(pixels)

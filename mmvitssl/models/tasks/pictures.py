@@ -71,7 +71,7 @@ def frame_windows(picture: Tensor, plan: TokenPlan | None, grid: tuple[int, int]
 def masked_picture(
     original: Tensor, plan: TokenPlan, masked: MaskedPatches, grid: tuple[int, int]
 ) -> Tensor:
-    """(B, 3, H, W) with grey in place of masked patches, windows outlined."""
+    """Draw grey in place of masked patches, and outline windows: (B, 3, H, W)."""
     side = original.shape[2] // grid[0]
     grey = original.new_full((len(masked.image), original.shape[1] * side * side), GREY)
     return frame_windows(put_patches(original, grey, side, masked), plan, grid)
@@ -85,7 +85,7 @@ def reconstruction_pictures(
     masked: MaskedPatches,
     plan: TokenPlan | None,
 ) -> dict[str, Tensor]:
-    """Pictures of predictions, by caption.
+    """Draw pictures of predictions, by caption.
 
     Pixels: the original with the predicted patches in their places; where they were normalised,
     with the true mean and deviation of each patch, and the caption says so. Ids: what the

@@ -20,7 +20,7 @@ from mmvitssl.registry import MODELS
 
 @MODELS.register_module()
 class RelativePosition(OwnPatches, PretextTask):
-    """In which of eight directions one patch lies from another (MTSSL; Doersch et al., 2015).
+    """Predict the direction from one patch to another, of eight (MTSSL; Doersch et al., 2015).
 
     Patches are cropped and their colour is changed a little, against continuity across borders.
     Position embeddings tell the answer; the paper accepts that. ``hide_position`` replaces them

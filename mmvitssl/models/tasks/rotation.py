@@ -45,7 +45,7 @@ def turn(images: Tensor, quarters: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class Rotation(PretextTask):
-    """Which of four rotations a view was given, from a token of its own (MTSSL; SiT).
+    """Predict by which of four rotations a view was turned, from a token of its own (MTSSL; SiT).
 
     Whole views are turned before patches are altered, so all tasks see turned views; contrast may
     become invariant and rotation stay sensitive, since they read different tokens. A view that
