@@ -9,4 +9,4 @@ model = dict(
 train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 auto_scale_lr = dict(base_batch_size=4096)
-param_scheduler = [dict(_base_.warmup, end=5), dict(_base_.cosine, eta_min_ratio=1.25e-4, begin=5)]
+param_scheduler = [dict(_base_.linear, end=5), dict(_base_.cosine, eta_min_ratio=1.25e-4, begin=5)]

@@ -7,4 +7,4 @@ train_dataloader = dict(batch_size=32, dataset=dict(root='data/food-101/train'))
 val_dataloader = test_dataloader = dict(dataset=dict(root='data/food-101/val'))
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=1024)
-param_scheduler = [dict(_base_.warmup, end=5), dict(_base_.cosine, eta_min_ratio=5e-4, begin=5)]
+param_scheduler = [dict(_base_.linear, end=5), dict(_base_.cosine, eta_min_ratio=5e-4, begin=5)]

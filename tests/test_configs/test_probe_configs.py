@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -307,6 +308,33 @@ def test_deits_schedule_is_one_epoch_late(name: str) -> None:
     encoder = settings.model.encoder
     assert (encoder.position, encoder.drop_path) == ("learned", 0.1)
     assert settings.model.readout == "cls" and settings.model.head.std == 0.02
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `scheduler.step")
+@pytest.mark.parametrize(
+    ("name", "least", "warm_up", "full_at"),
+    [
+        ("probe/finetune-mae_vit-base_32xb32-cosine-100e", 1e-6, 5, 50),
+        ("probe/finetune-lomar_vit-base_32xb32-cosine-100e", 1e-6, 5, 50),
+        ("probe/linear-mae_vit-base_32xb512-cosine-90e", 0.0, 10, 100),
+        ("supervised/supervised_vit-base_32xb128-cosine-300e", 0.0, 20, 200),
+        # the last step of the warm-up has the full rate
+        ("probe/finetune-beit_vit-base_32xb32-cosine-100e", 1e-6, 20, 199),
+        ("probe/finetune-cae_vit-base_32xb128-cosine-100e", 1e-6, 5, 49),
+    ],
+)
+def test_schedules_that_start_a_cosine_after_the_warm_up(
+    name: str, least: float, warm_up: int, full_at: int
+) -> None:
+    settings = read_config(str(CONFIGS / f"{name}_in1k.py"))
+    top, first = settings.optim_wrapper.optimizer.lr, 10 * warm_up
+    found = np.array([one for (one,) in rates(settings, [top])])
+    rise = top * np.arange(full_at + 1) / full_at
+    angle = np.pi * np.arange(len(found) - first) / (len(found) - first)
+    fall = least + (top - least) * (1 + np.cos(angle)) / 2
+    # ours starts at 1e-4 of the rate and ends at the least value
+    assert found[: full_at + 1] == pytest.approx(rise, abs=1.1e-4 * top)
+    assert found[first:] == pytest.approx(fall, abs=1e-3 * top)
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `scheduler.step")

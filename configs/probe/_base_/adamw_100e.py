@@ -8,7 +8,9 @@ optim_wrapper = dict(
 auto_scale_lr = dict(base_batch_size=1024)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=10)
 per_step = dict(by_epoch=True, convert_to_iter_based=True)
-warmup = dict(per_step, type='LinearLR', start_factor=1e-4, begin=0)
+warmup = dict(
+    per_step, type='mmvitssl.LinearLR', inclusive=False, start_factor=1e-4, begin=0)
+linear = dict(warmup, inclusive=True)  # of BEiT and CAE: its last step has the full rate
 cosine = dict(per_step, type='CosineAnnealingLR')
 # every layer ends at the same share of its learning rate: 1e-6 behind the last one
 param_scheduler = [dict(warmup, end=5), dict(cosine, eta_min_ratio=5e-4, begin=5)]
