@@ -5,24 +5,20 @@ from __future__ import annotations
 import ctypes
 import os
 
-# numbers of mallopt's parameters in malloc.h, and their defaults
+# numbers of mallopt's parameters in malloc.h
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-DEFAULT = 128 * 1024
 LARGEST = 2**31 - 1
 
 
-def keep_freed_memory(keep: bool = True) -> bool:
+def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next tensors instead of returning it.
 
-    By default glibc returns large blocks to the system as soon as they are freed. The next
-    operation asks for new ones, whose pages the kernel must fill with zeros first: about a fifth of
-    a training step on a CPU. Numbers do not change.
+    By default glibc returns freed memory to the system above a threshold. The next operation asks
+    for it again, and the kernel must fill its pages with zeros first: about a fifth of a training
+    step of a small ViT on a CPU. Numbers do not change.
 
     Does nothing where the user chose settings of the allocator (``MALLOC_*``, ``GLIBC_TUNABLES`` or
     a library in ``LD_PRELOAD``), nor without glibc.
-
-    Args:
-        keep: False: return it again, as by default.
 
     Returns:
         Whether the setting was made.
@@ -33,5 +29,4 @@ def keep_freed_memory(keep: bool = True) -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         return False
-    size = LARGEST if keep else DEFAULT
-    return bool(library.mallopt(MMAP_THRESHOLD, size) and library.mallopt(TRIM_THRESHOLD, size))
+    return all(library.mallopt(which, LARGEST) for which in (MMAP_THRESHOLD, TRIM_THRESHOLD))

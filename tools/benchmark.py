@@ -28,6 +28,7 @@ from benchmark.hooks import measure_hooks
 from benchmark.peers import PeerBench
 from benchmark.plain import PlainBench
 from benchmark.supervised import SupervisedBench
+from mmvitssl.allocator import keep_freed_memory
 from mmvitssl.datasets.images import list_images
 from mmvitssl.engine import launch
 from mmvitssl.engine.config_files import read_config
@@ -37,7 +38,6 @@ PHOTOGRAPHS = 32
 ADDITIONS: dict[str, dict[str, bool]] = {
     "checkpointing": {"model.encoder.gradient_checkpointing": True},
     "packed": {"model.packed": True},
-    "returned-memory": {},
 }
 PEERS: dict[str, type[Bench]] = {
     "mmpretrain": PeerBench,
@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
         "--method", nargs="+",
         help="as configs are called: mae, repre-mocov3, repre-mocov3:literal (an ablation), "
         "lomar@448 (of an image size), mae+checkpointing (of gradients), dino+packed (its crops "
-        "as one sequence), mae+returned-memory (freed memory goes back to the system)",
+        "as one sequence)",
     )  # fmt: skip
     what.add_argument("--data", metavar="CONFIG", help="time this config's data pipeline")
     parser.add_argument("--arch", default="ViT-B/16", help="or ViT-S/16, ViT-L/16, Swin-T")
@@ -119,7 +119,6 @@ def bench_of(kind: type[Bench], name: str, args: argparse.Namespace) -> Bench:
         method, config = config_of(name, args)
         bench = kind(method, config, args.batch_size, args.device, args.amp, compiled)
         bench.name = bench.name.replace(method, name)
-        bench.keeps_memory = not name.endswith("+returned-memory")
         return bench
 
 
@@ -175,6 +174,8 @@ def hooks(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
+    if args.device == "cpu":
+        keep_freed_memory()  # as training does; of all that are compared
     MMLogger.get_instance("benchmark", log_level="ERROR")  # its lines go to stdout, as ours
     program = data if args.data else hooks if args.hooks else steps
     program(args)

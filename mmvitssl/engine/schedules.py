@@ -49,10 +49,14 @@ def _sequences(config: Config) -> list[tuple[str, list[Any]]]:
 
 
 def training_length(config: Config) -> tuple[int | None, bool]:
-    """How long the config trains, and whether that counts epochs (else iterations)."""
+    """How long the config trains, and whether that counts epochs (else iterations).
+
+    None stands for a length that is missing or no number, which checks of the config refuse.
+    """
     loop = config.get("train_cfg") or {}
     by_epoch = loop.get("by_epoch", "Epoch" in str(loop.get("type", "")) or "max_epochs" in loop)
-    return loop.get("max_epochs" if by_epoch else "max_iters"), bool(by_epoch)
+    length = loop.get("max_epochs" if by_epoch else "max_iters")
+    return (length if isinstance(length, int) else None), bool(by_epoch)
 
 
 def release_ends(config: Config) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mmvitssl.engine import training
 from mmvitssl.engine.build_errors import fits
+from mmvitssl.engine.config_files import RUNNER_KEYS
 from mmvitssl.engine.errors import EXPLAINED, UserError, building
 from tests.test_tools.programs import write_config
 
@@ -91,7 +92,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         pixels = draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     whole = Config.fromfile(write_config(folder, folder, epochs=1)).to_dict()
-    return {key: value for key, value in whole.items() if key not in ("views", "pipeline")}
+    return {key: value for key, value in whole.items() if key in RUNNER_KEYS}
 
 
 def run(config: dict[str, Any], folder: Path) -> str:

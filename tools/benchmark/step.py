@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from benchmark.configs import view_sizes
 from benchmark.flops import StepFlops, count_flops
 from benchmark.memory import can_measure, growth
-from mmvitssl.allocator import keep_freed_memory
 from mmvitssl.models.targets import TokenTarget
 from mmvitssl.models.tokenizers import DalleTokenizer
 from mmvitssl.registry import MODELS
@@ -40,10 +39,8 @@ class Bench(ABC):
         optim_wrapper: MMEngine's wrapper of the optimizer.
         batch_size: images a step.
         device: where.
-        keeps_memory: whether the process keeps freed memory on a CPU, as training does.
     """
 
-    keeps_memory: bool = True
     name: str
     model: Any
     optim_wrapper: OptimWrapper
@@ -65,8 +62,6 @@ class Bench(ABC):
 
     def timed(self) -> float:
         """Seconds of one step, the device's work included."""
-        if self.device.type == "cpu":
-            keep_freed_memory(self.keeps_memory)
         self._wait()
         start = time.perf_counter()
         self.step()

@@ -32,9 +32,6 @@ from .resident import resident
 
 WARMUP = 20  # one in so many iterations
 SAVES = 16  # checkpoints during a training, of which one is kept
-# glibc's allocator keeps freed memory; handing it back after each operation and asking for zeroed
-# pages again costs a CPU a fifth of a step
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 
 def data_options(files: Mapping[str, str], data: Path) -> dict[str, str]:
@@ -110,7 +107,7 @@ def measured(command: Sequence[str | Path], log: Path) -> tuple[float, float]:
     with log.open("ab") as stream:
         child = subprocess.Popen(
             [str(part) for part in command], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT,
-            env={**ALLOCATOR, **os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         try:
             _, status, usage = os.wait4(child.pid, 0)
