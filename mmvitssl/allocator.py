@@ -14,8 +14,8 @@ def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next tensors instead of returning it.
 
     By default glibc returns freed memory to the system above a threshold. The next operation asks
-    for it again, and the kernel must fill its pages with zeros first: an eighth of a training step of
-    a small ViT (docs/performance.md). Numbers do not change.
+    for it again, and the kernel must fill its pages with zeros first: an eighth of a training step
+    of a small ViT (docs/performance.md). Numbers do not change.
 
     Does nothing where the user chose settings of the allocator (``MALLOC_*``, ``GLIBC_TUNABLES`` or
     a library in ``LD_PRELOAD``), nor without glibc.
