@@ -30,8 +30,8 @@ def test_one_seed_is_said_to_be_one(tmp_path: Path) -> None:
     jobs = [job_with(tmp_path, 30.0, 20.0)]
     header, rows = results_table(jobs)
     assert header == ["", "pretrained", "random", "difference"]
-    assert all(row[1:] == ["30", "20", "10"] for row in rows)
-    assert [(value, holds) for _, value, holds in gains(jobs)] == [("10", True)] * len(TRANSFERS)
+    assert all(row[1:] == ["30.0", "20.0", "10.0"] for row in rows)
+    assert [(value, holds) for _, value, holds in gains(jobs)] == [("10.0", True)] * len(TRANSFERS)
     assert all("(one seed)" in words for words, _, _ in gains(jobs))
     assert all(
         key in transfer.metrics for transfer in TRANSFERS for key in [DECIDING[transfer.name]]
@@ -49,7 +49,7 @@ def test_several_seeds_must_differ_by_two_standard_errors(
     jobs = [job_with(tmp_path / str(seed), 30.0, value, seed) for seed, value in enumerate(random)]
     for words, value, found in gains(jobs):
         assert "by 2 standard errors over 3 seeds" in words
-        assert value == f"12 ± {error}" and found == holds
+        assert value == f"12.0 ± {error}" and found == holds
 
 
 def test_seeds_have_their_own_data_logs_and_randomness(tmp_path: Path) -> None:

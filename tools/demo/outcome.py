@@ -27,7 +27,7 @@ def standard_error(values: Sequence[float]) -> float:
 def _measured(values: Sequence[float]) -> str:
     """A value of one run, or mean and standard error of several."""
     mean = statistics.fmean(values)
-    return f"{mean:.3g}" if len(values) < 2 else f"{mean:.3g} ± {standard_error(values):.2g}"
+    return f"{mean:#.3g}" if len(values) < 2 else f"{mean:#.3g} ± {standard_error(values):#.2g}"
 
 
 def results_table(jobs: Sequence[DemoJob]) -> tuple[list[str], list[list[str]]]:
